@@ -1,0 +1,1 @@
+"""Plain frozen types that cross process borders. No I/O, no clock."""

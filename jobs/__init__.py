@@ -1,0 +1,1 @@
+"""Ray lives here: the programs that are submitted to a cluster, and the `ecm` command line."""

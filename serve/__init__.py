@@ -1,0 +1,1 @@
+"""Ray Serve lives here: the HTTP search application."""
