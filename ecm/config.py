@@ -1,0 +1,300 @@
+"""Profile: everything that can be set, merged once and validated once at the edge.
+
+Layers, later ones win: defaults in code < profile (YAML) < `ECM_…` variables < `--set a.b=c`. They are merged
+as plain mappings; the result is validated as a whole. Knows where settings come from and embeds each package's
+own config model; knows nothing of what the packages do with them. Reads nothing when imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ecm.contracts.identity import TenantId, digest
+from ecm.errors import ConfigError
+
+ENV_PREFIX = "ECM_"
+NOT_SETTINGS = frozenset({"ECM_CONF", "ECM_PROFILE", "ECM_SHARED"})
+DEFAULT_HOME = "~/.ecm"
+
+_SECRET_NAME = re.compile(r"password|passwd|secret|token|api_key|access_key|credential", re.I)
+_URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
+
+Tree = dict[str, Any]
+
+
+class Part(BaseModel):
+    """Base of the config models of this file: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelChoice(Part):
+    """Manifest names (files of `models_folder`) by role; null switches a role off."""
+
+    vision: str | None = "efficientnet-lite0"
+    vv: str | None = "efficientnet-lite0"
+    x: str | None = "structure"
+    mv: str | None = "minilm"
+    ocr: str | None = None
+    query: str | None = Field(default="bridge", description="text to vv bridge")
+
+
+class PipelineConfig(Part):
+    """How a run is spread over the machine or cluster. CPUs and GPUs are Ray's logical ones."""
+
+    block_images: int = Field(default=128, ge=1, le=4096, description="resources per lease block")
+    window_blocks: int = Field(default=4, ge=1, le=4096, description="blocks ahead of commits")
+    pass_blocks: int = Field(default=4000, ge=1, le=10_000, description="blocks per pass")
+    decode_workers: int = Field(default=1, ge=1, le=4096)
+    decode_cpus: float = Field(default=0.5, gt=0, le=64, description="per decode worker")
+    model_actors: int = Field(default=1, ge=1, le=4096)
+    model_cpus: float = Field(default=1.0, ge=0, le=64, description="per model actor")
+    model_gpus: float = Field(default=0.0, ge=0, le=16, description="per model actor")
+    text_actors: int = Field(default=1, ge=1, le=4096)
+    text_cpus: float = Field(default=0.5, ge=0, le=64, description="per text actor")
+    threads: int = Field(default=1, ge=1, le=256, description="per model actor")
+    batch_size: int = Field(default=32, ge=1, le=4096, description="images per model call")
+    commit_envelopes: int = Field(default=800, ge=1, le=100_000, description="per batch")
+    commit_seconds: float = Field(default=2.0, gt=0, le=600, description="longest wait of a batch")
+    object_store_bytes: int | None = Field(
+        default=None, ge=80 * 2**20, description="of a local Ray; null: Ray decides"
+    )
+    max_dead: int = Field(default=0, ge=0, description="dead letters before a run exits with 1")
+    address: str | None = Field(default=None, description="Ray cluster; null: a local one")
+
+
+class ServeConfig(Part):
+    """The search service. Times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    replicas: int = Field(default=1, ge=1, le=1000)
+    max_replicas: int = Field(default=1, ge=1, le=1000)
+    replica_cpus: float = Field(default=0.5, ge=0, le=64)
+    max_ongoing_requests: int = Field(default=16, ge=1, le=10_000, description="per replica")
+    max_queued_requests: int = Field(default=64, ge=-1, le=100_000, description="-1: unbounded")
+    request_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
+    snapshot_poll_seconds: float = Field(default=2.0, gt=0, le=3600)
+
+
+class Profile(Part):
+    """The resolved settings of one process. Paths are absolute; empty ones were filled from `home`."""
+
+    name: str = Field(default="default", min_length=1, max_length=64)
+    home: Path = Field(description="folder of ledger, spool, store and caches")
+    tenant: TenantId = "default"
+    roots: tuple[str, ...] = Field(default=(), description="sources must lie below; empty: any")
+    models: ModelChoice = ModelChoice()
+    models_folder: Path
+    ranking_folder: Path
+    spool: Path
+    cache: Path
+    pipeline: PipelineConfig = PipelineConfig()
+    serve: ServeConfig = ServeConfig()
+
+    def describe(self) -> Tree:
+        """The resolved profile as JSON values, secrets replaced by ``***``."""
+        tree: Tree = _without_secrets(self.model_dump(mode="json"))
+        return tree
+
+    def digest(self) -> str:
+        """Hex sha256 of `describe()`; kept with each run."""
+        return digest(self.describe())
+
+
+def conf_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of profiles, manifests and rankings.
+
+    ECM_CONF, else `conf/` of the repository this file lies in, else the copy that a wheel installs under
+    `share/ecm/conf` of the environment. Raises ConfigError when none is there.
+    """
+    if environ.get("ECM_CONF"):
+        folder = Path(environ["ECM_CONF"]).expanduser().absolute()
+        if not folder.is_dir():
+            raise ConfigError(f"ECM_CONF is not a folder: {folder}", code="config.conf")
+        return folder
+    installed = Path(sysconfig.get_path("data")) / "share" / "ecm" / "conf"
+    for folder in (Path(__file__).resolve().parents[1] / "conf", installed):
+        if (folder / "L1.yaml").is_file():
+            return folder
+    raise ConfigError(
+        "no folder of profiles and manifests found", code="config.conf", hint="set ECM_CONF"
+    )
+
+
+def load_profile(
+    profile: str | Path | None,
+    *,
+    home: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str],
+) -> Profile:
+    """The profile after all layers.
+
+    Args:
+        profile: a YAML file, or the name of one in the conf folder (``L1``); None: ECM_PROFILE, else none.
+        home: overrides every layer's `home`.
+        overrides: ``a.b=c`` each; lists and mappings as JSON, ``null`` for none.
+        environ: usually ``os.environ``; ECM_PIPELINE__BLOCK_IMAGES sets pipeline.block_images.
+
+    Raises:
+        ConfigError: one line that names the key, where it was set, and the nearest valid name.
+    """
+    conf = conf_folder(environ)
+    chosen = profile if profile is not None else environ.get("ECM_PROFILE") or None
+    layers = [("defaults", _places(conf))]
+    if chosen is not None:
+        path = _profile_path(chosen, conf)
+        layers.append((str(chosen), _read_yaml(path)))
+    layers += [*_env_layers(environ), *(_override_layer(text) for text in overrides)]
+    if home is not None:
+        layers.append(("--home", {"home": str(home)}))
+    merged: Tree = {}
+    for _, layer in layers:
+        merged = _merge(merged, layer)
+    try:
+        return Profile.model_validate(_with_home(merged))
+    except ValidationError as error:
+        raise _config_error(error, layers) from error
+
+
+def _places(conf: Path) -> Tree:
+    return {
+        "home": DEFAULT_HOME,
+        "models_folder": str(conf / "models"),
+        "ranking_folder": str(conf / "ranking"),
+    }
+
+
+def _with_home(tree: Tree) -> Tree:
+    """`tree` with an absolute home and the paths it names none for."""
+    home = Path(str(tree["home"])).expanduser().absolute()
+    filled: Tree = {"spool": str(home / "spool"), "cache": str(home / "cache")}
+    return _merge(filled, {**tree, "home": str(home)})
+
+
+def _merge(below: Tree, above: Tree) -> Tree:
+    """`above` over `below`: mappings are merged, everything else is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both and isinstance(old, dict) else value
+    return merged
+
+
+def _profile_path(profile: str | Path, conf: Path) -> Path:
+    candidates = [Path(profile).expanduser(), conf / f"{profile}.yaml"]
+    for path in candidates:
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(path.stem for path in conf.glob("[A-Z]*.yaml")))
+    raise ConfigError(
+        f"no such profile: {profile}", code="config.profile", hint=f"a YAML file or one of {known}"
+    )
+
+
+def _read_yaml(path: Path) -> Tree:
+    try:
+        tree = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read profile {path}: {reason}", code="config.profile") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"profile {path} is not a mapping", code="config.profile")
+    return tree
+
+
+def _env_layers(environ: Mapping[str, str]) -> Iterator[tuple[str, Tree]]:
+    for name in sorted(environ):
+        if name.startswith(ENV_PREFIX) and name not in NOT_SETTINGS:
+            keys = name.removeprefix(ENV_PREFIX).lower().split("__")
+            yield name, _nested(keys, _value(environ[name], name))
+
+
+def _override_layer(text: str) -> tuple[str, Tree]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {text}: write it as a.b=value", code="config.override")
+    return f"--set {key}", _nested(key.strip().split("."), _value(value, f"--set {key}"))
+
+
+def _nested(keys: Sequence[str], value: Any) -> Tree:
+    for key in reversed(keys):
+        value = {key: value}
+    tree: Tree = value
+    return tree
+
+
+def _value(text: str, where: str) -> Any:
+    """Text stays text (the model converts it); lists and mappings are JSON, ``null`` is none."""
+    if text == "null":
+        return None
+    if not text.lstrip().startswith(("[", "{")):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid JSON: {text}", code="config.override") from error
+
+
+def _config_error(error: ValidationError, layers: Sequence[tuple[str, Tree]]) -> ConfigError:
+    """The first problem in one line: key, where it was set, what is wrong, the nearest valid name."""
+    first = error.errors(include_url=False)[0]
+    keys = [str(part) for part in first["loc"]]
+    path = ".".join(keys) or "profile"
+    source = next((f" (set by {name})" for name, t in reversed(layers) if _has(t, keys)), "")
+    if first["type"] == "extra_forbidden":
+        nearest = _nearest(path)
+        hint = f"did you mean {nearest}?" if nearest else "see docs/profiles.md"
+        return ConfigError(f"unknown key {path}{source}", code="config.unknown_key", hint=hint)
+    reason = " ".join(str(first["msg"]).split())
+    return ConfigError(f"{path}{source}: {reason}", code="config.invalid")
+
+
+def _has(tree: Any, keys: Sequence[str]) -> bool:
+    for key in keys:
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return True
+
+
+def _nearest(path: str) -> str:
+    names = list(setting_names(Profile))
+    leaf = path.rpartition(".")[2]
+    same = [name for name in names if name.rpartition(".")[2] == leaf]
+    return (same or difflib.get_close_matches(path, names, n=1, cutoff=0.6) or [""])[0]
+
+
+def setting_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every dotted name that can be set, groups before their members."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from setting_names(part, f"{prefix}{name}.")
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    match value:
+        case dict():
+            return {key: _without_secrets(item, str(key)) for key, item in value.items()}
+        case list():
+            return [_without_secrets(item, name) for item in value]
+        case str() if value and _SECRET_NAME.search(name):
+            return "***"
+        case str():
+            return _URL_PASSWORD.sub(r"\1:***@", value)
+        case _:
+            return value
