@@ -1,8 +1,8 @@
 """Profile: everything that can be set, merged once and validated once at the edge.
 
-Layers, later ones win: defaults in code < profile (YAML) < `ECM_…` variables < `--set a.b=c`. They are merged
-as plain mappings; the result is validated as a whole. Knows where settings come from and embeds each package's
-own config model; knows nothing of what the packages do with them. Reads nothing when imported.
+Layers, later ones win: defaults in code < profile (YAML) < `ECM_…` variables < `--set a.b=c`.
+They are merged as plain mappings and validated as a whole. Knows where settings come from and embeds
+each package's own config model; knows nothing of what the packages do with them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecm.contracts.identity import TenantId, digest
 from ecm.errors import ConfigError
+from ecm.search.config import SearchConfig
 
 ENV_PREFIX = "ECM_"
 NOT_SETTINGS = frozenset({"ECM_CONF", "ECM_PROFILE", "ECM_SHARED"})
@@ -86,7 +87,7 @@ class ServeConfig(Part):
 
 
 class Profile(Part):
-    """The resolved settings of one process. Paths are absolute; empty ones were filled from `home`."""
+    """The resolved settings of one process; paths nobody named are filled from `home`."""
 
     name: str = Field(default="default", min_length=1, max_length=64)
     home: Path = Field(description="folder of ledger, spool, store and caches")
@@ -94,7 +95,7 @@ class Profile(Part):
     roots: tuple[str, ...] = Field(default=(), description="sources must lie below; empty: any")
     models: ModelChoice = ModelChoice()
     models_folder: Path
-    ranking_folder: Path
+    search: SearchConfig = SearchConfig()
     spool: Path
     cache: Path
     pipeline: PipelineConfig = PipelineConfig()
@@ -113,8 +114,8 @@ class Profile(Part):
 def conf_folder(environ: Mapping[str, str]) -> Path:
     """The folder of profiles, manifests and rankings.
 
-    ECM_CONF, else `conf/` of the repository this file lies in, else the copy that a wheel installs under
-    `share/ecm/conf` of the environment. Raises ConfigError when none is there.
+    ECM_CONF, else `conf/` of the repository this file lies in, else the copy that a wheel installs
+    under `share/ecm/conf` of the environment. Raises ConfigError when none is there.
     """
     if environ.get("ECM_CONF"):
         folder = Path(environ["ECM_CONF"]).expanduser().absolute()
@@ -140,7 +141,7 @@ def load_profile(
     """The profile after all layers.
 
     Args:
-        profile: a YAML file, or the name of one in the conf folder (``L1``); None: ECM_PROFILE, else none.
+        profile: a YAML file or the name of one in the conf folder (``L1``); None: ECM_PROFILE.
         home: overrides every layer's `home`.
         overrides: ``a.b=c`` each; lists and mappings as JSON, ``null`` for none.
         environ: usually ``os.environ``; ECM_PIPELINE__BLOCK_IMAGES sets pipeline.block_images.
@@ -170,7 +171,7 @@ def _places(conf: Path) -> Tree:
     return {
         "home": DEFAULT_HOME,
         "models_folder": str(conf / "models"),
-        "ranking_folder": str(conf / "ranking"),
+        "search": {"ranking_folder": str(conf / "ranking")},
     }
 
 
@@ -249,7 +250,7 @@ def _value(text: str, where: str) -> Any:
 
 
 def _config_error(error: ValidationError, layers: Sequence[tuple[str, Tree]]) -> ConfigError:
-    """The first problem in one line: key, where it was set, what is wrong, the nearest valid name."""
+    """The first problem in one line: key, where it was set, what is wrong, nearest valid name."""
     first = error.errors(include_url=False)[0]
     keys = [str(part) for part in first["loc"]]
     path = ".".join(keys) or "profile"

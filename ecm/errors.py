@@ -1,25 +1,25 @@
-"""The exception tree of ecm. Knows no library: foreign errors are translated into these at each seam, once.
+"""The exception tree of ecm. Knows no library: each seam translates foreign errors into these.
 
-    EcmError                    base; picklable, carries a stable `code` and what to do about it
-    ├── TerminalError           the same call fails again
-    │   ├── ConfigError         a profile, flag or variable is wrong
-    │   ├── ContractError       a value breaks its contract
-    │   ├── ImageError          bytes that are not an image we accept (class `input`)
-    │   ├── SourceError         a path or URI that cannot be listed or read, or leaves its root
-    │   ├── ManifestError       a manifest is wrong or names a file that is not there
-    │   │   └── ManifestMismatch  a weight, tokenizer or processor file is not the declared one
-    │   ├── BackendMissing      a library or back end is not installed; says what to install
-    │   ├── StoreCorrupt        the evidence store, spool or ledger is damaged or of an unknown version
-    │   ├── SnapshotNotFound    no such published snapshot
-    │   └── QueryError          a search request that cannot be answered (empty, too large, wrong type)
-    ├── TransientError          may succeed later
-    │   ├── LedgerUnavailable   the database is locked, gone or overloaded
-    │   ├── StoreUnavailable    the evidence store cannot be reached
-    │   ├── NetworkError        object storage or a remote host failed (class `network`)
-    │   ├── ResourceExhausted   memory, disk or device (class `resource`)
-    │   └── Overloaded          back-pressure: come again after `retry_after` seconds
-    ├── LeaseLost               another holder has the right or the task; drop the result
-    └── AxisUnavailable         a required search axis is missing, stale or broken
+EcmError                    base; picklable, carries a stable `code` and what to do about it
+├── TerminalError           the same call fails again
+│   ├── ConfigError         a profile, flag or variable is wrong
+│   ├── ContractError       a value breaks its contract
+│   ├── ImageError          bytes that are not an image we accept (class `input`)
+│   ├── SourceError         a path or URI that cannot be listed or read, or leaves its root
+│   ├── ManifestError       a manifest is wrong or names a file that is not there
+│   │   └── ManifestMismatch  a weight or tokenizer file is not the declared one
+│   ├── BackendMissing      a library or back end is not installed; says what to install
+│   ├── StoreCorrupt        store, spool or ledger is damaged or of an unknown version
+│   ├── SnapshotNotFound    no such published snapshot
+│   └── QueryError          a search request that cannot be answered (empty, too large, wrong type)
+├── TransientError          may succeed later
+│   ├── LedgerUnavailable   the database is locked, gone or overloaded
+│   ├── StoreUnavailable    the evidence store cannot be reached
+│   ├── NetworkError        object storage or a remote host failed (class `network`)
+│   ├── ResourceExhausted   memory, disk or device (class `resource`)
+│   └── Overloaded          back-pressure: come again after `retry_after` seconds
+├── LeaseLost               another holder has the right or the task; drop the result
+└── AxisUnavailable         a required search axis is missing, stale or broken
 """
 
 from __future__ import annotations

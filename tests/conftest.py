@@ -2,7 +2,7 @@
 
 A test that needs something which is not a Python package says so: `@pytest.mark.needs("chromium")`.
 Where it is absent the test is skipped with a reason; under CI=true it fails instead, so that a back
-end cannot rot unnoticed. Tests on the development data outside the repository stay skips everywhere.
+end cannot rot unnoticed. Tests on the development data outside the repository stay skips.
 """
 
 from __future__ import annotations

@@ -28,10 +28,10 @@ class Contract(BaseModel):
 
 
 def canonical_json(value: Any) -> bytes:
-    """UTF-8 JSON with sorted keys and no spaces; NaN and infinities are refused.
+    r"""UTF-8 JSON with sorted keys and no spaces; NaN and infinities are refused.
 
     >>> canonical_json({"b": 1, "a": "é"})
-    b'{"a":"\\xc3\\xa9","b":1}'
+    b'{"a":"\xc3\xa9","b":1}'
     """
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
@@ -49,23 +49,23 @@ def asset_id_of(data: bytes) -> str:
 
 
 def path_uri(path: str | os.PathLike[str] | bytes) -> str:
-    """`file://` URI of an absolute path; any bytes a file system allows survive the round trip.
+    r"""`file://` URI of an absolute path; any bytes a file system allows survive the round trip.
 
-    >>> path_uri(b"/a b/caf\\xe9.jpg")
+    >>> path_uri(b"/a b/caf\xe9.jpg")
     'file:///a%20b/caf%E9.jpg'
     """
     return _FILE + quote_from_bytes(os.fsencode(path), safe="/!$&'()*+,;=:@-._~")
 
 
 def uri_path(uri: str) -> str:
-    """The local path (surrogate-escaped) of a `file://` URI. Raises ValueError for other schemes."""
+    """The local path (surrogate-escaped) of a `file://` URI; ValueError for other schemes."""
     if not uri.startswith(_FILE):
         raise ValueError(f"not a file URI: {uri}")
     return os.fsdecode(unquote_to_bytes(uri[len(_FILE) :]))
 
 
 class ContentIdentity(Contract):
-    """What is known of a resource before its bytes are read: size in bytes, and mtime_ns or etag."""
+    """What is known of a resource before its bytes are read: size in bytes, mtime_ns or etag."""
 
     uri: str = Field(min_length=1, max_length=8192)
     size: int = Field(ge=0)
@@ -97,7 +97,7 @@ def evidence_key(tenant_id: str, asset_id: str, task_type: str, transform: str) 
 
 
 def evidence_id(key: str, kind: str, ordinal: int) -> str:
-    """Deterministic id of one evidence row: evidence key, kind of statement, place among its kind."""
+    """Deterministic id of one evidence row: evidence key, kind and place among its kind."""
     return digest(["row", key, kind, ordinal])[:32]
 
 
@@ -134,9 +134,7 @@ class KeyDigest:
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, KeyDigest)
-            and self.count == other.count
-            and self.total == other.total
+            isinstance(other, KeyDigest) and self.count == other.count and self.total == other.total
         )
 
     def __hash__(self) -> int:

@@ -54,7 +54,7 @@ class EnvelopeError(Contract):
 
 
 class ResourceFingerprint(Contract):
-    """The bytes that were analysed: sha256, size in bytes, and the mtime or etag they were seen with."""
+    """The bytes that were analysed: sha256, size in bytes, and their mtime or etag."""
 
     uri: str = Field(min_length=1, max_length=8192)
     content_hash: Digest | None = Field(description="null when the bytes could not be read")
@@ -64,7 +64,7 @@ class ResourceFingerprint(Contract):
 
 
 class ImageFacts(Contract):
-    """What decoding found: upright width and height in pixels, container format, EXIF orientation 1-8."""
+    """What decoding found: upright width and height in pixels, format, EXIF orientation 1-8."""
 
     width: int = Field(ge=1)
     height: int = Field(ge=1)
@@ -74,7 +74,7 @@ class ImageFacts(Contract):
 
 
 class TextStatement(Contract):
-    """A caption or a line of recognised text. `composed` marks text assembled from other statements."""
+    """A caption or a line of recognised text; `composed`: assembled from other statements."""
 
     text: BoundedText
     confidence: Confidence | None = None
@@ -99,7 +99,7 @@ class VectorStatement(Contract):
 
     @classmethod
     def of(cls, space: Space, values: npt.NDArray[np.float32], norm: float = 1.0) -> Self:
-        """From a 1-d normalised float32 array. Raises ValueError for zero, non-finite or long vectors."""
+        """From a 1-d normalised float32 array; ValueError for zero, non-finite or long vectors."""
         raw = np.ascontiguousarray(values, dtype="<f4").tobytes()
         return cls(space=space, dim=values.shape[0], data=base64.b64encode(raw), norm=norm)
 

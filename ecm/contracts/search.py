@@ -62,7 +62,7 @@ class SearchRequest(Contract):
 
 
 class AxisScore(Contract):
-    """Place of a hit on one axis: rank from 1 (null outside the candidates) and the axis' own score."""
+    """Place of a hit on one axis: rank from 1 (null outside the candidates) and its score there."""
 
     rank: int | None = Field(ge=1)
     score: float

@@ -50,7 +50,7 @@ class ResourceRef(Contract):
     def from_uri(cls, uri: str) -> ResourceRef:
         """A local path for `file://` URIs whose path is text, else an object URI.
 
-        Paths that are not UTF-8 stay percent-encoded `file://` object URIs, since JSON cannot hold them.
+        Paths that are not UTF-8 stay percent-encoded `file://` object URIs: JSON cannot hold them.
         """
         if uri.startswith("file://"):
             path = uri_path(uri)
@@ -88,7 +88,7 @@ class ClassPolicy(Contract):
 
 
 class RetryPolicy(Contract):
-    """Retries by error class. `max_attempts` counts the first try; `input` errors are never retried."""
+    """Retries by error class; `max_attempts` counts the first try, `input` is never retried."""
 
     network: ClassPolicy = ClassPolicy(max_attempts=8, base_seconds=1.0, max_seconds=300.0)
     resource: ClassPolicy = ClassPolicy(max_attempts=3, base_seconds=2.0, max_seconds=60.0)
