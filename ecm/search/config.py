@@ -1,0 +1,21 @@
+"""What a profile says about search. Knows names and ceilings; opens nothing."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class SearchConfig(BaseModel):
+    """The `search` part of a profile; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ranking: str = Field(
+        default="default", min_length=1, description="name in the ranking folder, or a YAML file"
+    )
+    time_ceiling_ms: float = Field(
+        default=2000.0, gt=0, description="axes not yet asked when it is reached are left out"
+    )
+    evidence_per_hit: int = Field(default=12, ge=1, le=100)
+    threads: int = Field(default=2, ge=1, le=64, description="of each query model")
+    warm: bool = Field(default=True, description="run each query model once when it is opened")

@@ -1,0 +1,124 @@
+"""The ranking profile: k, weights per query type and axis, boosts per text field.
+
+Knows YAML and the meaning of the weights; knows no index and no query.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ecm.contracts.identity import digest
+from ecm.contracts.search import Axis, QueryType
+from ecm.errors import ConfigError
+
+Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+
+
+class AxisWeights(BaseModel):
+    """What one reciprocal rank counts on each axis."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    vv: Weight
+    x: Weight
+    mv: Weight
+    fts: Weight
+
+    def of(self, axis: Axis) -> float:
+        weight: float = getattr(self, axis.value)
+        return weight
+
+
+class TypeWeights(BaseModel):
+    """One row of axis weights per query type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keyword: AxisWeights
+    semantic: AxisWeights
+    visual: AxisWeights
+    mixed: AxisWeights
+
+    def of(self, query_type: QueryType) -> AxisWeights:
+        weights: AxisWeights = getattr(self, query_type.value)
+        return weights
+
+
+class TextBoosts(BaseModel):
+    """What a BM25 score counts in each text field of the snapshot."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    caption: Weight
+    tags: Weight
+    classification: Weight
+    ocr: Weight
+    name: Weight
+
+
+class RankingProfile(BaseModel):
+    """A versioned choice of how candidates are merged; its digest is carried by every cursor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")
+    k: int = Field(default=60, ge=1, le=10_000)
+    weights: TypeWeights
+    text_boosts: TextBoosts
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> RankingProfile:
+        for query_type in QueryType:
+            row = self.weights.of(query_type)
+            if not any(row.of(axis) > 0 for axis in Axis):
+                raise ValueError(f"weights.{query_type.value}: at least one axis must count")
+        if not any(self.text_boosts.model_dump().values()):
+            raise ValueError("text_boosts: at least one field must count")
+        return self
+
+    def axis_weights(self, query_type: QueryType, confidence: float) -> dict[Axis, float]:
+        """Weights of the type, drawn towards those of `mixed` by what confidence is missing.
+
+        One word more in a query therefore moves the weights a little instead of making them jump.
+        """
+        own, mixed = self.weights.of(query_type), self.weights.mixed
+        return {
+            axis: confidence * own.of(axis) + (1.0 - confidence) * mixed.of(axis) for axis in Axis
+        }
+
+    def boosts(self) -> dict[str, float]:
+        """Boost per text column, without the fields that do not count."""
+        return {name: boost for name, boost in self.text_boosts.model_dump().items() if boost > 0}
+
+    def digest(self) -> str:
+        """Hex sha256 over everything that can change a ranking."""
+        return digest(self.model_dump(mode="json"))
+
+
+def load_ranking_profile(name: str, folder: Path) -> RankingProfile:
+    """The profile `folder/name.yaml`, or the file `name` when it ends in .yaml.
+
+    Raises:
+        ConfigError: no such file, not YAML, an unknown key or a weight out of bounds.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"ranking profile {path} cannot be read: {error.strerror}", "config.ranking"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"ranking profile {path} is not YAML", "config.ranking") from error
+    try:
+        return RankingProfile.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"ranking profile {path}: {where}: {first['msg']}", "config.ranking"
+        ) from error
