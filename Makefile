@@ -1,0 +1,68 @@
+# Two commands for a stranger: `make demo` and `make test`. `make help` lists the rest.
+
+# Python 3.11 or 3.12; a folder of photos for the demo; where the demo keeps its store.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+PHOTOS ?=
+HOME_DIR ?= .demo
+# An index that has CPU builds of torch, such as https://download.pytorch.org/whl/cpu. Empty: pip's own settings.
+TORCH_INDEX ?=
+# More arguments for pytest, such as ARGS="-k ledger".
+ARGS ?=
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check format constraints-check constraints schemas golden clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## install into .venv (once; again when pyproject.toml or constraints.txt change)
+
+# torch first and alone: with 2.13.0 in place its range is satisfied and no CUDA build is drawn in.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "ecm needs Python 3.11 or 3.12, this is %d.%d: make PYTHON=/path/to/python3.11" % v)'
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install -q -c constraints.txt setuptools
+	$(RUN) -m pip install -q $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints.txt $(TORCH)
+	$(RUN) -m pip install -q -c constraints.txt --no-build-isolation -e '.[demo,dev,cloud,ocr]'
+	@touch $@
+
+demo: setup ## index real photos, serve, search, explain, stop   [PHOTOS=dir] [HOME_DIR=.demo]
+	@$(RUN) -m jobs.demo --home "$(HOME_DIR)" $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+serve: setup ## keep the search page of the demo's store open   [HOME_DIR=.demo]
+	@$(RUN) -m serve.app --profile L1 --home "$(HOME_DIR)"
+
+test: setup ## every test; skips are listed with their reason, under CI=true a skipped back end fails
+	@$(RUN) -m pytest $(ARGS)
+
+check: setup ## format, lint, types, arrows, constraints
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy -p ecm
+	$(VENV)/bin/lint-imports
+	@$(MAKE) --no-print-directory constraints-check
+
+format: setup ## write the format and the safe lint fixes
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+constraints-check: setup ## pyproject.toml, constraints.txt and .venv agree
+	@$(RUN) .ci/constraints.py check
+
+constraints: setup ## rewrite constraints.txt from what is installed in .venv
+	@$(RUN) .ci/constraints.py write
+
+schemas: setup ## export the JSON Schemas of the contracts to docs/schemas
+	@$(RUN) -m jobs.schemas docs/schemas
+
+golden: schemas ## rewrite every golden file from the code; read the diff before you commit it
+	@git --no-pager diff --stat -- docs/schemas
+
+clean: ## remove caches and the demo's store; .venv stays
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist .demo
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
