@@ -1,0 +1,190 @@
+"""all-MiniLM-L6-v2 on CPU: texts to 384-d vectors by mean pooling over the tokens and L2 norm.
+
+Knows the BERT encoder it needs (6 layers, 12 heads, GELU, post-norm; Devlin et al. 2018, arXiv
+1810.04805) and reads its weights straight from safetensors: importing transformers for the same
+numbers costs seconds at every start. Loads nothing from any network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch.nn import functional as F  # noqa: N812
+
+from ecm.contracts.identity import Contract
+from ecm.contracts.result import Space
+from ecm.errors import ManifestError, ResourceExhausted
+from ecm.models.base import Vectors, normalised
+from ecm.models.manifest import ModelManifest, VerifiedFiles
+
+GROUP = 32
+
+
+class BertShape(Contract):
+    """The part of BERT's config.json that the forward pass depends on."""
+
+    hidden_size: int
+    num_attention_heads: int
+    num_hidden_layers: int
+    layer_norm_eps: float
+    hidden_act: str
+    max_position_embeddings: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Weights of one encoder layer; query, key and value are one matrix (3 h, h)."""
+
+    attention: tuple[torch.Tensor, torch.Tensor]
+    attention_out: tuple[torch.Tensor, torch.Tensor]
+    attention_norm: tuple[torch.Tensor, torch.Tensor]
+    widen: tuple[torch.Tensor, torch.Tensor]
+    narrow: tuple[torch.Tensor, torch.Tensor]
+    norm: tuple[torch.Tensor, torch.Tensor]
+
+
+class MiniLM:
+    """`TextEmbedder` over the packaged weights; texts are cut at `max_tokens` tokens."""
+
+    def __init__(self, manifest: ModelManifest, files: VerifiedFiles, *, threads: int) -> None:
+        self.manifest = manifest
+        self._encoder = SentenceEncoder(manifest, files, threads=threads)
+        if manifest.space_dim(Space.MV) != self._encoder.dim:
+            raise ManifestError(f"manifest {manifest.name}: mv is not {self._encoder.dim}-d")
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """See `TextEmbedder.embed_texts`; float32 (n, 384)."""
+        return self._encoder.encode(texts)
+
+
+class SentenceEncoder:
+    """The encoder itself, from the files `config`, `tokenizer` and `text-weights` of a manifest."""
+
+    def __init__(self, manifest: ModelManifest, files: VerifiedFiles, *, threads: int) -> None:
+        max_tokens = manifest.params.get("max_tokens")
+        if not isinstance(max_tokens, int):
+            raise ManifestError(f"manifest {manifest.name}: params lack the number max_tokens")
+        self._shape = _shape(files["config"])
+        self._tokenizer = _tokenizer(files["tokenizer"], max_tokens)
+        weights = _weights(files["text-weights"])
+        try:
+            self._embed = _embeddings(weights)
+            self._layers = [_layer(weights, n) for n in range(self._shape.num_hidden_layers)]
+        except KeyError as error:
+            raise ManifestError(f"{files['text-weights']} lacks the weight {error}") from error
+        self.dim = self._shape.hidden_size
+        torch.set_num_threads(threads)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """float32 (n, dim), L2-normalised. Raises ResourceExhausted when memory runs out."""
+        encoded = self._tokenizer.encode_batch(list(texts))
+        # Texts of similar length share a group, so that little is spent on padding.
+        order = sorted(range(len(encoded)), key=lambda place: len(encoded[place].ids))
+        pooled = np.empty((len(encoded), self._shape.hidden_size), dtype=np.float32)
+        try:
+            with torch.inference_mode():
+                for start in range(0, len(order), GROUP):
+                    places = order[start : start + GROUP]
+                    ids = [encoded[place].ids for place in places]
+                    pooled[places] = self._pooled(ids).numpy()
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            raise ResourceExhausted(
+                f"no memory to embed texts: {error}", "resource.memory"
+            ) from error
+        return normalised(pooled).vectors
+
+    def _pooled(self, ids: list[list[int]]) -> torch.Tensor:
+        length = max(len(row) for row in ids)
+        tokens = torch.zeros((len(ids), length), dtype=torch.int64)
+        mask = torch.zeros((len(ids), length), dtype=torch.bool)
+        for place, row in enumerate(ids):
+            tokens[place, : len(row)] = torch.tensor(row)
+            mask[place, : len(row)] = True
+        hidden = self._encode(tokens, mask)
+        weight = mask.unsqueeze(-1).float()
+        return (hidden * weight).sum(1) / weight.sum(1)
+
+    def _encode(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        words, positions, norm = self._embed
+        hidden = self._norm(words[tokens] + positions[: tokens.shape[1]], norm)
+        # Where every text has the same length no mask is needed, and attention is faster without.
+        visible = None if bool(mask.all()) else mask[:, None, None, :]
+        for layer in self._layers:
+            hidden = self._norm(hidden + self._attend(layer, hidden, visible), layer.attention_norm)
+            wide = F.gelu(F.linear(hidden, *layer.widen))
+            hidden = self._norm(hidden + F.linear(wide, *layer.narrow), layer.norm)
+        return hidden
+
+    def _attend(
+        self, layer: Layer, hidden: torch.Tensor, visible: torch.Tensor | None
+    ) -> torch.Tensor:
+        count, length, size = hidden.shape
+        heads = self._shape.num_attention_heads
+        parts = F.linear(hidden, *layer.attention).view(count, length, 3, heads, size // heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        return F.linear(mixed.transpose(1, 2).reshape(count, length, size), *layer.attention_out)
+
+    def _norm(
+        self, hidden: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        return F.layer_norm(hidden, hidden.shape[-1:], *weights, eps=self._shape.layer_norm_eps)
+
+
+def _shape(path: Path) -> BertShape:
+    config = json.loads(path.read_text("utf-8"))
+    shape = BertShape.model_validate({name: config.get(name) for name in BertShape.model_fields})
+    if shape.hidden_act != "gelu":
+        raise ManifestError(f"{path}: activation {shape.hidden_act!r} is not gelu")
+    return shape
+
+
+def _tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=max_tokens)
+    return tokenizer
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return dict(load_file(path, device="cpu"))
+    except (OSError, SafetensorError) as error:
+        raise ManifestError(f"{path} is not a safetensors file: {error}") from error
+
+
+def _embeddings(
+    weights: dict[str, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    """Word table, positions with the one segment every token is in, and their layer norm."""
+    segment = weights["embeddings.token_type_embeddings.weight"][0]
+    return (
+        weights["embeddings.word_embeddings.weight"],
+        weights["embeddings.position_embeddings.weight"] + segment,
+        _pair(weights, "embeddings.LayerNorm"),
+    )
+
+
+def _layer(weights: dict[str, torch.Tensor], number: int) -> Layer:
+    at = f"encoder.layer.{number}"
+    parts = [_pair(weights, f"{at}.attention.self.{name}") for name in ("query", "key", "value")]
+    return Layer(
+        attention=(torch.cat([w for w, _ in parts]), torch.cat([b for _, b in parts])),
+        attention_out=_pair(weights, f"{at}.attention.output.dense"),
+        attention_norm=_pair(weights, f"{at}.attention.output.LayerNorm"),
+        widen=_pair(weights, f"{at}.intermediate.dense"),
+        narrow=_pair(weights, f"{at}.output.dense"),
+        norm=_pair(weights, f"{at}.output.LayerNorm"),
+    )
+
+
+def _pair(weights: dict[str, torch.Tensor], name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    return weights[f"{name}.weight"], weights[f"{name}.bias"]

@@ -1,0 +1,95 @@
+"""From a manifest to a working model: verifies the files, then constructs the back end it names.
+
+Knows the table of back ends and which library each needs. Imports none of them before it is asked
+for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from ecm.errors import BackendMissing, ManifestError, ManifestMismatch
+from ecm.models.base import ImageModel, TextEmbedder, VisualQueryEncoder
+from ecm.models.manifest import ModelManifest, verify_files
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where a back end lives (`module:Class`) and what to install when its library is missing."""
+
+    target: str
+    install: str
+
+
+IMAGE_MODELS = {
+    "efficientnet-lite0": Backend("ecm.models.efficientnet:EfficientNetLite0", "pip install torch"),
+    "fake-image": Backend("ecm.models.fakes:FakeImageModel", "pip install ecm"),
+}
+TEXT_EMBEDDERS = {
+    "minilm": Backend("ecm.models.minilm:MiniLM", "pip install torch tokenizers safetensors"),
+    "fake-text": Backend("ecm.models.fakes:FakeTextEmbedder", "pip install ecm"),
+}
+QUERY_ENCODERS = {
+    "class-bridge": Backend(
+        "ecm.models.bridge:ClassBridge", "pip install torch tokenizers safetensors"
+    ),
+    "fake-query": Backend("ecm.models.fakes:FakeQueryEncoder", "pip install ecm"),
+}
+
+
+def open_image_model(manifest: ModelManifest, *, threads: int) -> ImageModel:
+    """The image model of `manifest`, computing with `threads` CPU threads.
+
+    Raises ManifestMismatch, ManifestError or BackendMissing before any weight is used.
+    """
+    build = _backend(IMAGE_MODELS, manifest, "image model")
+    model: ImageModel = build(manifest, verify_files(manifest), threads=threads)
+    return model
+
+
+def open_text_embedder(manifest: ModelManifest, *, threads: int) -> TextEmbedder:
+    """The text embedder of `manifest`; errors as for `open_image_model`."""
+    build = _backend(TEXT_EMBEDDERS, manifest, "text embedder")
+    embedder: TextEmbedder = build(manifest, verify_files(manifest), threads=threads)
+    return embedder
+
+
+def open_query_encoder(
+    manifest: ModelManifest, *, reaches: ModelManifest, threads: int
+) -> VisualQueryEncoder:
+    """The encoder of query texts into the vv space of the manifest `reaches`.
+
+    Raises ManifestMismatch when a file that both manifests name is not the same in both: the
+    encoder would speak of other vectors than the model's.
+    """
+    theirs = {file.name: file.sha256 for file in reaches.files}
+    for file in manifest.files:
+        if theirs.get(file.name, file.sha256) != file.sha256:
+            raise ManifestMismatch(
+                f"query encoder {manifest.name} uses file {file.name} {file.sha256}, but "
+                f"{reaches.name} was made with expected {theirs[file.name]}"
+            )
+    build = _backend(QUERY_ENCODERS, manifest, "query encoder")
+    encoder: VisualQueryEncoder = build(
+        manifest, verify_files(manifest), reaches=reaches, threads=threads
+    )
+    return encoder
+
+
+def _backend(table: dict[str, Backend], manifest: ModelManifest, kind: str) -> Any:
+    if manifest.backend not in table:
+        raise ManifestError(
+            f"manifest {manifest.name}: no {kind} back end called {manifest.backend!r}",
+            hint=f"there are {', '.join(sorted(table))}",
+        )
+    backend = table[manifest.backend]
+    module, _, name = backend.target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise BackendMissing(
+            f"back end {manifest.backend} needs {error.name}, which is not installed",
+            hint=backend.install,
+        ) from error
