@@ -1,8 +1,8 @@
 """Profile: everything that can be set, merged once and validated once at the edge.
 
 Layers, later ones win: defaults in code < profile (YAML) < `ECM_…` variables < `--set a.b=c`.
-They are merged as plain mappings and validated as a whole. Knows where settings come from and embeds
-each package's own config model; knows nothing of what the packages do with them.
+They are merged as plain mappings and validated as a whole. Knows where settings come from and
+embeds each package's own config model; knows nothing of what the packages do with them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecm.contracts.identity import TenantId, digest
 from ecm.errors import ConfigError
+from ecm.evidence.config import EvidenceConfig
+from ecm.images.limits import ImageLimits
 from ecm.search.config import SearchConfig
 
 ENV_PREFIX = "ECM_"
@@ -45,7 +47,6 @@ class ModelChoice(Part):
     x: str | None = "structure"
     mv: str | None = "minilm"
     ocr: str | None = None
-    query: str | None = Field(default="bridge", description="text to vv bridge")
 
 
 class PipelineConfig(Part):
@@ -95,9 +96,12 @@ class Profile(Part):
     roots: tuple[str, ...] = Field(default=(), description="sources must lie below; empty: any")
     models: ModelChoice = ModelChoice()
     models_folder: Path
+    ranking_folder: Path
     search: SearchConfig = SearchConfig()
     spool: Path
     cache: Path
+    images: ImageLimits = ImageLimits()
+    evidence: EvidenceConfig
     pipeline: PipelineConfig = PipelineConfig()
     serve: ServeConfig = ServeConfig()
 
@@ -171,14 +175,18 @@ def _places(conf: Path) -> Tree:
     return {
         "home": DEFAULT_HOME,
         "models_folder": str(conf / "models"),
-        "search": {"ranking_folder": str(conf / "ranking")},
+        "ranking_folder": str(conf / "ranking"),
     }
 
 
 def _with_home(tree: Tree) -> Tree:
     """`tree` with an absolute home and the paths it names none for."""
     home = Path(str(tree["home"])).expanduser().absolute()
-    filled: Tree = {"spool": str(home / "spool"), "cache": str(home / "cache")}
+    filled: Tree = {
+        "spool": str(home / "spool"),
+        "cache": str(home / "cache"),
+        "evidence": {"uri": str(home / "store")},
+    }
     return _merge(filled, {**tree, "home": str(home)})
 
 
