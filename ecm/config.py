@@ -21,6 +21,7 @@ from ecm.contracts.identity import TenantId, digest
 from ecm.errors import ConfigError
 from ecm.evidence.config import EvidenceConfig
 from ecm.images.limits import ImageLimits
+from ecm.ledger.config import LedgerConfig
 from ecm.search.config import SearchConfig
 
 ENV_PREFIX = "ECM_"
@@ -101,6 +102,7 @@ class Profile(Part):
     spool: Path
     cache: Path
     images: ImageLimits = ImageLimits()
+    ledger: LedgerConfig
     evidence: EvidenceConfig
     pipeline: PipelineConfig = PipelineConfig()
     serve: ServeConfig = ServeConfig()
@@ -185,6 +187,7 @@ def _with_home(tree: Tree) -> Tree:
     filled: Tree = {
         "spool": str(home / "spool"),
         "cache": str(home / "cache"),
+        "ledger": {"url": f"sqlite://{home / 'ledger.sqlite3'}"},
         "evidence": {"uri": str(home / "store")},
     }
     return _merge(filled, {**tree, "home": str(home)})
@@ -281,9 +284,11 @@ def _has(tree: Any, keys: Sequence[str]) -> bool:
 
 def _nearest(path: str) -> str:
     names = list(setting_names(Profile))
-    leaf = path.rpartition(".")[2]
+    leaf = path.lower().rpartition(".")[2]
     same = [name for name in names if name.rpartition(".")[2] == leaf]
-    return (same or difflib.get_close_matches(path, names, n=1, cutoff=0.6) or [""])[0]
+    return (
+        difflib.get_close_matches(path.lower(), same or names, n=1, cutoff=0.6) or same or [""]
+    )[0]
 
 
 def setting_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
