@@ -93,14 +93,14 @@ class Profile(Part):
 
     name: str = Field(default="default", min_length=1, max_length=64)
     home: Path = Field(description="folder of ledger, spool, store and caches")
-    tenant: TenantId = "default"
+    tenant: TenantId = Field(default="default", description="where no --tenant is given")
     roots: tuple[str, ...] = Field(default=(), description="sources must lie below; empty: any")
     models: ModelChoice = ModelChoice()
-    models_folder: Path
-    ranking_folder: Path
+    models_folder: Path = Field(description="model manifests")
+    ranking_folder: Path = Field(description="ranking profiles")
     search: SearchConfig = SearchConfig()
-    spool: Path
-    cache: Path
+    spool: Path = Field(description="batches on their way into the store; a local disk")
+    cache: Path = Field(description="scratch of runs; may be deleted between them")
     images: ImageLimits = ImageLimits()
     ledger: LedgerConfig
     evidence: EvidenceConfig
