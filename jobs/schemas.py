@@ -31,7 +31,7 @@ PUBLIC: dict[str, type[BaseModel]] = {
 SETTINGS_HEAD = """\
 # Settings
 
-Every key of a profile with its default, written by `make schemas`. Layers and places: ../profiles.md.
+Every key of a profile with its default, written by `make schemas`; ../profiles.md tells of layers.
 A dash stands for what is filled in from `home` or the conf folder.
 
 | key | default | meaning |
