@@ -46,7 +46,7 @@ class ModelChoice(Part):
     vision: str | None = "efficientnet-lite0"
     vv: str | None = "efficientnet-lite0"
     x: str | None = "structure"
-    mv: str | None = "minilm"
+    mv: str | None = "all-minilm-l6-v2"
     ocr: str | None = None
 
 
