@@ -73,14 +73,21 @@ def _default(field: FieldInfo) -> str:
     return f"`{json.dumps(default, ensure_ascii=False, default=list)}`"
 
 
+def write_schemas(folder: Path) -> list[Path]:
+    """Writes every published file into `folder` and returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, text in published().items():
+        paths.append(folder / name)
+        paths[-1].write_text(text, "utf-8")
+    return paths
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs.schemas", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the files are written")
-    folder: Path = parser.parse_args(arguments).folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in published().items():
-        (folder / name).write_text(text, "utf-8")
-        sys.stdout.write(f"{folder / name}\n")
+    for path in write_schemas(parser.parse_args(arguments).folder):
+        sys.stdout.write(f"{path}\n")
     return 0
 
 
