@@ -174,8 +174,9 @@ def check_models(folder: Path, used: frozenset[str]) -> Iterator[Check]:
     for missing in sorted(used - {manifest.name for manifest in manifests}):
         detail = f"no {missing}.yaml in {folder}"
         yield Check(f"model {missing}", Status.FAIL, detail, "correct models in the profile")
+    encoders = {manifest.query_encoder for manifest in manifests if manifest.name in used}
     for manifest in manifests:
-        yield _check_model(manifest, manifest.name in used)
+        yield _check_model(manifest, manifest.name in used | encoders)
 
 
 def _check_model(manifest: ModelManifest, used: bool) -> Check:
