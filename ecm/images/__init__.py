@@ -1,0 +1,1 @@
+"""Listing, reading and decoding images, and what can be computed from their pixels alone."""
