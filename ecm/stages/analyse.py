@@ -1,0 +1,277 @@
+"""Run image and text models over a block: tags, captions, visual and meaning vectors.
+
+A batch that a model refuses is halved until the culprit is alone; the culprit's row fails, the
+others go on. Knows the model protocols, not a single back end; knows no ledger or Ray.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ecm.contracts.result import ErrorClass, LabelStatement, TextStatement
+from ecm.contracts.task import TaskType
+from ecm.models.base import ImageModel, ImageOutputs, TextEmbedder, normalised
+from ecm.models.meaning import meaning_text
+from ecm.stages.columns import (
+    LABEL,
+    MODEL_ERRORS,
+    TEXT,
+    VECTOR,
+    RowFailure,
+    pixels_column,
+    with_column,
+)
+from ecm.stages.journal import CrashJournal
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """Images or texts per forward pass, and where crash markers lie (none: no crash protection)."""
+
+    batch_size: int = 32
+    scratch: Path | None = None
+
+
+Failures = dict[int, RowFailure]
+
+
+class ImageModelStage:
+    """Adds what one image model says: caption, tags, classification and vv for the rows that need
+    it.
+    """
+
+    def __init__(
+        self, model: ImageModel, kinds: frozenset[TaskType], settings: BatchSettings
+    ) -> None:
+        self._model = model
+        self._kinds = kinds
+        self._settings = settings
+        self._column = pixels_column(model.manifest.name)
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        if table.num_rows == 0:
+            return table
+        started = time.perf_counter()
+        rows = _rows_needing(table, self._needs())
+        side = math.isqrt(table.schema.field(self._column).type.byte_width // 3)
+        pixels = _pixels(table.column(self._column), rows, side)
+        said: dict[str, list[Any]] = {
+            name: [None] * table.num_rows for name in ("caption", "tags", "classification", "vv")
+        }
+
+        def forward(start: int, stop: int) -> None:
+            outputs = self._model.analyse(pixels[start:stop], self._kinds)
+            for offset, row in enumerate(rows[start:stop]):
+                self._record(said, row, outputs, offset)
+
+        failures = run_batches(
+            forward, _keys(table, rows), self._settings, f"model-{self._model.manifest.name}"
+        )
+        table = _merge(table.drop_columns([self._column]), said)
+        table = _mark(table, {rows[i]: failure for i, failure in failures.items()}, self._needs())
+        return _timed(table, "model_ms", started, len(rows))
+
+    def _needs(self) -> frozenset[str]:
+        """Task types whose presence makes a row need this model; mv needs the texts of vision."""
+        needs = {kind.value for kind in self._kinds}
+        return frozenset(
+            needs | ({TaskType.MV_EMBED.value} if TaskType.VISION in self._kinds else set())
+        )
+
+    def _record(
+        self, said: dict[str, list[Any]], row: int, outputs: ImageOutputs, offset: int
+    ) -> None:
+        if TaskType.VISION in self._kinds:
+            caption = outputs.captions[offset]
+            said["caption"][row] = None if caption is None else caption.model_dump()
+            said["tags"][row] = [tag.model_dump() for tag in outputs.tags[offset]]
+            said["classification"][row] = [c.model_dump() for c in outputs.classification[offset]]
+        if outputs.vectors is not None and outputs.norms is not None:
+            said["vv"][row] = {
+                "values": outputs.vectors[offset],
+                "norm": float(outputs.norms[offset]),
+            }
+
+
+class TextModelStage:
+    """Adds mv: the meaning vector of the text a row has just been given, or was known to have."""
+
+    def __init__(self, model: TextEmbedder, settings: BatchSettings) -> None:
+        self._model = model
+        self._settings = settings
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        if table.num_rows == 0:
+            return table
+        started = time.perf_counter()
+        rows = _rows_needing(table, frozenset({TaskType.MV_EMBED.value}), with_pixels=False)
+        texts = [_text_of(table, row) for row in rows]
+        vectors: list[Any] = [None] * table.num_rows
+
+        def forward(start: int, stop: int) -> None:
+            unit = normalised(self._model.embed_texts(texts[start:stop]))
+            for offset, row in enumerate(rows[start:stop]):
+                vectors[row] = {
+                    "values": unit.vectors[offset],
+                    "norm": float(unit.norms[offset]),
+                }
+
+        failures = run_batches(
+            forward, _keys(table, rows), self._settings, f"model-{self._model.manifest.name}"
+        )
+        table = _merge(table, {"mv": vectors})
+        table = _mark(
+            table, {rows[i]: failure for i, failure in failures.items()}, frozenset({"mv_embed"})
+        )
+        return _timed(table, "text_ms", started, len(rows))
+
+
+def run_batches(forward: Any, keys: Sequence[str], settings: BatchSettings, stage: str) -> Failures:
+    """Run `forward(start, stop)` over all rows in batches; the failures by place in `keys`.
+
+    An exception halves the batch down to the row that causes it; so does a worker that died.
+    """
+    failures: Failures = {}
+
+    def guarded(start: int, stop: int) -> None:
+        try:
+            forward(start, stop)
+        except Exception as error:  # noqa: BLE001 - any library's error becomes this row's typed failure
+            if stop - start == 1:
+                failures[start] = _model_failure(error, stage)
+                return
+            middle = (start + stop) // 2
+            guarded(start, middle)
+            guarded(middle, stop)
+
+    def work(start: int, stop: int) -> list[None]:
+        guarded(start, stop)
+        return [None] * (stop - start)
+
+    def refuse(index: int) -> None:
+        failures[index] = RowFailure(
+            ErrorClass.INPUT, "model.kills_worker", stage, "the model's worker died on this image"
+        )
+
+    for start in range(0, len(keys), settings.batch_size):
+        stop = min(start + settings.batch_size, len(keys))
+        if settings.scratch is None:
+            work(start, stop)
+        else:
+            base = start
+            CrashJournal(settings.scratch, stage).run(
+                keys[start:stop],
+                lambda a, b, base=base: work(base + a, base + b),  # type: ignore[misc]
+                lambda i, base=base: refuse(base + i),  # type: ignore[misc]
+            )
+    return failures
+
+
+def _model_failure(error: Exception, stage: str) -> RowFailure:
+    exhausted = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    kind, code = (
+        (ErrorClass.RESOURCE, "model.out_of_memory")
+        if exhausted
+        else (ErrorClass.MODEL, getattr(error, "code", "model.failed"))
+    )
+    return RowFailure(kind, code, stage[:32], f"{type(error).__name__}: {error}")
+
+
+def _keys(table: pa.Table, rows: Sequence[int]) -> list[str]:
+    keys = table.column("resource_key").to_pylist()
+    return [keys[row] for row in rows]
+
+
+def _rows_needing(table: pa.Table, kinds: frozenset[str], *, with_pixels: bool = True) -> list[int]:
+    """Rows without an error that have an unlinked task of `kinds`.
+
+    Rows that only miss their meaning vector and know their text skip models that look at pixels.
+    """
+    names = ["tasks", "linked", "known_text", "error"]
+    if "model_errors" in table.column_names:
+        names.append("model_errors")
+    needing = []
+    for place, row in enumerate(table.select(names).to_pylist()):
+        if row["error"] is not None:
+            continue
+        open_kinds = {t["task_type"] for t in row["tasks"] if t["task_id"] not in row["linked"]}
+        open_kinds -= {mark["task_type"] for mark in row.get("model_errors") or ()}
+        if with_pixels and row["known_text"] is not None:
+            open_kinds.discard(TaskType.MV_EMBED.value)
+        if open_kinds & kinds:
+            needing.append(place)
+    return needing
+
+
+def _pixels(column: pa.ChunkedArray, rows: Sequence[int], side: int) -> npt.NDArray[np.uint8]:
+    """uint8 (n, side, side, 3) of the chosen rows, copied once out of the column's buffer."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0)
+    width = side * side * 3
+    buffer = np.frombuffer(array.buffers()[1], dtype=np.uint8)
+    flat = buffer[array.offset * width :][: len(array) * width].reshape(len(array), width)
+    return flat[list(rows)].reshape(len(rows), side, side, 3)
+
+
+def _text_of(table: pa.Table, row: int) -> str:
+    known = table.column("known_text")[row].as_py()
+    if known is not None:
+        return str(known)
+    caption = table.column("caption")[row].as_py()
+    return meaning_text(
+        TextStatement(**caption) if caption else None,
+        tuple(LabelStatement(**tag) for tag in table.column("tags")[row].as_py() or ()),
+        tuple(LabelStatement(**c) for c in table.column("classification")[row].as_py() or ()),
+        (),
+    )
+
+
+_KINDS: dict[str, Any] = {
+    "caption": TEXT,
+    "tags": pa.list_(LABEL),
+    "classification": pa.list_(LABEL),
+    "vv": VECTOR,
+    "mv": VECTOR,
+}
+
+
+def _merge(table: pa.Table, said: dict[str, list[Any]]) -> pa.Table:
+    """Add the new columns, keeping what an earlier model said."""
+    for name, values in said.items():
+        if name in table.column_names:
+            earlier = table.column(name).to_pylist()
+            values = [
+                new if new is not None else old for new, old in zip(values, earlier, strict=True)
+            ]
+        table = with_column(table, name, values, _KINDS[name])
+    return table
+
+
+def _mark(table: pa.Table, failures: Failures, kinds: frozenset[str]) -> pa.Table:
+    """Note the failures against the task types of `kinds`; other tasks of the row are unharmed."""
+    if "model_errors" in table.column_names:
+        marks = table.column("model_errors").to_pylist()
+    else:
+        marks = [[] for _ in range(table.num_rows)]
+    for row, failure in failures.items():
+        marks[row] = marks[row] + [
+            {"task_type": kind, "error": failure.to_arrow()} for kind in sorted(kinds)
+        ]
+    return with_column(table, "model_errors", marks, MODEL_ERRORS)
+
+
+def _timed(table: pa.Table, name: str, started: float, images: int) -> pa.Table:
+    """Milliseconds per image that this stage took, and how many images it took them for."""
+    each = (time.perf_counter() - started) * 1000.0 / max(images, 1)
+    table = with_column(table, name, [each] * table.num_rows, pa.float64())
+    return with_column(table, f"{name}_batch", [images] * table.num_rows, pa.int32())

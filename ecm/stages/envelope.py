@@ -1,0 +1,159 @@
+"""From a block's columns to sealed ResultEnvelopes: the only place that builds them.
+
+Knows contracts and columns. Knows no model, ledger, store or Ray.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ecm.contracts.result import (
+    EnvelopeError,
+    EnvelopeStatus,
+    ErrorClass,
+    ImageFacts,
+    LabelStatement,
+    Outputs,
+    ResourceFingerprint,
+    ResultEnvelope,
+    Space,
+    Telemetry,
+    TextStatement,
+    VectorStatement,
+)
+from ecm.contracts.task import TaskType
+from ecm.stages.columns import ENVELOPE_SCHEMA, RowFailure
+
+_TIMES = ("read_ms", "decode_ms", "model_ms", "text_ms")
+_VECTOR_COLUMNS = {
+    TaskType.VV_EMBED: (Space.VV, "vv"),
+    TaskType.X_EMBED: (Space.X, "x"),
+    TaskType.MV_EMBED: (Space.MV, "mv"),
+}
+
+
+@dataclass(frozen=True)
+class EnvelopeStage:
+    """ENVELOPE_SCHEMA out: one row per task of each resource of the block."""
+
+    run_id: str
+    worker_id: str
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        sealed = [entry for row in table.to_pylist() for entry in self._resource(row)]
+        return pa.Table.from_pylist(sealed, schema=ENVELOPE_SCHEMA)
+
+    def _resource(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        modelled = row.get("vv") is not None or row.get("caption") is not None
+        thumbnail = row.get("thumbnail")
+        for place, task in enumerate(row["tasks"]):
+            linked = task["task_id"] in row["linked"]
+            envelope = self._envelope(row, task, None if linked else thumbnail)
+            if not linked:
+                thumbnail = None
+            yield {
+                "resource_key": row["resource_key"],
+                "task_id": task["task_id"],
+                "fence": task["fence"],
+                "envelope": envelope.model_dump_json(by_alias=True).encode(),
+                "images": int(place == 0),
+                "bytes_read": row["bytes_read"] if place == 0 else 0,
+                "modelled": int(modelled and place == 0),
+            }
+
+    def _envelope(
+        self, row: dict[str, Any], task: dict[str, Any], thumbnail: bytes | None
+    ) -> ResultEnvelope:
+        linked = task["task_id"] in row["linked"]
+        error = None if linked else _error_of(row, task["task_type"])
+        outputs = Outputs()
+        if error is None and not linked:
+            outputs = _outputs(row, TaskType(task["task_type"]), thumbnail)
+        return ResultEnvelope.seal(
+            tenant_id=row["tenant_id"],
+            task_id=task["task_id"],
+            task_type=task["task_type"],
+            transform=task["transform"],
+            run_id=self.run_id,
+            worker_id=self.worker_id,
+            attempt=task["attempt"],
+            fence=task["fence"],
+            resource_fingerprint=ResourceFingerprint(
+                uri=row["uri"],
+                content_hash=row["content_hash"],
+                size=row["size"],
+                mtime_ns=row["mtime_ns"],
+                etag=row["etag"],
+            ),
+            image=_facts(row),
+            linked=linked,
+            outputs=outputs,
+            telemetry=_telemetry(row),
+            status=EnvelopeStatus.FAILED if error else EnvelopeStatus.SUCCESS,
+            error=error,
+            observed_at=time.time(),
+        )
+
+
+def _error_of(row: dict[str, Any], task_type: str) -> EnvelopeError | None:
+    """The failure of the whole resource or of this task type; a missing output is one too."""
+    if row["error"] is not None:
+        return RowFailure.to_contract(row["error"])
+    for mark in row.get("model_errors") or ():
+        if mark["task_type"] == task_type:
+            return RowFailure.to_contract(mark["error"])
+    column = "tags" if task_type == TaskType.VISION else _VECTOR_COLUMNS[TaskType(task_type)][1]
+    if row.get(column) is None:
+        return EnvelopeError(
+            error_class=ErrorClass.INTERNAL,
+            code="envelope.missing_output",
+            stage="envelope",
+            message=f"no stage produced {column} for this image",
+        )
+    return None
+
+
+def _outputs(row: dict[str, Any], kind: TaskType, thumbnail: bytes | None) -> Outputs:
+    if kind is TaskType.VISION:
+        caption = row["caption"]
+        return Outputs.model_validate(
+            {
+                "caption": None if caption is None else TextStatement(**caption),
+                "tags": tuple(LabelStatement(**tag) for tag in row["tags"]),
+                "classification": tuple(LabelStatement(**c) for c in row["classification"]),
+                "thumbnail": _base64(thumbnail),
+            }
+        )
+    space, column = _VECTOR_COLUMNS[kind]
+    values = np.asarray(row[column]["values"], dtype=np.float32)
+    vector = VectorStatement.of(space, values, row[column]["norm"])
+    return Outputs(vectors=(vector,), thumbnail=_base64(thumbnail))
+
+
+def _base64(data: bytes | None) -> bytes | None:
+    """Base64Bytes fields are validated from encoded bytes."""
+    return None if data is None else base64.b64encode(data)
+
+
+def _facts(row: dict[str, Any]) -> ImageFacts | None:
+    if row["width"] is None:
+        return None
+    return ImageFacts(
+        width=row["width"],
+        height=row["height"],
+        format=row["format"],
+        orientation=row["orientation"],
+        frames=row["frames"],
+    )
+
+
+def _telemetry(row: dict[str, Any]) -> Telemetry:
+    times = {name: row[name] for name in _TIMES if row.get(name) is not None}
+    return Telemetry(latency_ms=times, batch_size=row.get("model_ms_batch") or 0)

@@ -1,0 +1,111 @@
+"""The `ecm` command. Each command opens what it needs and nothing else.
+
+Heavy libraries are imported inside the commands, so that `ecm --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import ecm
+from jobs import cli_evidence, cli_ledger, cli_models, cli_search
+from jobs.edge import (
+    FAILED,
+    HomeOption,
+    JsonOption,
+    ProfileOption,
+    SetOption,
+    TenantOption,
+    guarded,
+    open_profile,
+)
+
+app = typer.Typer(
+    name="ecm",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Index and search images with evidence. Start with: ecm index FOLDER; ecm search TEXT",
+)
+cli_ledger.register(app)
+cli_evidence.register(app)
+cli_models.register(app)
+cli_search.register(app)
+
+Sources = Annotated[
+    list[str], typer.Argument(help="Folders, files, file:// or s3:// URIs.", show_default=False)
+]
+
+
+@app.command()
+def index(
+    sources: Sources,
+    profile: ProfileOption = None,
+    home: HomeOption = None,
+    tenant: TenantOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    max_dead: Annotated[
+        int | None, typer.Option(help="Dead letters tolerated before the exit code is 1.", min=0)
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on listening for changes.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between listings with --follow.")] = 30.0,
+) -> None:
+    """Enqueue, analyse, commit, audit and publish. Safe to repeat, safe to kill.
+
+    Unchanged images are not read again; interrupted work goes on where it was. The exit code is 1
+    when
+    more than --max-dead images are dead letters (see: ecm dead-letters list) or the audit does not
+    balance.
+    """
+    from jobs.indexing import IndexOptions, index_command
+
+    settings = open_profile(profile, home, overrides, tenant)
+    limit = settings.pipeline.max_dead if max_dead is None else max_dead
+    good = index_command(settings, tuple(sources), IndexOptions(limit, follow, every), as_json)
+    if not good:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"{ecm.__version__}\n")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; the exit code."""
+    code = 0
+
+    def call() -> None:
+        nonlocal code
+        try:
+            code = app(arguments, standalone_mode=False) or 0
+        except typer.Exit as leave:
+            code = leave.exit_code
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+
+    return _usage_guard(call) or code
+
+
+def _usage_guard(call: object) -> int:
+    import click
+
+    try:
+        return guarded(call)  # type: ignore[arg-type]
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What every command shares: its options, its profile, its output and its exit code.
+
+One JSON object on stdout with `--json`, everything else on stderr; one line for an error and what
+to do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ecm.config import Profile, load_profile
+from ecm.errors import ConfigError, EcmError, LeaseLost, QueryError, TransientError
+
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", "-p", help="A profile: a YAML file, or L1, L2, C1.")
+]
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", help="Folder of ledger, spool, store and caches.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override one setting.")
+]
+TenantOption = Annotated[
+    str | None, typer.Option("--tenant", "-t", help="Tenant; the profile's by default.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 1, 2, 75, 130
+
+
+def open_profile(
+    profile: str | None,
+    home: Path | None,
+    overrides: list[str] | None,
+    tenant: str | None = None,
+) -> Profile:
+    """The resolved profile of this invocation; `--tenant` wins over the profile's own tenant."""
+    settings = [*(overrides or ()), *([f"tenant={tenant}"] if tenant else [])]
+    return load_profile(profile, home=home, overrides=settings, environ=os.environ)
+
+
+def emit(value: Mapping[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
+    """Print `value` as one JSON object, or let `show` draw it for a person."""
+    if as_json:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        show(Console(soft_wrap=True, highlight=False))
+
+
+def table_of(title: str, columns: list[str], rows: list[list[object]]) -> Table:
+    """A plain table; cell texts come from files and models, so markup in them is escaped."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(printable(str(cell))) for cell in row))
+    return table
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: file names can hold terminal escapes."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def exit_code_of(error: EcmError) -> int:
+    """2 for wrong usage, 75 (EX_TEMPFAIL) for what may succeed later, else 1."""
+    match error:
+        case ConfigError() | QueryError():
+            return USAGE
+        case TransientError() | LeaseLost():
+            return UNAVAILABLE
+        case _:
+            return FAILED
+
+
+def guarded(run: Callable[[], Any]) -> int:
+    """Run a command; every expected failure becomes one line on stderr and an exit code."""
+    try:
+        run()
+    except EcmError as error:
+        sys.stderr.write(f"ecm: {printable(str(error))} [{error.code}]\n")
+        return exit_code_of(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("ecm: interrupted; run the same command again to go on\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return FAILED
+    return 0

@@ -1,0 +1,176 @@
+"""List sources and enqueue one task per image and transform: `python -m jobs.enqueue --help`.
+
+Reads directory entries, never image bytes. What is unchanged and already has evidence is counted as
+reused; what is no image is counted as filtered, with its reason.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from ecm.images.listing import Found, Skipped, list_source, source_root
+from ecm.ledger.ledger import Ledger, open_ledger
+
+from ecm.contracts.identity import ContentIdentity
+from ecm.contracts.task import RetryPolicy, TaskSpec
+from ecm.errors import Overloaded, SourceError
+from ecm.ledger.config import LedgerConfig
+from ecm.ledger.records import JobRecord, ListingChunk, ResourceTasks, SkippedResource
+from ecm.stages.plan import TransformPlan
+
+CHUNK_RESOURCES = 500
+
+
+@dataclass(frozen=True)
+class EnqueueRequest:
+    """What to list for whom, and the transforms wanted of every image."""
+
+    tenant_id: str
+    sources: tuple[str, ...]
+    plan: TransformPlan
+    roots: tuple[str, ...] = ()
+    priority: int = 0
+    deadline_at: float | None = None
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
+    job_id: str = field(default_factory=lambda: f"job-{uuid.uuid4().hex[:16]}")
+
+
+@dataclass
+class ListingProgress:
+    """Running totals of a listing; written by one thread, read by any."""
+
+    listed: int = 0
+    queued: int = 0
+    reused: int = 0
+    dead: int = 0
+    filtered: int = 0
+    throttled_seconds: float = 0.0
+    closed: bool = False
+
+
+class Listing(threading.Thread):
+    """Lists and enqueues in the background, with its own ledger connection."""
+
+    def __init__(self, config: LedgerConfig, request: EnqueueRequest) -> None:
+        super().__init__(name="listing", daemon=True)
+        self._config = config
+        self._request = request
+        self._stop = threading.Event()
+        self._failure: BaseException | None = None
+        self.progress = ListingProgress()
+
+    def run(self) -> None:
+        try:
+            with open_ledger(self._config) as ledger:
+                enqueue(ledger, self._request, self.progress, self._stop)
+        except BaseException as error:  # noqa: BLE001 - re-raised in the driver by check()
+            self._failure = error
+        self.progress.closed = True
+
+    def check(self) -> None:
+        """Raise here what went wrong there."""
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.join()
+
+
+def enqueue(
+    ledger: Ledger,
+    request: EnqueueRequest,
+    progress: ListingProgress,
+    stop: threading.Event,
+) -> None:
+    """List every source in chunks, one ledger transaction each: a kill loses one chunk at most."""
+    for source in request.sources:
+        confine(source, request.roots)
+    now = time.time()
+    ledger.open_job(
+        JobRecord(
+            job_id=request.job_id,
+            tenant_id=request.tenant_id,
+            source="\n".join(request.sources),
+            transforms=request.plan.fingerprints,
+            created_at=now,
+        ),
+        now,
+    )
+    for chunk in _chunks(request):
+        if stop.is_set():
+            return
+        _record(ledger, request, chunk, progress, stop)
+    ledger.close_listing(request.job_id, time.time())
+
+
+def confine(source: str, roots: Sequence[str]) -> None:
+    """Raises SourceError unless the source lies below one of the profile's roots, if it has any."""
+    place = source_root(source)
+    allowed = [source_root(root).rstrip("/") for root in roots]
+    if allowed and not any(place == root or place.startswith(root + "/") for root in allowed):
+        raise SourceError(
+            f"{source} is outside the configured roots", "source.root", "see roots in the profile"
+        )
+
+
+def _chunks(request: EnqueueRequest) -> Iterator[list[Found | Skipped]]:
+    for source in request.sources:
+        entries = list_source(source)
+        while chunk := list(islice(entries, CHUNK_RESOURCES)):
+            yield chunk
+
+
+def _record(
+    ledger: Ledger,
+    request: EnqueueRequest,
+    chunk: Sequence[Found | Skipped],
+    progress: ListingProgress,
+    stop: threading.Event,
+) -> None:
+    """Enqueue one chunk; a full queue makes the producer wait, visibly, and try again."""
+    found = [entry.identity for entry in chunk if isinstance(entry, Found)]
+    skipped = [entry for entry in chunk if isinstance(entry, Skipped)]
+    listing = ListingChunk(
+        found=tuple(
+            ResourceTasks(identity, tuple(_tasks(request, identity))) for identity in found
+        ),
+        skipped=tuple(SkippedResource(entry.uri, entry.reason) for entry in skipped),
+        cursor=found[-1].uri if found else skipped[-1].uri,
+    )
+    while not stop.is_set():
+        try:
+            outcome = ledger.record_listing(request.job_id, listing, time.time())
+        except Overloaded as overload:
+            progress.throttled_seconds += overload.retry_after
+            stop.wait(overload.retry_after)
+            continue
+        progress.listed += len(chunk) - outcome.repeated
+        progress.queued += outcome.queued
+        progress.reused += outcome.reused
+        progress.dead += outcome.dead
+        progress.filtered += outcome.filtered
+        if outcome.throttle_seconds:
+            progress.throttled_seconds += outcome.throttle_seconds
+            stop.wait(outcome.throttle_seconds)
+        return
+
+
+def _tasks(request: EnqueueRequest, identity: ContentIdentity) -> Iterator[TaskSpec]:
+    for transform in request.plan.by_type.values():
+        yield TaskSpec.create(
+            tenant_id=request.tenant_id,
+            job_id=request.job_id,
+            identity=identity,
+            task_type=transform.task_type,
+            model=transform.model,
+            transform=transform.fingerprint,
+            priority=request.priority,
+            deadline_at=request.deadline_at,
+            retry_policy=request.retry_policy,
+        )

@@ -1,0 +1,291 @@
+"""Index images: list, analyse, commit, audit, publish. Safe to repeat, safe to kill.
+
+python -m jobs.index --profile conf/L1.yaml --tenant t /photos s3://bucket/prefix
+ray job submit --working-dir . -- python -m jobs.index --profile conf/C1.yaml s3://bucket/prefix
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ecm.ledger.ledger import Ledger, open_ledger
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.console import Console
+
+import ecm
+from ecm.config import Profile
+from ecm.contracts.result import ResultEnvelope
+from ecm.contracts.task import TaskType
+from ecm.evidence.runs import RunRecord
+from ecm.evidence.spool import Spool
+from ecm.evidence.store import EvidenceStore
+from ecm.stages.plan import TransformPlan
+from jobs import pipeline
+from jobs.audit import Audit, audit_job
+from jobs.committing import CommitLoop, CommitSettings, CommitTotals
+from jobs.enqueue import EnqueueRequest, Listing
+from jobs.feeder import Feeder, FeederSettings
+from jobs.incarnation import Incarnation
+from jobs.materialize import materialize
+from jobs.progress import LiveProgress, Reading
+from jobs.runtime import ray_session
+from jobs.transforms import plan_of
+
+POLL_SECONDS = 0.05
+FIRST_PASS_BLOCKS = 16
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """What a run did; counts are images. The JSON of `ecm index`."""
+
+    run_id: str
+    job_id: str
+    listed: int
+    committed: int
+    reused: int
+    filtered: int
+    dead: int
+    pending: int
+    images_through_models: int
+    bytes_read: int
+    seconds: float
+    startup_seconds: float
+    snapshot_id: str | None
+    key_digest: str
+    problems: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass
+class Run:
+    """The open connections and running totals of one `ecm index`."""
+
+    profile: Profile
+    tenant_id: str
+    plan: TransformPlan
+    run_id: str
+    holder: str
+    ledger: Ledger
+    store: EvidenceStore
+    spool: Spool
+    listing: Listing
+    loop: CommitLoop
+    progress: LiveProgress
+    began: float
+    blocks: int = 0
+    warm: float | None = None
+
+    def reading(self, note: str = "") -> Reading:
+        listed = self.listing.progress
+        return Reading(
+            total=listed.queued,
+            done=min(self.loop.totals.images_settled, listed.queued),
+            reused=listed.reused,
+            dead=self.loop.totals.images_dead + listed.dead,
+            note=note or ("" if listed.closed else f"listing, {listed.listed} so far"),
+        )
+
+
+def run_index(
+    profile: Profile, sources: tuple[str, ...], tenant_id: str, console: Console
+) -> IndexSummary:
+    """List `sources`, run the pipeline until the ledger has no more for it, audit and publish.
+
+    Raises LeaseLost while another run commits to the same store.
+    """
+    began = time.monotonic()
+    started_at = time.time()
+    plan = plan_of(profile)
+    run_id = time.strftime("run-%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
+    holder = str(Incarnation.here())
+    request = EnqueueRequest(tenant_id=tenant_id, sources=sources, plan=plan, roots=profile.roots)
+    with ExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(profile.ledger))
+        store = EvidenceStore.create(profile.evidence, started_at)
+        spool = Spool(profile.spool)
+        settings = CommitSettings(
+            run_id=run_id,
+            holder=holder,
+            right=f"committer:{profile.evidence.uri}",
+            envelopes=profile.pipeline.commit_envelopes,
+            seconds=profile.pipeline.commit_seconds,
+        )
+        credit = Credit()
+        loop = stack.enter_context(CommitLoop(profile.ledger, store, spool, settings, credit))
+        loop.wait_until_recovered()
+        record = RunRecord(
+            run_id=run_id,
+            tenant_id=tenant_id,
+            job_id=request.job_id,
+            transforms=plan.fingerprints,
+            config_digest=profile.digest(),
+            code_version=ecm.__version__,
+            started_at=started_at,
+        )
+        listing = Listing(profile.ledger, request)
+        listing.start()
+        stack.callback(listing.stop)
+        progress = stack.enter_context(LiveProgress(console, began))
+        run = Run(
+            profile, tenant_id, plan, run_id, holder, ledger, store, spool, listing, loop,
+            progress, began,
+        )  # fmt: skip
+        _process(run, credit)
+        return _conclude(run, record)
+
+
+class Credit:
+    """Passes what the commit loop has settled on to the feeder of the current pass."""
+
+    def __init__(self) -> None:
+        self.feeder: Any = None
+
+    def __call__(self, tasks: int, keys: Sequence[str]) -> None:
+        if self.feeder is not None:
+            self.feeder.settled.remote(tasks, keys)
+
+
+def _process(run: Run, credit: Credit) -> None:
+    """Passes until the listing is closed and nothing of this tenant is claimable any more."""
+    with ExitStack() as stack:
+        started = False
+        for blocks in _passes(run):
+            if not started:
+                stack.enter_context(ray_session(run.profile))
+                started = True
+            _run_pass(run, credit, blocks)
+
+
+def _passes(run: Run) -> Iterator[int]:
+    """Blocks of each pass; waits for the listing, and for retries whose time has not come."""
+    config = run.profile.pipeline
+    while True:
+        run.listing.check()
+        closed = run.listing.progress.closed
+        runnable = run.ledger.runnable(run.tenant_id, run.plan.fingerprints, time.time())
+        enough = runnable.resources >= FIRST_PASS_BLOCKS * config.block_images
+        if runnable.resources and (closed or enough):
+            blocks = math.ceil(runnable.resources / config.block_images)
+            yield min(blocks, config.pass_blocks)
+        elif closed and runnable.next_at is None:
+            return
+        else:
+            note = ""
+            if closed and runnable.next_at is not None:
+                note = f"waiting {max(0.0, runnable.next_at - time.time()):.0f} s to retry"
+            run.progress.show(run.reading(note))
+            time.sleep(POLL_SECONDS)
+
+
+def _run_pass(run: Run, credit: Credit, blocks: int) -> None:
+    """One Ray Data execution: `blocks` lease blocks through the stages into the commit loop."""
+    scratch = run.profile.cache / "scratch" / run.run_id
+    feeder = _start_feeder(run)
+    credit.feeder = feeder
+    settings = pipeline.PipelineSettings(
+        run.plan, run.profile.images, run.profile.pipeline, run.run_id, scratch
+    )
+    try:
+        plan = pipeline.build(feeder, settings, blocks, run.blocks)
+        for block in plan.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+            if run.warm is None and block.num_rows:
+                run.warm = time.monotonic() - _work_seconds(block)
+            run.loop.submit(block)
+            run.progress.show(run.reading())
+        run.loop.drain(lambda: run.progress.show(run.reading()))
+    finally:
+        credit.feeder = None
+        ray.get(feeder.stop.remote())
+        ray.kill(feeder)
+        shutil.rmtree(scratch, ignore_errors=True)
+    run.blocks += blocks
+
+
+def _start_feeder(run: Run) -> Any:
+    config = run.profile.pipeline
+    vision = run.plan.by_type.get(TaskType.VISION)
+    settings = FeederSettings(
+        ledger=run.profile.ledger,
+        evidence=run.profile.evidence,
+        holder=run.holder,
+        tenant_id=run.tenant_id,
+        transforms=run.plan.fingerprints,
+        vision_transform=vision.fingerprint if vision else None,
+        block_images=config.block_images,
+        window_tasks=config.window_blocks * config.block_images * len(run.plan.by_type),
+    )
+    here = ray.get_runtime_context().get_node_id()
+    actor = ray.remote(Feeder).options(
+        num_cpus=0,
+        max_concurrency=1000,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+    )
+    return actor.remote(settings)
+
+
+def _conclude(run: Run, record: RunRecord) -> IndexSummary:
+    """Audit, mark done, publish, and write the run's row last."""
+    job_id = record.job_id
+    audit = audit_job(run.ledger, run.store, job_id)
+    now = time.time()
+    if audit.balanced:
+        run.ledger.complete_job(job_id, now)
+        for batch_id in run.spool.list():
+            run.spool.drop(batch_id)
+    run.ledger.finish_job(job_id, now)
+    snapshot = (
+        materialize(run.store, run.plan).snapshot_id if audit.committed + audit.reused else None
+    )
+    totals = run.loop.totals
+    summary = _summary(run, audit, job_id, snapshot, totals)
+    run.store.record_run(record.finished(time.time(), summary.to_json()))
+    return summary
+
+
+def _summary(
+    run: Run, audit: Audit, job_id: str, snapshot: str | None, totals: CommitTotals
+) -> IndexSummary:
+    return IndexSummary(
+        run_id=run.run_id,
+        job_id=job_id,
+        listed=audit.listed,
+        committed=audit.committed,
+        reused=audit.reused,
+        filtered=audit.filtered,
+        dead=audit.dead,
+        pending=audit.pending,
+        images_through_models=totals.images_through_models,
+        bytes_read=totals.bytes_read,
+        seconds=round(time.monotonic() - run.began, 3),
+        startup_seconds=round(max(0.0, run.warm - run.began), 3) if run.warm else 0.0,
+        snapshot_id=snapshot,
+        key_digest=audit.key_digest,
+        problems=audit.problems,
+    )
+
+
+def _work_seconds(block: pa.Table) -> float:
+    """Seconds that stages worked on the images of a block: what is left before it was start-up."""
+    rows = block.filter(pc.equal(block.column("images"), 1)).column("envelope").to_pylist()
+    times = (ResultEnvelope.model_validate_json(raw).telemetry.latency_ms for raw in rows)
+    return sum(ms for each in times for name, ms in each.items() if name != "read_ms") / 1000.0
+
+
+if __name__ == "__main__":
+    from jobs.cli import run as run_command
+
+    sys.exit(run_command(["index", *sys.argv[1:]]))

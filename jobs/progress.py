@@ -1,0 +1,102 @@
+"""Live progress of a run: a bar in a terminal, one line every few seconds elsewhere.
+
+Writes to stderr only. Knows numbers, not where they come from.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+LINE_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Images by what became of them so far, and how many there are to do."""
+
+    total: int
+    done: int
+    reused: int
+    dead: int
+    note: str = ""
+
+
+class LiveProgress:
+    """Shows readings as they come; a context manager."""
+
+    def __init__(self, console: Console, started: float | None = None) -> None:
+        self._console = console
+        self._began = time.monotonic() if started is None else started
+        self._last_line = 0.0
+        self._last = Reading(0, 0, 0, 0)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> LiveProgress:
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("[bold]indexing"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[detail]}"),
+                console=self._console,
+            )
+            self._task = self._bar.add_task("", total=None, detail="listing")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._last.total:
+            self._console.print(self._line(self._last), highlight=False)
+
+    def show(self, reading: Reading) -> None:
+        """Take a reading; redraws the bar, or prints a line when one is due."""
+        self._last = reading
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task,
+                total=reading.total or None,
+                completed=reading.done,
+                detail=self._detail(reading),
+            )
+        elif time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self._console.print(self._line(reading), highlight=False)
+
+    def _line(self, reading: Reading) -> str:
+        seconds = time.monotonic() - self._began
+        return f"[{seconds:7.1f}s] {reading.done}/{reading.total} images, {self._detail(reading)}"
+
+    def _detail(self, reading: Reading) -> str:
+        parts = []
+        rate = self._rate(reading)
+        if rate:
+            left = max(reading.total - reading.done, 0) / rate
+            parts.append(f"{rate:.1f} images/s, ETA {_clock(left)}")
+        parts.append(f"reused {reading.reused}, dead {reading.dead}")
+        if reading.note:
+            parts.append(reading.note)
+        return ", ".join(parts)
+
+    def _rate(self, reading: Reading) -> float:
+        """Images per second since the run began, start-up included: what the user waits for."""
+        seconds = time.monotonic() - self._began
+        return reading.done / seconds if reading.done and seconds > 0 else 0.0
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def stderr_console() -> Console:
+    """A console on stderr: stdout is for results."""
+    return Console(file=sys.stderr, soft_wrap=True)
