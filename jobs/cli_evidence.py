@@ -77,8 +77,8 @@ def materialize(
 ) -> None:
     """Choose the best evidence per asset and publish it as a snapshot."""
     from ecm.evidence.store import EvidenceStore
+    from ecm.opening import plan_of
     from jobs.materialize import materialize as build
-    from jobs.transforms import plan_of
 
     settings = open_profile(profile, home, overrides)
     ref = build(EvidenceStore.open(settings.evidence), plan_of(settings))

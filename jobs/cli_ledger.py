@@ -67,9 +67,9 @@ def enqueue(
     """List images and queue their tasks; any `ecm index` of this tenant works them off."""
     from ecm.ledger.ledger import open_ledger
 
+    from ecm.opening import plan_of
     from jobs.enqueue import EnqueueRequest, ListingProgress
     from jobs.enqueue import enqueue as enqueue_all
-    from jobs.transforms import plan_of
 
     settings = open_profile(profile, home, overrides, tenant)
     request = EnqueueRequest(

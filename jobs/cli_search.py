@@ -33,7 +33,9 @@ def register(app: typer.Typer) -> None:
 
 def search(
     text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
-    image: Annotated[Path | None, typer.Option("--image", help="Find images like this file.")] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="Find images like this file.")
+    ] = None,
     like: Annotated[str | None, typer.Option("--like", help="Find images like this asset.")] = None,
     profile: ProfileOption = None,
     home: HomeOption = None,

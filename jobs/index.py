@@ -27,9 +27,10 @@ import ecm
 from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.task import TaskType
-from ecm.evidence.runs import RunRecord
+from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
+from ecm.opening import plan_of
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
 from jobs.audit import Audit, audit_job
@@ -40,7 +41,6 @@ from jobs.incarnation import Incarnation
 from jobs.materialize import materialize
 from jobs.progress import LiveProgress, Reading
 from jobs.runtime import ray_session
-from jobs.transforms import plan_of
 
 POLL_SECONDS = 0.05
 FIRST_PASS_BLOCKS = 16
@@ -252,7 +252,7 @@ def _conclude(run: Run, record: RunRecord) -> IndexSummary:
     )
     totals = run.loop.totals
     summary = _summary(run, audit, job_id, snapshot, totals)
-    run.store.record_run(record.finished(time.time(), summary.to_json()))
+    record_run(run.store, record.finished(time.time(), summary.to_json()))
     return summary
 
 

@@ -7,30 +7,17 @@ from __future__ import annotations
 
 import time
 
-from ecm.evidence.snapshot import SnapshotPolicy, SnapshotRef, SnapshotStore
+from ecm.evidence.snapshot import SnapshotStore
 
-from ecm.contracts.search import Axis
-from ecm.contracts.task import TaskType
+from ecm.evidence.refs import SnapshotPolicy, SnapshotRef
 from ecm.evidence.store import EvidenceStore
+from ecm.opening import axis_transforms
 from ecm.stages.plan import TransformPlan
-
-_AXES = {
-    TaskType.VISION: Axis.FTS,
-    TaskType.VV_EMBED: Axis.VV,
-    TaskType.X_EMBED: Axis.X,
-    TaskType.MV_EMBED: Axis.MV,
-}
 
 
 def policy_of(plan: TransformPlan) -> SnapshotPolicy:
     """Prefer the transforms of the profile on every axis."""
-    return SnapshotPolicy(
-        transforms={
-            _AXES[kind]: (transform.fingerprint,)
-            for kind, transform in plan.by_type.items()
-            if kind in _AXES
-        }
-    )
+    return SnapshotPolicy(transforms={axis: (t,) for axis, t in axis_transforms(plan).items()})
 
 
 def materialize(store: EvidenceStore, plan: TransformPlan) -> SnapshotRef:
