@@ -2,7 +2,7 @@
 
     python -m jobs.demo --home .demo [--photos FOLDER]
 
-Only uses what a user would: the `ecm` command, the search service, its HTTP interface. Everything it
+Only uses what a user would: the `ecm` command, the search service and its HTTP interface. What it
 starts runs in process groups of its own, and nothing of it is left when it ends.
 """
 
@@ -59,7 +59,7 @@ class DemoFailed(Exception):
 
 @dataclass(frozen=True)
 class Questions:
-    """What to ask: an image file, and texts (empty: take them from the tags of the image's hits)."""
+    """What to ask: an image file, and texts; without texts the tags of the image's hits."""
 
     image: Path
     texts: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ def run(home: Path, photos: Path | None) -> None:
 
 
 def packaged_photos(folder: Path) -> Path:
-    """The packaged photos as files in `folder`; modification times are kept, so nothing is re-indexed."""
+    """The packaged photos as files in `folder`, with their times, so that nothing is redone."""
     folder.mkdir(parents=True, exist_ok=True)
     for package, names in PACKAGED.items():
         try:
@@ -110,7 +110,7 @@ def packaged_photos(folder: Path) -> Path:
             raise DemoFailed(f"{error.name} is not installed: pip install 'ecm[demo]'") from error
         places = spec.submodule_search_locations if spec is not None else None
         for name in names if places else ():
-            source = Path(list(places or ())[0]) / name
+            source = Path(next(iter(places or ()))) / name
             if source.is_file():
                 shutil.copy2(source, folder / name)
     return folder
@@ -130,15 +130,8 @@ def questions(folder: Path, *, packaged: bool) -> Questions:
 
 def index(folder: Path, home: Path) -> dict[str, Any]:
     """`ecm index` as a user would call it; the JSON it prints. Dead images are told, not fatal."""
-    command = (
-        "jobs.cli",
-        "index",
-        str(folder),
-        "--home",
-        str(home),
-        "--json",
-        "--max-dead=1000000",
-    )
+    options = ("--home", str(home), "--json", "--max-dead=1000000")
+    command = ("jobs.cli", "index", str(folder), *options)
     with started(command, stdout=subprocess.PIPE) as process:
         output, _ = process.communicate()
     if process.returncode != 0:
@@ -151,7 +144,7 @@ def index(folder: Path, home: Path) -> dict[str, Any]:
 
 @contextmanager
 def served(home: Path) -> Iterator[str]:
-    """Address of a search service on a free port of this machine, ready to answer; stopped after."""
+    """Address of a ready search service on a free port of this machine; stopped afterwards."""
     log = home / "serve.log"
     port = free_port()
     command = ("serve.app", "--profile", "L1", "--home", str(home), "--port", str(port))
@@ -211,9 +204,8 @@ def show(question: str, answer: dict[str, Any]) -> None:
         for row in hit["evidence"][:2]:
             said = f" “{row['text']}”" if row["text"] else ""
             sure = f" ({row['confidence']:.0%})" if row["confidence"] is not None else ""
-            print(
-                f"      {row['kind']}{said}{sure}, said by {row['transform'][:12]} in {row['run_id']}"
-            )
+            source = f"{row['transform'][:12]} in {row['run_id']}"
+            print(f"      {row['kind']}{said}{sure}, said by {source}")
 
 
 def axes_of(hit: dict[str, Any]) -> str:
