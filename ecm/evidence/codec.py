@@ -1,0 +1,208 @@
+"""Envelopes to evidence tables. Pure: no I/O, no clock, no Lance.
+
+Knows which rows an envelope leaves and how they are keyed. Does not know what is stored already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from ecm.contracts.identity import digest, evidence_id, evidence_key
+from ecm.contracts.result import EnvelopeStatus, ResultEnvelope, VectorStatement
+from ecm.errors import ContractError
+from ecm.evidence.schema import (
+    ASSET_VERSIONS,
+    ASSETS,
+    EVIDENCE_MEASURES,
+    EVIDENCE_TEXT,
+    THUMBNAILS,
+    TextKind,
+    fixed_schema,
+    vector_schema,
+    vector_table,
+)
+
+Row = dict[str, Any]
+
+_EMPTY_KIND: Final = {"vision": TextKind.CAPTION, "ocr": TextKind.OCR}
+_NOT_QUANTIZED: Final = "none"
+
+
+def tables_of(envelopes: Sequence[ResultEnvelope], batch_id: str) -> dict[str, pa.Table]:
+    """The rows a batch leaves, by table name; tables without rows are absent.
+
+    Every envelope whose bytes were read gives a version row, and an asset row when it was decoded.
+    Statements come from successful and partial envelopes that are not linked, once per evidence key
+    (success before partial); such an envelope leaves at least one row, an empty text if need be. A
+    failed envelope makes no statement: its task may still succeed under the same evidence key.
+
+    Raises ContractError when two vectors of one transform differ in dimension.
+    """
+    tables: dict[str, pa.Table] = {}
+    read = [e for e in envelopes if e.resource_fingerprint.content_hash is not None]
+    own = [e for e in read if not e.linked]
+    spoken = list(_one_per_key(own).items())
+    _put(tables, ASSETS, _unique("asset_key", (_asset(e, batch_id) for e in own if e.image)))
+    _put(tables, ASSET_VERSIONS, _unique("version_id", (_version(e, batch_id) for e in read)))
+    pictures = (_thumbnail(e, batch_id) for e in own if e.outputs.thumbnail)
+    _put(tables, THUMBNAILS, _unique("asset_key", pictures))
+    _put(tables, EVIDENCE_TEXT, [row for key, e in spoken for row in _text_rows(key, e, batch_id)])
+    _put(
+        tables,
+        EVIDENCE_MEASURES,
+        [row for key, e in spoken for row in _measure_rows(key, e, batch_id)],
+    )
+    tables.update(_vector_tables(spoken, batch_id))
+    return tables
+
+
+def key_of(envelope: ResultEnvelope) -> str:
+    """The evidence key of an envelope whose bytes were read; ContractError for one without."""
+    content = envelope.resource_fingerprint.content_hash
+    if content is None:
+        raise ContractError(f"task {envelope.task_id} has no content hash, so no evidence key")
+    return evidence_key(envelope.tenant_id, content, envelope.task_type, envelope.transform)
+
+
+def asset_key(tenant_id: str, asset_id: str) -> str:
+    """Digest that names an asset across tenants."""
+    return digest(["asset", tenant_id, asset_id])
+
+
+def _one_per_key(envelopes: Iterable[ResultEnvelope]) -> dict[str, ResultEnvelope]:
+    chosen: dict[str, ResultEnvelope] = {}
+    for envelope in envelopes:
+        if envelope.status is EnvelopeStatus.FAILED:
+            continue
+        key = key_of(envelope)
+        if key not in chosen or chosen[key].status is EnvelopeStatus.PARTIAL:
+            chosen[key] = envelope
+    return chosen
+
+
+def _origin(envelope: ResultEnvelope, batch_id: str) -> Row:
+    return {
+        "tenant_id": envelope.tenant_id,
+        "asset_id": envelope.resource_fingerprint.content_hash,
+        "run_id": envelope.run_id,
+        "transform": envelope.transform,
+        "batch_id": batch_id,
+        "observed_at": envelope.observed_at,
+    }
+
+
+def _asset(envelope: ResultEnvelope, batch_id: str) -> Row:
+    origin = _origin(envelope, batch_id)
+    facts = envelope.image.model_dump() if envelope.image else {}
+    key = asset_key(origin["tenant_id"], origin["asset_id"])
+    return {"asset_key": key, **origin, "size": envelope.resource_fingerprint.size, **facts}
+
+
+def _version(envelope: ResultEnvelope, batch_id: str) -> Row:
+    origin = _origin(envelope, batch_id)
+    seen = envelope.resource_fingerprint
+    where = {"uri": seen.uri, "size": seen.size, "mtime_ns": seen.mtime_ns, "etag": seen.etag}
+    key = digest(["version", origin["tenant_id"], origin["asset_id"], *where.values()])
+    return {"version_id": key, **origin, **where}
+
+
+def _thumbnail(envelope: ResultEnvelope, batch_id: str) -> Row:
+    origin = _origin(envelope, batch_id)
+    key = asset_key(origin["tenant_id"], origin["asset_id"])
+    return {"asset_key": key, **origin, "jpeg": envelope.outputs.thumbnail}
+
+
+def _statement(key: str, envelope: ResultEnvelope, batch_id: str, kind: str, place: int) -> Row:
+    return {
+        "evidence_id": evidence_id(key, kind, place),
+        "evidence_key": key,
+        **_origin(envelope, batch_id),
+        "task_type": envelope.task_type,
+        "ordinal": place,
+    }
+
+
+def _texts(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Row]]:
+    said = envelope.outputs
+    lines = [(TextKind.CAPTION, 0, said.caption)] if said.caption else []
+    lines += [(TextKind.OCR, place, line) for place, line in enumerate(said.ocr)]
+    for kind, place, line in lines:
+        yield kind, place, {**line.model_dump(), "scheme": ""}
+    labels = [(TextKind.TAG, said.tags), (TextKind.CLASSIFICATION, said.classification)]
+    for kind, statements in labels:
+        for place, label in enumerate(statements):
+            words = {"text": label.label, "confidence": label.confidence, "scheme": label.scheme}
+            yield kind, place, {**words, "composed": False}
+    if not (lines or said.tags or said.classification or said.vectors or said.measures):
+        nothing = {"text": "", "confidence": None, "scheme": "", "composed": False}
+        yield _EMPTY_KIND.get(envelope.task_type, TextKind.NOTHING), 0, nothing
+
+
+def _text_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
+    for kind, place, words in _texts(envelope):
+        base = _statement(key, envelope, batch_id, kind.value, place)
+        yield {**base, "kind": kind.value, **words}
+
+
+def _measure_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
+    for place, (name, value) in enumerate(sorted(envelope.outputs.measures.items())):
+        base = _statement(key, envelope, batch_id, "measure", place)
+        yield {**base, "name": name, "value": value}
+
+
+def _vector_tables(
+    spoken: Iterable[tuple[str, ResultEnvelope]], batch_id: str
+) -> dict[str, pa.Table]:
+    schemas: dict[str, pa.Schema] = {}
+    rows: dict[str, list[Row]] = {}
+    data: dict[str, list[bytes]] = {}
+    for key, envelope in spoken:
+        for place, vector in enumerate(envelope.outputs.vectors):
+            schema = vector_schema(vector.space, envelope.transform, vector.dim)
+            name = vector_table(vector.space, envelope.transform)
+            known = schemas.setdefault(name, schema)
+            if not known.equals(schema, check_metadata=True):
+                raise ContractError(
+                    f"{name}: a vector of dimension {vector.dim} among others of "
+                    f"{known.field('vector').type.list_size}",
+                    code="contract.dim",
+                )
+            rows.setdefault(name, []).append(
+                _vector_row(_statement(key, envelope, batch_id, vector.space.value, place), vector)
+            )
+            data.setdefault(name, []).append(vector.data)
+    return {name: _vector_table(schemas[name], rows[name], data[name]) for name in rows}
+
+
+def _vector_row(base: Row, vector: VectorStatement) -> Row:
+    checksum = hashlib.sha256(vector.data).hexdigest()
+    return {**base, "norm": vector.norm, "quantization": _NOT_QUANTIZED, "checksum": checksum}
+
+
+def _vector_table(schema: pa.Schema, rows: list[Row], data: list[bytes]) -> pa.Table:
+    values = pa.array(np.frombuffer(b"".join(data), dtype="<f4"))
+    column = pa.FixedSizeListArray.from_arrays(values, schema.field("vector").type.list_size)
+    arrays = [
+        column
+        if field.name == "vector"
+        else pa.array([row[field.name] for row in rows], type=field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _unique(column: str, rows: Iterable[Row]) -> list[Row]:
+    kept: dict[str, Row] = {}
+    for row in rows:
+        kept.setdefault(row[column], row)
+    return list(kept.values())
+
+
+def _put(tables: dict[str, pa.Table], name: str, rows: list[Row]) -> None:
+    if rows:
+        tables[name] = pa.Table.from_pylist(rows, schema=fixed_schema(name))

@@ -1,0 +1,171 @@
+"""Appending batches to the tables so that each is there once, whatever dies when.
+
+Every append carries the batch id in its transaction, which is searched before another try; rows
+that a table has already are left out. There must be one committer per store at a time: the fenced
+right to be it is the ledger's, not checked here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import lance
+import pyarrow as pa
+import pyarrow.compute as pc
+from lance.fragment import write_fragments
+
+from ecm.contracts.result import ResultEnvelope
+from ecm.errors import ContractError, EcmError, StoreUnavailable
+from ecm.evidence.codec import tables_of
+from ecm.evidence.faults import lance_errors
+from ecm.evidence.known import TableKeys
+from ecm.evidence.schema import is_evidence_table, key_column
+from ecm.evidence.spool import BATCH_ID
+from ecm.evidence.store import EvidenceStore
+
+BATCH_PROPERTY: Final = "ecm.batch"
+
+
+class EvidenceCommitter:
+    """Appends, finds and deletes batches. Not thread-safe: one thread owns it."""
+
+    def __init__(self, store: EvidenceStore, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._store = store
+        self._sleep = sleep
+        self._known = TableKeys()
+
+    def base_versions(self) -> dict[str, int]:
+        """The versions to spool with a batch: tokens are later searched back to these."""
+        return self._store.versions()
+
+    def append(
+        self,
+        batch_id: str,
+        envelopes: Sequence[ResultEnvelope],
+        base_versions: Mapping[str, int] | None = None,
+    ) -> dict[str, int]:
+        """Append what a batch says; the version of each table it concerns in which it can be read.
+
+        Idempotent: a table whose transactions after `base_versions` (as spooled; all of them if not
+        given) carry the batch is left alone. Lost races and outages are tried again with back-off.
+
+        Raises StoreUnavailable when the attempts are used up, StoreCorrupt, ResourceExhausted,
+        ContractError (malformed batch id, vectors of mixed dimension).
+        """
+        _check_batch(batch_id)
+        return {
+            name: self._append_table(name, table, batch_id, (base_versions or {}).get(name, 0))
+            for name, table in tables_of(envelopes, batch_id).items()
+        }
+
+    def append_rows(self, name: str, table: pa.Table, batch_id: str) -> int:
+        """Append rows of one table under a batch id of their own, once. Raises as `append` does."""
+        _check_batch(batch_id)
+        return self._append_table(name, table, batch_id, 0)
+
+    def resolve(
+        self, batch_id: str, base_versions: Mapping[str, int] | None = None
+    ) -> dict[str, int]:
+        """The tables whose transactions carry the batch, each with the version that does."""
+        found: dict[str, int] = {}
+        for name in self._store.tables():
+            dataset = self._store.dataset(name)
+            version = _version_with(name, dataset, batch_id, (base_versions or {}).get(name, 0))
+            if version is not None:
+                found[name] = version
+        return found
+
+    def delete_batch(self, batch_id: str) -> dict[str, int]:
+        """Delete what a batch stated, for a batch whose spool is lost; rows deleted per table.
+
+        Assets, their versions and thumbnails stay: they are facts about bytes that later batches
+        may have relied on, and their ids keep them from being doubled.
+        """
+        _check_batch(batch_id)
+        deleted: dict[str, int] = {}
+        for name in filter(is_evidence_table, self._store.tables()):
+            dataset = self._store.dataset(name)
+            with lance_errors(f"cannot delete batch {batch_id} from {name}"):
+                rows = dataset.count_rows(filter=pc.field("batch_id") == batch_id)
+                if rows:
+                    dataset.delete(pc.field("batch_id") == batch_id)
+                    deleted[name] = int(rows)
+            self._known.forget(name)
+        return deleted
+
+    def _append_table(self, name: str, table: pa.Table, batch_id: str, base: int) -> int:
+        attempts = self._store.config.commit_attempts
+        for attempt in range(1, attempts + 1):
+            try:
+                return self._append_once(name, table, batch_id, base)
+            except StoreUnavailable:
+                self._known.forget(name)
+                if attempt == attempts:
+                    raise
+                self._sleep(self._store.config.commit_backoff_seconds * 2 ** (attempt - 1))
+        raise StoreUnavailable(f"cannot append batch {batch_id} to {name}")
+
+    def _append_once(self, name: str, table: pa.Table, batch_id: str, base: int) -> int:
+        dataset = self._store.ensure_table(name, table.schema)
+        done = _version_with(name, dataset, batch_id, base)
+        if done is not None:
+            return done
+        known = self._known.of(name, dataset)
+        keys = table[key_column(name)].to_pylist()
+        fresh = table.filter(pa.array(~known.keys.contains(keys)))
+        if not fresh.num_rows:
+            return int(dataset.version)
+        with lance_errors(f"cannot append batch {batch_id} to {name}"):
+            version = _commit(dataset, fresh, batch_id)
+        if version == known.version + 1:
+            known.version = version
+            known.keys.add(keys)
+        else:
+            self._known.forget(name)
+        return version
+
+
+def _commit(dataset: Any, rows: pa.Table, batch_id: str) -> int:
+    fragments = write_fragments(
+        rows, dataset.uri, schema=dataset.schema, storage_options=dataset.latest_storage_options()
+    )
+    transaction = lance.Transaction(
+        read_version=dataset.version,
+        operation=lance.LanceOperation.Append(fragments),
+        transaction_properties={BATCH_PROPERTY: batch_id},
+    )
+    options = dataset.latest_storage_options()
+    committed = lance.LanceDataset.commit(dataset.uri, transaction, storage_options=options)
+    return int(committed.version)
+
+
+def _version_with(name: str, dataset: Any, batch_id: str, base: int) -> int | None:
+    """The newest version after `base` whose transaction carries the batch.
+
+    Where clean-up has taken transactions away the rows themselves are asked.
+    """
+    for version in range(int(dataset.version), base, -1):
+        try:
+            with lance_errors(f"cannot read transaction {version} of {name}"):
+                transaction = dataset.read_transaction(version)
+        except EcmError:
+            return _version_of_rows(name, dataset, batch_id)
+        properties = transaction.transaction_properties if transaction else None
+        if (properties or {}).get(BATCH_PROPERTY) == batch_id:
+            return version
+    return None
+
+
+def _version_of_rows(name: str, dataset: Any, batch_id: str) -> int | None:
+    if "batch_id" not in dataset.schema.names:
+        return None
+    with lance_errors(f"cannot look for batch {batch_id} in {name}"):
+        rows = dataset.count_rows(filter=pc.field("batch_id") == batch_id)
+    return int(dataset.version) if rows else None
+
+
+def _check_batch(batch_id: str) -> None:
+    if not BATCH_ID.match(batch_id):
+        raise ContractError(f"malformed batch id {batch_id!r}")

@@ -1,0 +1,32 @@
+"""Settings of the evidence store. Knows no path rules, no Arrow and no Lance."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+
+class EvidenceConfig(BaseModel):
+    """Where the store lies and when searches change from exact to approximate.
+
+    `uri` is an absolute path or a `file://` URI of a folder; `storage_options` go to object storage
+    and are kept secret. A snapshot column gets a vector index from `vector_index_rows` rows on;
+    tenants with up to `exact_search_rows` rows are searched exactly, from memory.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(min_length=1, max_length=4096)
+    storage_options: dict[str, SecretStr] = Field(default_factory=dict)
+    vector_index_rows: int = Field(default=100_000, ge=256)
+    exact_search_rows: int = Field(default=200_000, ge=1)
+    matrix_cache_bytes: int = Field(default=1 << 30, ge=1 << 20, description="bytes, all tenants")
+    commit_attempts: int = Field(default=8, ge=1, le=100)
+    commit_backoff_seconds: float = Field(default=0.05, gt=0, le=60)
+
+    @model_validator(mode="after")
+    def _index_before_approximation(self) -> Self:
+        if self.exact_search_rows < self.vector_index_rows:
+            raise ValueError("exact_search_rows must not be below vector_index_rows")
+        return self

@@ -1,0 +1,77 @@
+"""The seam where errors of Lance, Arrow and the file system become errors of ecm.
+
+Lance raises only OSError, ValueError and RuntimeError, so this one file reads its words; a
+panic of its Rust code arrives as a BaseException that nothing else should ever catch.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pyarrow as pa
+
+from ecm.errors import ConfigError, EcmError, ResourceExhausted, StoreCorrupt, StoreUnavailable
+
+_PANIC: Final = "PanicException"
+_CONFLICT: Final = ("commit conflict", "retryable commit", "too much write contention")
+_BUSY: Final = ("timed out", "timeout", "connection", "dns", "service unavailable", "slow down")
+_FULL: Final = ("no space left", "os error 28", "quota exceeded")
+_DENIED: Final = ("permission denied", "os error 13", "read-only file system")
+
+
+@contextmanager
+def lance_errors(what: str) -> Iterator[None]:
+    """Translate whatever Lance raises inside; `what` names the table and the act, for a person.
+
+    Raises StoreUnavailable (code `store.conflict` for a lost race), ResourceExhausted, ConfigError
+    (no permission) or StoreCorrupt.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, pa.ArrowException) as error:
+        raise _from_words(what, error) from error
+    except EcmError:
+        raise
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:
+            raise
+        raise StoreCorrupt(f"{what}: {_line(error)}", hint="the files are damaged") from error
+
+
+@contextmanager
+def file_errors(what: str) -> Iterator[None]:
+    """Translate OSError of a plain file operation inside."""
+    try:
+        yield
+    except OSError as error:
+        line = f"{what}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceExhausted(line, hint="free some disk space") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise ConfigError(line, hint="check the path and its permissions") from error
+        raise StoreUnavailable(line) from error
+
+
+def _from_words(what: str, error: BaseException) -> EcmError:
+    line = f"{what}: {_line(error)}"
+    words = str(error).lower()
+    if any(mark in words for mark in _CONFLICT):
+        return StoreUnavailable(line, code="store.conflict")
+    if any(mark in words for mark in _FULL):
+        return ResourceExhausted(line, hint="free some disk space")
+    if any(mark in words for mark in _DENIED):
+        return ConfigError(line, hint="check the path and its permissions")
+    if any(mark in words for mark in _BUSY):
+        return StoreUnavailable(line)
+    return StoreCorrupt(line, hint="the files are damaged or missing: restore them from a copy")
+
+
+def _line(error: BaseException) -> str:
+    """The first line, without the places in Rust sources that Lance appends."""
+    text = (str(error) or type(error).__name__).strip().splitlines()[0]
+    for place in (", /home/", ", /rustc/", ", /root/.cargo", ", rust/"):
+        text = text.split(place)[0]
+    return text[:400]
