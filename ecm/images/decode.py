@@ -20,6 +20,9 @@ from ecm.images.raster import decode_raster, heif_available
 from ecm.images.signature import ImageFormat
 from ecm.images.turbo import Turbo, TurboAbsent, decode_turbo, open_turbo
 
+# goes up with any change that alters pixels, since evidence is keyed by it
+DECODE_VERSION = 1
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
