@@ -1,0 +1,177 @@
+"""Writing a generation: the table `search_materialized` of one snapshot, and its indices.
+
+Knows the columns searchers read and how they are filled from chosen evidence. Chooses nothing and
+publishes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import unquote
+
+import lance
+import numpy as np
+import pyarrow as pa
+
+from ecm.contracts.search import Axis
+from ecm.evidence.choice import Choice
+from ecm.evidence.faults import lance_errors
+from ecm.evidence.refs import TEXT_COLUMNS, VECTOR_AXES
+from ecm.evidence.store import EvidenceStore
+
+FTS_OPTIONS: Final = {
+    "base_tokenizer": "simple",
+    "language": "English",
+    "lower_case": True,
+    "stem": True,
+    "remove_stop_words": True,
+    "ascii_folding": True,
+    "with_position": True,
+}
+FOLDERS_IN_NAME: Final = 2
+"""How many folders above a file lend their words to its name."""
+
+_WORD: Final = re.compile(r"[^\W_]+")
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,5}$")
+_STATEMENT: Final = pa.struct(
+    [
+        ("evidence_id", pa.string()),
+        ("kind", pa.string()),
+        ("ordinal", pa.int32()),
+        ("run_id", pa.string()),
+        ("transform", pa.string()),
+        ("confidence", pa.float64()),
+        ("text", pa.string()),
+        ("scheme", pa.string()),
+        ("composed", pa.bool_()),
+    ]
+)
+_VECTOR_EVIDENCE: Final = pa.struct(
+    [("evidence_id", pa.string()), ("run_id", pa.string()), ("transform", pa.string())]
+)
+_Columns = dict[str, pa.Array]
+
+
+def search_schema(dims: Mapping[Axis, int]) -> pa.Schema:
+    """Schema of `search_materialized`; an axis without vectors has no columns.
+
+    `vv`, `x`, `mv` are fixed_size_list<float32>[dim], L2-normalised, null where an asset has none.
+    """
+    fields = [
+        pa.field("tenant_id", pa.string(), nullable=False),
+        pa.field("asset_id", pa.string(), nullable=False),
+        pa.field("uris", pa.list_(pa.string()), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("format", pa.string()),
+        pa.field("caption", pa.string()),
+        pa.field("caption_composed", pa.bool_(), nullable=False),
+        pa.field("tags", pa.string()),
+        pa.field("classification", pa.string()),
+        pa.field("ocr", pa.string()),
+        pa.field("statements", pa.list_(_STATEMENT), nullable=False),
+    ]
+    for axis in (axis for axis in VECTOR_AXES if axis in dims):
+        fields.append(pa.field(axis.value, pa.list_(pa.float32(), dims[axis])))
+        fields.append(pa.field(f"{axis.value}_evidence", _VECTOR_EVIDENCE))
+    return pa.schema(fields)
+
+
+def name_words(uris: Sequence[str]) -> str:
+    """Searchable words of file names and their folders' names, each once, in order of appearance.
+
+    >>> name_words(["file:///photos/Summer%202024/beach/goldenRetriever_01.jpg"])
+    'Summer 2024 beach golden Retriever 01'
+    """
+    words: dict[str, str] = {}
+    for uri in uris:
+        parts = unquote(uri.split("://")[-1]).split("/")
+        parts[-1] = _EXTENSION.sub("", parts[-1])
+        for part in parts[-1 - FOLDERS_IN_NAME :]:
+            for word in _WORD.findall(_HUMP.sub(" ", part)):
+                words.setdefault(word.casefold(), word)
+    return " ".join(words.values())
+
+
+def write_generation(
+    store: EvidenceStore, location: str, choice: Choice, vectors: Mapping[Axis, Any]
+) -> Any:
+    """Write the chosen evidence as a new Lance table at a name in the store; its dataset.
+
+    Streams: no more than a batch of vectors is in memory. Raises as `lance_errors` does.
+    """
+    schema = search_schema({axis: dim_of(vectors[axis]) for axis in choice.axes})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in choice.batches():
+            columns = _filled(batch, vectors, choice.axes)
+            arrays = [columns[field.name].cast(field.type) for field in schema]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    options = store.storage.lance_options
+    with lance_errors(f"cannot write {location}"):
+        return lance.write_dataset(
+            pa.RecordBatchReader.from_batches(schema, batches()),
+            store.storage.location(location),
+            schema=schema,
+            mode="create",
+            storage_options=None if options is None else dict(options),
+        )
+
+
+def create_indices(dataset: Any, axes: Sequence[Axis], vector_index_rows: int) -> None:
+    """Full text per column, a bitmap of tenants, a BTREE of assets; IVF_FLAT (cosine) if large.
+
+    IVF_FLAT, since PQ and HNSW builds take minutes on a CPU and lose recall (notes, 2.5).
+    """
+    with lance_errors("cannot index the snapshot"):
+        rows = dataset.count_rows()
+        if not rows:
+            return
+        for column in TEXT_COLUMNS:
+            dataset.create_scalar_index(column, "INVERTED", name=column, **FTS_OPTIONS)
+        dataset.create_scalar_index("tenant_id", "BITMAP", name="tenant_id")
+        dataset.create_scalar_index("asset_id", "BTREE", name="asset_id")
+        if rows >= vector_index_rows:
+            partitions = max(2, min(1024, int(math.sqrt(rows))))
+            for axis in axes:
+                dataset.create_index(
+                    axis.value,
+                    "IVF_FLAT",
+                    name=axis.value,
+                    metric="cosine",
+                    num_partitions=partitions,
+                )
+
+
+def dim_of(dataset: Any) -> int:
+    """Dimension of a vector table."""
+    return int(dataset.schema.field("vector").type.list_size)
+
+
+def _filled(batch: pa.RecordBatch, vectors: Mapping[Axis, Any], axes: Sequence[Axis]) -> _Columns:
+    columns: _Columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    columns["name"] = pa.array([name_words(u) for u in columns["uris"].to_pylist()], pa.string())
+    for axis in axes:
+        columns[axis.value] = _vectors_at(vectors[axis], columns[f"{axis.value}_place"])
+    return columns
+
+
+def _vectors_at(dataset: Any, places: pa.Array) -> pa.Array:
+    """The vectors at row offsets of a vector table, null where the offset is; order is kept."""
+    dim = dim_of(dataset)
+    missing = places.is_null().to_numpy(zero_copy_only=False)
+    filled = np.zeros((len(places), dim), dtype=np.float32)
+    wanted = places.drop_null().to_numpy().astype(np.int64)
+    if len(wanted):
+        order = np.argsort(wanted, kind="stable")
+        column = dataset.take(wanted[order].tolist(), columns=["vector"])["vector"]
+        values = np.empty((len(wanted), dim), dtype=np.float32)
+        values[order] = column.combine_chunks().flatten().to_numpy().reshape(-1, dim)
+        filled[~missing] = values
+    return pa.FixedSizeListArray.from_arrays(pa.array(filled.ravel()), dim, mask=pa.array(missing))
