@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
@@ -93,7 +94,8 @@ def name_words(uris: Sequence[str]) -> str:
         parts = unquote(uri.split("://")[-1]).split("/")
         parts[-1] = _EXTENSION.sub("", parts[-1])
         for part in parts[-1 - FOLDERS_IN_NAME :]:
-            for word in _WORD.findall(_HUMP.sub(" ", part)):
+            spaced = _HUMP.sub(" ", unicodedata.normalize("NFKC", part))
+            for word in _WORD.findall(spaced):
                 words.setdefault(word.casefold(), word)
     return " ".join(words.values())
 

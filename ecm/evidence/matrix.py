@@ -1,0 +1,103 @@
+"""Exact cosine search in memory: a tenant's vectors on one axis, and a cache bounded by bytes.
+
+Knows arithmetic and memory. Knows no Lance and no snapshot.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float32]
+
+SCORE_DIGITS: Final = 6
+"""Scores are rounded to these, so that equal vectors tie whatever order BLAS sums in."""
+
+
+@dataclass(frozen=True, slots=True)
+class TenantMatrix:
+    """All vectors of a tenant on one axis, in order of asset id.
+
+    `vectors` is float32 (n, d), each row L2-normalised; `mean` float32 (d,) is their mean (zeros if
+    there are none).
+    """
+
+    asset_ids: list[str]
+    vectors: Vector
+    mean: Vector
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, with about 120 for each id."""
+        return int(self.vectors.nbytes + self.mean.nbytes) + 120 * len(self.asset_ids)
+
+    def vector(self, asset_id: str) -> Vector | None:
+        """The vector of an asset, float32 (d,), or None."""
+        place = bisect_left(self.asset_ids, asset_id)
+        if place == len(self.asset_ids) or self.asset_ids[place] != asset_id:
+            return None
+        row: Vector = self.vectors[place]
+        return row
+
+    def top(self, query: Vector, limit: int) -> list[tuple[str, float]]:
+        """The `limit` best (asset id, cosine), ties by asset id; `query` is of length 1."""
+        scores = np.round((self.vectors @ query).astype(np.float64), SCORE_DIGITS)
+        if len(scores) > limit:
+            least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+            places = np.flatnonzero(scores >= least)
+        else:
+            places = np.arange(len(scores))
+        best = places[np.argsort(-scores[places], kind="stable")][:limit]
+        return [(self.asset_ids[place], float(scores[place])) for place in best]
+
+
+class MatrixCache:
+    """Matrices by key, the least recently used dropped first. Thread-safe; each is loaded once."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[Hashable, TenantMatrix] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._loading: dict[Hashable, threading.Lock] = {}
+
+    @property
+    def nbytes(self) -> int:
+        return self._bytes
+
+    def get(self, key: Hashable, load: Callable[[], TenantMatrix]) -> TenantMatrix:
+        """The matrix of a key, loaded if need be; one larger than the bound is not kept."""
+        with self._lock:
+            found = self._touch(key)
+            turn = self._loading.setdefault(key, threading.Lock())
+        if found is not None:
+            return found
+        with turn:
+            with self._lock:
+                found = self._touch(key)
+            if found is None:
+                found = load()
+                self._keep(key, found)
+            return found
+
+    def _touch(self, key: Hashable) -> TenantMatrix | None:
+        if key in self._held:
+            self._held.move_to_end(key)
+        return self._held.get(key)
+
+    def _keep(self, key: Hashable, matrix: TenantMatrix) -> None:
+        with self._lock:
+            self._loading.pop(key, None)
+            if matrix.nbytes > self._max_bytes:
+                return
+            self._held[key] = matrix
+            self._bytes += matrix.nbytes
+            while self._bytes > self._max_bytes:
+                self._bytes -= self._held.popitem(last=False)[1].nbytes
