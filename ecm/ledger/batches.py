@@ -1,0 +1,85 @@
+"""Commit batches: persisted, lost, found again after a crash; and which evidence exists.
+
+Knows the ledger's half of the commit protocol; where evidence is stored it does not know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+
+from ecm.errors import ContractError, LeaseLost
+from ecm.ledger.connector import Row, Session
+from ecm.ledger.duty import Duty, Move, Step, json_list, take
+from ecm.ledger.records import UnresolvedBatch
+from ecm.ledger.states import BatchState, TaskState
+
+
+class Batches(Duty):
+    """The committer's words."""
+
+    def persist(self, batch_id: str, versions: Mapping[str, int], now: float) -> int:
+        """Every table of the batch is committed, at these versions. Returns its number of tasks.
+
+        Repeating it is harmless (0). Raises LeaseLost when the batch was requeued meanwhile.
+        """
+        with self._db.write() as session:
+            batch = _batch(session, batch_id)
+            if batch["state"] == BatchState.REQUEUED:
+                raise LeaseLost(f"batch {batch_id} was requeued", "ledger.batch_requeued")
+            this = {"batch_seq": batch["batch_seq"], "now": now}
+            persisted = session.run("persist_tasks", this)
+            listed = json.dumps(dict(versions), sort_keys=True)
+            session.run("persist_batch", {**this, "versions": listed})
+        return persisted
+
+    def unresolved_batches(self) -> tuple[UnresolvedBatch, ...]:
+        """Batches that were reported and neither persisted nor requeued, oldest first."""
+        tasks: dict[tuple[str, float], list[str]] = {}
+        with self._db.read() as session:
+            for row in session.all("list_unresolved", {}):
+                ids = tasks.setdefault((row["batch_id"], row["reported_at"]), [])
+                if row["task_id"] is not None:
+                    ids.append(row["task_id"])
+        return tuple(
+            UnresolvedBatch(batch_id, tuple(ids), at) for (batch_id, at), ids in tasks.items()
+        )
+
+    def requeue_batch(self, batch_id: str, now: float) -> int:
+        """The batch is lost: its tasks are done again. Returns how many.
+
+        The batch is closed for good. Raises ContractError when it was persisted or never reported.
+        """
+        with self._db.write() as session:
+            batch = _batch(session, batch_id)
+            if batch["state"] == BatchState.PERSISTED:
+                raise ContractError(f"batch {batch_id} is persisted", "ledger.batch_persisted")
+            rows = session.all("list_reported", {"batch_seq": batch["batch_seq"]})
+            take(session, [_requeued(row, batch_id, now) for row in rows], now)
+            session.run("close_batch", {"batch_seq": batch["batch_seq"]})
+        return len(rows)
+
+    def done_evidence(self, evidence_keys: Collection[str]) -> frozenset[str]:
+        """Those of the keys whose evidence is committed (linked tasks have none of their own)."""
+        if not evidence_keys:
+            return frozenset()
+        with self._db.read() as session:
+            rows = session.all("find_done_evidence", {"keys": json_list(evidence_keys)})
+        return frozenset(row["evidence_key"] for row in rows)
+
+
+def _batch(session: Session, batch_id: str) -> Row:
+    row = session.one("find_batch", {"batch_id": batch_id})
+    if row is None:
+        raise ContractError(f"batch {batch_id} was never reported", "ledger.batch_unknown")
+    return row
+
+
+def _requeued(task: Row, batch_id: str, now: float) -> Move:
+    return Move(
+        task=task,
+        steps=(Step(TaskState.RETRY_QUEUED, f"batch {batch_id} was lost before it was committed"),),
+        run_after=now,
+        failures=task["failures"],
+        expiries=task["expiries"],
+    )

@@ -1,0 +1,207 @@
+"""Leases and what is claimed under them: taken, prolonged, given back, rescued.
+
+A lease is one row that tasks point to, so a heartbeat is one update however much it covers. Knows
+nothing of results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ecm.contracts.identity import ContentIdentity
+from ecm.contracts.result import EnvelopeError, ErrorClass
+from ecm.contracts.task import ModelSpec, TaskType
+from ecm.errors import ContractError, LeaseLost
+from ecm.ledger.connector import Params, Row, Session
+from ecm.ledger.duty import Duty, Move, Step, bump, job_seq, json_list, loaded_deadline, take
+from ecm.ledger.records import ClaimedTask, Lease, LiveHolder
+from ecm.ledger.states import TaskState
+
+
+class Claims(Duty):
+    """Who works on what, for how long."""
+
+    def acquire_lease(self, holder: str, now: float, ttl: float) -> Lease:
+        """A new lease for an incarnation, good until `now + ttl` unless prolonged."""
+        with self._db.write() as session:
+            fence = bump(session, "fence")
+            lease = Lease(f"{holder}/{fence}", holder, fence, now + ttl)
+            session.run(
+                "insert_lease",
+                {
+                    "lease_id": lease.lease_id,
+                    "holder": holder,
+                    "fence": fence,
+                    "now": now,
+                    "expires_at": lease.expires_at,
+                },
+            )
+        return lease
+
+    def claim(
+        self,
+        lease: Lease,
+        transforms: Collection[str],
+        tenant_id: str | None,
+        job_id: str | None,
+        max_resources: int,
+        now: float,
+    ) -> tuple[ClaimedTask, ...]:
+        """Lease the best runnable resources: all their runnable tasks of the given transforms.
+
+        Best is: higher priority, earlier deadline, the tenant whose turn it is, older. Tasks of one
+        resource stand together. Raises LeaseLost when the lease has run out.
+        """
+        if max_resources < 1:
+            raise ContractError("max_resources must be at least 1", "ledger.claim")
+        with self._db.write() as session:
+            held = _live(session, lease, now)
+            fence = bump(session, "fence")
+            session.run(
+                "claim",
+                {
+                    "transforms": json_list(transforms),
+                    "tenant_id": tenant_id,
+                    "job_seq": job_seq(session, job_id),
+                    "max_resources": max_resources,
+                    "lease_seq": held["lease_seq"],
+                    "fence": fence,
+                    "now": now,
+                },
+            )
+            rows = session.all("list_claimed", {"lease_seq": held["lease_seq"], "fence": fence})
+            turn = max((row["turn"] for row in rows), default=0)
+            session.run("raise_counter", {"name": "turn", "value": turn})
+        return _claimed(rows, fence)
+
+    def start(self, lease: Lease, now: float) -> int:
+        """The worker begins: everything leased under this lease is running. Returns how many."""
+        with self._db.write() as session:
+            held = _live(session, lease, now)
+            return session.run("start_leased", {"lease_seq": held["lease_seq"], "now": now})
+
+    def heartbeat(self, lease: Lease, now: float, ttl: float, progress: int = 0) -> bool:
+        """Prolong the lease to `now + ttl`; `progress` counts what its holder has finished.
+
+        False: the lease was released or its tasks were given to others; stop working on them.
+        """
+        with self._db.write() as session:
+            beat: Params = {
+                "lease_id": lease.lease_id,
+                "fence": lease.fence,
+                "now": now,
+                "expires_at": now + ttl,
+                "progress": progress,
+            }
+            return session.run("heartbeat", beat) == 1
+
+    def release_lease(self, lease: Lease, now: float) -> int:
+        """Give the lease up; tasks still under it go back without costing an attempt."""
+        with self._db.write() as session:
+            held = session.one("find_lease", {"lease_id": lease.lease_id, "fence": lease.fence})
+            if held is None:
+                return 0
+            rows = session.all("list_held", {"lease_seq": held["lease_seq"]})
+            session.many(
+                "release_task",
+                ({"seq": row["seq"], "fence": row["fence"], "now": now} for row in rows),
+            )
+            session.run("delete_lease", {"lease_seq": held["lease_seq"]})
+        return len(rows)
+
+    def rescue_expired(self, now: float) -> int:
+        """Give tasks of expired leases back to the queue. Returns how many were taken away.
+
+        A task that has seen `max_expiries` expiries is a dead letter (class internal, code
+        `lease.expired`): it probably kills whoever works on it.
+        """
+        return self._rescue("find_expired_lease", {"now": now}, "was not heard of in time", now)
+
+    def expire_holder(self, holder: str, now: float) -> int:
+        """The holder is proved dead: treat all its leases as expired."""
+        return self._rescue("find_lease_of_holder", {"holder": holder}, "is dead", now)
+
+    def live_holders(self, now: float) -> tuple[LiveHolder, ...]:
+        """Incarnations with unexpired leases."""
+        with self._db.read() as session:
+            return tuple(
+                LiveHolder(
+                    holder=row["holder"],
+                    expires_at=row["expires_at"],
+                    leases=row["leases"],
+                    tasks=row["tasks"],
+                    progress=row["progress"],
+                )
+                for row in session.all("list_holders", {"now": now})
+            )
+
+    def _rescue(self, finder: str, params: dict[str, str | float], why: str, now: float) -> int:
+        rescued = 0
+        while True:
+            with self._db.write() as session:  # one lease at a time keeps transactions short
+                lease = session.one(finder, params)
+                if lease is None:
+                    return rescued
+                rows = session.all("list_held", {"lease_seq": lease["lease_seq"]})
+                cause = f"holder {lease['holder']} {why}"
+                take(session, [self._expired(row, cause, now) for row in rows], now)
+                session.run("delete_lease", {"lease_seq": lease["lease_seq"]})
+                rescued += len(rows)
+
+    def _expired(self, task: Row, cause: str, now: float) -> Move:
+        expiries = int(task["expiries"]) + 1
+        expired = Step(TaskState.LEASE_EXPIRED, cause)
+        if expiries < self._config.max_expiries:
+            after = Step(TaskState.RETRY_QUEUED, "rescued")
+        else:
+            message = f"its lease expired {expiries} times: it may kill its workers"
+            error = EnvelopeError.model_validate(
+                {
+                    "class": ErrorClass.INTERNAL,
+                    "code": "lease.expired",
+                    "stage": "lease",
+                    "message": message,
+                }
+            )
+            after = Step(TaskState.DEAD_LETTER, message, error)
+        return Move(task, (expired, after), now, task["failures"], expiries)
+
+
+def _live(session: Session, lease: Lease, now: float) -> Row:
+    """The row of a lease in force. Raises LeaseLost."""
+    row = session.one("find_lease", {"lease_id": lease.lease_id, "fence": lease.fence})
+    if row is None or row["expires_at"] <= now:
+        raise LeaseLost(f"lease {lease.lease_id} is over", hint="acquire a new one")
+    return row
+
+
+def _claimed(rows: Sequence[Row], fence: int) -> tuple[ClaimedTask, ...]:
+    """Rows in claiming order as tasks, those of one resource together."""
+    models: dict[int, ModelSpec] = {}
+    identities: dict[int, ContentIdentity] = {}
+    groups: dict[int, list[ClaimedTask]] = {}
+    for row in rows:
+        stream, resource = row["stream_id"], row["resource_id"]
+        if stream not in models:
+            models[stream] = ModelSpec.model_validate_json(row["model_spec"])
+        if resource not in identities:
+            identities[resource] = ContentIdentity(
+                uri=row["uri"], size=row["size"], mtime_ns=row["mtime_ns"], etag=row["etag"]
+            )
+        groups.setdefault(resource, []).append(
+            ClaimedTask(
+                task_id=row["task_id"],
+                job_id=row["job_id"],
+                tenant_id=row["tenant_id"],
+                task_type=TaskType(row["task_type"]),
+                transform=row["transform"],
+                model=models[stream],
+                identity=identities[resource],
+                resource_key=row["identity_key"],
+                priority=row["priority"],
+                deadline_at=loaded_deadline(row["deadline_at"]),
+                attempt=row["attempt"],
+                fence=fence,
+            )
+        )
+    return tuple(task for group in groups.values() for task in group)

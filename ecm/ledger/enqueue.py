@@ -1,0 +1,127 @@
+"""Writing what a chunk adds: resources, streams, tasks and the job's membership in them.
+
+Knows rows; which resources come here was decided before (see chunk.py).
+"""
+
+from __future__ import annotations
+
+from ecm.contracts.task import ModelSpec, RetryPolicy, TaskSpec
+from ecm.errors import ContractError
+from ecm.ledger.chunk import ChunkBooks, Known
+from ecm.ledger.connector import Row, Session, Value
+from ecm.ledger.duty import Move, Step, bump, stored_deadline, take
+from ecm.ledger.states import TaskState
+
+_StreamKey = tuple[str, str, ModelSpec, RetryPolicy]
+
+
+def enqueue(session: Session, job: Row, books: ChunkBooks, known: Known, now: float) -> None:
+    """Write everything that is not reused; tasks that exist already are joined."""
+    resource_ids = _insert_resources(session, job, books, known)
+    session.many(
+        "insert_job_resource",
+        ({"job_seq": job["job_seq"], "resource_id": resource_ids[key]} for key, _ in books.queued),
+    )
+    streams = _Streams(session, job)
+    turn = _first_turn(session, job["tenant_id"], len(books.queued))
+    rows: list[dict[str, Value]] = []
+    for offset, (key, found) in enumerate(books.queued):
+        for task in found.tasks:
+            existing = known.tasks.get(task.task_id)
+            if existing is not None:
+                streams.joined.add(existing["stream_id"])
+                continue
+            rows.append(
+                {
+                    "task_id": task.task_id,
+                    "resource_id": resource_ids[key],
+                    "stream_id": streams.id_of(task),
+                    "priority": task.priority,
+                    "deadline_at": stored_deadline(task.deadline_at),
+                    "turn": turn + offset,
+                    "now": now,
+                }
+            )
+    session.many("insert_task", rows)
+    streams.join()
+    take(session, [_wanted_again(row, job["job_id"], now) for row in books.wanted_again], now)
+
+
+class _Streams:
+    """The streams a chunk's tasks lie in: found or made once, then joined by the job."""
+
+    def __init__(self, session: Session, job: Row) -> None:
+        self._session = session
+        self._job = job
+        self._ids: dict[_StreamKey, int] = {}
+        self.joined: set[int] = set()
+
+    def id_of(self, task: TaskSpec) -> int:
+        key = (task.task_type, task.transform, task.model, task.retry_policy)
+        found = self._ids.get(key)
+        if found is None:
+            found = self._ids[key] = self._make(task)
+            self.joined.add(found)
+        return found
+
+    def join(self) -> None:
+        job_seq = self._job["job_seq"]
+        self._session.many(
+            "join_stream",
+            ({"job_seq": job_seq, "stream_id": stream} for stream in sorted(self.joined)),
+        )
+
+    def _make(self, task: TaskSpec) -> int:
+        stream: dict[str, Value] = {
+            "job_seq": self._job["job_seq"],
+            "task_type": task.task_type,
+            "transform": task.transform,
+            "model_spec": task.model.model_dump_json(),
+            "retry_policy": task.retry_policy.model_dump_json(),
+        }
+        self._session.run("insert_stream", stream)
+        row = self._session.one("find_stream", stream)
+        if row is None:
+            raise ContractError("a stream vanished while it was made", "ledger.stream")
+        return int(row["stream_id"])
+
+
+def _insert_resources(
+    session: Session, job: Row, books: ChunkBooks, known: Known
+) -> dict[str, int]:
+    """Write resources the ledger does not know yet; returns the ids of all by identity key."""
+    ids = {key: int(row["resource_id"]) for key, row in known.resources.items()}
+    new = [(key, found.identity) for key, found in books.queued if key not in ids]
+    first = bump(session, "resource", by=len(new)) - len(new) + 1
+    rows: list[dict[str, Value]] = []
+    for offset, (key, identity) in enumerate(new):
+        ids[key] = first + offset
+        rows.append(
+            {
+                "resource_id": ids[key],
+                "tenant_id": job["tenant_id"],
+                "identity_key": key,
+                "uri": identity.uri,
+                "size": identity.size,
+                "mtime_ns": identity.mtime_ns,
+                "etag": identity.etag,
+            }
+        )
+    session.many("insert_resource", rows)
+    return ids
+
+
+def _first_turn(session: Session, tenant_id: str, turns: int) -> int:
+    """Reserve consecutive places in the fair order of tenants and return the first."""
+    row = session.one("take_turns", {"tenant_id": tenant_id, "turns": turns})
+    return 0 if row is None else int(row["turn"]) - turns + 1
+
+
+def _wanted_again(task: Row, job_id: str, now: float) -> Move:
+    return Move(
+        task=task,
+        steps=(Step(TaskState.RETRY_QUEUED, f"listed again by job {job_id}"),),
+        run_after=now,
+        failures=None,
+        expiries=0,
+    )

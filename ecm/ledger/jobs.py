@@ -1,0 +1,134 @@
+"""Jobs: opened, listed, audited, over. Knows nothing of leases and results."""
+
+from __future__ import annotations
+
+import json
+
+from ecm.errors import ContractError
+from ecm.ledger.connector import Row, Session
+from ecm.ledger.duty import Duty, Move, Step, count_of, job_row, take
+from ecm.ledger.records import Job, JobRecord
+from ecm.ledger.states import JobState, TaskState
+
+
+class Jobs(Duty):
+    """The life of a job around its tasks."""
+
+    def open_job(self, record: JobRecord, now: float) -> Job:
+        """Enter a job, or find it again: the same id with the same request goes on where it was.
+
+        Raises ContractError when the id belongs to another request.
+        """
+        with self._db.write() as session:
+            session.run(
+                "insert_job",
+                {
+                    "job_id": record.job_id,
+                    "tenant_id": record.tenant_id,
+                    "source": record.source,
+                    "transforms": json.dumps(record.transforms),
+                    "created_at": record.created_at,
+                },
+            )
+            job = _job(job_row(session, record.job_id))
+        known = job.record
+        if (known.tenant_id, known.source, known.transforms) != (
+            record.tenant_id,
+            record.source,
+            record.transforms,
+        ):
+            raise ContractError(f"job {record.job_id} exists with another request", "ledger.job")
+        return job
+
+    def job(self, job_id: str) -> Job | None:
+        """The job, or None when this ledger does not know it."""
+        with self._db.read() as session:
+            row = session.one("find_job", {"job_id": job_id})
+        return None if row is None else _job(row)
+
+    def unfinished_jobs(self, tenant_id: str) -> tuple[Job, ...]:
+        """Jobs of a tenant that are neither finished nor cancelled, oldest first."""
+        with self._db.read() as session:
+            return tuple(map(_job, session.all("list_unfinished_jobs", {"tenant_id": tenant_id})))
+
+    def close_listing(self, job_id: str, now: float) -> None:
+        """Everything is listed. Closing twice is harmless."""
+        with self._db.write() as session:
+            row = job_row(session, job_id)
+            session.run("close_listing", {"job_seq": row["job_seq"], "now": now})
+        self._db.tune()
+
+    def complete_job(self, job_id: str, now: float) -> int:
+        """The audit balanced: persisted tasks become done. Returns how many; repeatable."""
+        done = 0
+        after: int | None = 0
+        while after is not None:
+            with self._db.write() as session:
+                bounds = self._slice(session, job_id, after)
+                completed = session.run("complete_tasks", {**bounds, "now": now})
+                session.run("bump_counter", {"name": "done", "by": completed})
+            done += completed
+            after = bounds["upto"]
+        return done
+
+    def finish_job(self, job_id: str, now: float) -> None:
+        """The job is over. Raises ContractError while tasks have work before them; repeatable."""
+        with self._db.write() as session:
+            job = job_row(session, job_id)["job_seq"]
+            open_tasks = count_of(session, "count_open_tasks", {"job_seq": job})
+            if open_tasks:
+                raise ContractError(
+                    f"job {job_id} still has {open_tasks} open tasks", "ledger.job_open"
+                )
+            session.run("end_job", {"job_seq": job, "state": JobState.FINISHED, "now": now})
+
+    def cancel_job(self, job_id: str, now: float) -> int:
+        """Stop a job: its tasks that wait or run are cancelled unless another unfinished job wants
+        them too; what is already reported is still committed. Returns the number cancelled.
+        """
+        with self._db.write() as session:  # first, so that nobody lists into it meanwhile
+            job = job_row(session, job_id)["job_seq"]
+            session.run("end_job", {"job_seq": job, "state": JobState.CANCELLED, "now": now})
+        cancelled = 0
+        after: int | None = 0
+        while after is not None:
+            with self._db.write() as session:
+                bounds = self._slice(session, job_id, after)
+                rows = session.all("list_cancellable", bounds)
+                take(session, [_cancelled(row, job_id) for row in rows], now)
+            cancelled += len(rows)
+            after = bounds["upto"]
+        return cancelled
+
+    def _slice(self, session: Session, job_id: str, after: int) -> dict[str, int | None]:
+        """The next resources of a job: those above `after` up to `upto`, null behind the last."""
+        job = int(job_row(session, job_id)["job_seq"])
+        limit = max(1, self._config.slice_tasks // 4)  # a resource has about four tasks
+        end = session.one("end_of_slice", {"job_seq": job, "after": after, "limit": limit})
+        return {"job_seq": job, "after": after, "upto": end["upto"] if end else None}
+
+
+def _cancelled(task: Row, job_id: str) -> Move:
+    return Move(
+        task=task,
+        steps=(Step(TaskState.CANCELLED, f"job {job_id} was cancelled"),),
+        run_after=0.0,
+        failures=task["failures"],
+        expiries=task["expiries"],
+    )
+
+
+def _job(row: Row) -> Job:
+    return Job(
+        record=JobRecord(
+            job_id=row["job_id"],
+            tenant_id=row["tenant_id"],
+            source=row["source"],
+            transforms=tuple(json.loads(row["transforms"])),
+            created_at=row["created_at"],
+        ),
+        state=JobState(row["state"]),
+        cursor=row["cursor"],
+        listed_at=row["listed_at"],
+        finished_at=row["finished_at"],
+    )

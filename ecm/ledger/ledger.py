@@ -1,0 +1,77 @@
+"""The durable task ledger: one object, its duties in one file each.
+
+    jobs        a job's life                         listing   what is listed becomes tasks, once
+    claims      leases, claims, heartbeats, rescue   outcomes  reported, failed, given back
+    batches     the committer's words                rights    one holder at a time
+    operations  mismatch, redrive                    books     conservation, by number and key
+    views       status, dead letters, history    lookahead what is left to claim
+
+Knows which database serves which URL. Time is an argument of every method that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from ecm.errors import ConfigError
+from ecm.ledger.batches import Batches
+from ecm.ledger.books import Books
+from ecm.ledger.claims import Claims
+from ecm.ledger.config import LedgerConfig
+from ecm.ledger.connector import Connector
+from ecm.ledger.jobs import Jobs
+from ecm.ledger.listing import Listing
+from ecm.ledger.lookahead import Lookahead
+from ecm.ledger.operations import Operations
+from ecm.ledger.outcomes import Outcomes
+from ecm.ledger.rights import Rights
+from ecm.ledger.sqlite import open_sqlite
+from ecm.ledger.views import Views
+
+CONNECTORS: dict[str, Callable[[LedgerConfig], Connector]] = {"sqlite": open_sqlite}
+
+
+class Ledger(
+    Jobs, Listing, Claims, Outcomes, Batches, Operations, Rights, Books, Views, Lookahead
+):
+    """All duties over one connector. Safe to share among threads; each process opens its own.
+
+    Every method may raise LedgerUnavailable (locked or gone: try again) and StoreCorrupt.
+    """
+
+    def tune(self) -> None:
+        """Refresh planner statistics and bound the write-ahead log; for quiet moments."""
+        self._db.tune()
+
+    def verify(self) -> None:
+        """Read the whole database. Raises StoreCorrupt when it is damaged."""
+        self._db.verify()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_ledger(config: LedgerConfig) -> Ledger:
+    """Open, and create or migrate if need be, the ledger a URL names.
+
+    Raises ConfigError for a URL no connector knows; see each connector for what else.
+    """
+    scheme = config.url.partition("://")[0]
+    connect = CONNECTORS.get(scheme)
+    if connect is None:
+        known = ", ".join(f"{name}://" for name in CONNECTORS)
+        raise ConfigError(f"no ledger for {scheme}://", "ledger.url", f"known are {known}")
+    return Ledger(connect(config), config)

@@ -1,0 +1,33 @@
+"""What is left to claim, for whoever plans the next pass. Only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ecm.ledger.duty import Duty, json_list
+
+
+@dataclass(frozen=True, slots=True)
+class Runnable:
+    """Resources claimable now, and when (Unix seconds) the next retry is due, if one waits."""
+
+    resources: int
+    next_at: float | None
+
+
+class Lookahead(Duty):
+    """Reads for planning."""
+
+    def runnable(self, tenant_id: str, transforms: Collection[str], now: float) -> Runnable:
+        """What a claim of this tenant under these transforms would find, now and later."""
+        wanted = {"tenant_id": tenant_id, "transforms": json_list(transforms), "now": now}
+        with self._db.read() as session:
+            row = session.one("find_runnable", wanted)
+        return Runnable(row["resources"], row["next_at"]) if row else Runnable(0, None)
+
+    def last_job(self, tenant_id: str) -> str | None:
+        """The id of the job a tenant opened last, or None."""
+        with self._db.read() as session:
+            row = session.one("find_last_job", {"tenant_id": tenant_id})
+        return row["job_id"] if row else None

@@ -1,0 +1,73 @@
+"""What operators and model checks do to many tasks at once: block, redrive.
+
+Bulk operations run in slices, so that no transaction is long; one that is interrupted is repeated.
+"""
+
+from __future__ import annotations
+
+from ecm.ledger.connector import Params, Row
+from ecm.ledger.duty import Duty, Move, Step, job_seq, json_list, take
+from ecm.ledger.records import Redrive
+from ecm.ledger.states import TaskState
+
+
+class Operations(Duty):
+    """Exceptional steps of many tasks."""
+
+    def mark_mismatch(self, transform: str, cause: str, now: float) -> int:
+        """No worker may do this transform: block its waiting and leased tasks until a redrive.
+
+        Tasks already running are left to their workers. Returns how many were blocked.
+        """
+        blocked = 0
+        selection: Params = {"transform": transform, "limit": self._config.slice_tasks}
+        while True:
+            with self._db.write() as session:
+                rows = session.all("list_mismatched", selection)
+                take(session, [_mismatched(row, cause) for row in rows], now)
+            blocked += len(rows)
+            if len(rows) < self._config.slice_tasks:
+                return blocked
+
+    def redrive(self, selector: Redrive, now: float) -> int:
+        """Try blocked tasks again with a clean slate. Returns how many; see Redrive for which."""
+        redriven = 0
+        task_ids = json_list(selector.task_ids) if selector.task_ids else None
+        while True:
+            with self._db.write() as session:
+                selection: Params = {
+                    "job_seq": job_seq(session, selector.job_id),
+                    "tenant_id": selector.tenant_id,
+                    "transform": selector.transform,
+                    "error_class": selector.error_class,
+                    "code": selector.code,
+                    "task_ids": task_ids,
+                    "limit": self._config.slice_tasks,
+                }
+                rows = session.all("list_redrivable", selection)
+                take(session, [_redriven(row, now) for row in rows], now)
+                session.run("reopen_jobs", {"seqs": json_list(int(row["seq"]) for row in rows)})
+            redriven += len(rows)
+            if len(rows) < self._config.slice_tasks:
+                return redriven
+
+
+def _mismatched(task: Row, cause: str) -> Move:
+    return Move(
+        task=task,
+        steps=(Step(TaskState.MODEL_MISMATCH, cause),),
+        run_after=0.0,
+        failures=task["failures"],
+        expiries=task["expiries"],
+    )
+
+
+def _redriven(task: Row, now: float) -> Move:
+    """Failures and expiries before a redrive do not count any more."""
+    return Move(
+        task=task,
+        steps=(Step(TaskState.RETRY_QUEUED, "redriven"),),
+        run_after=now,
+        failures=None,
+        expiries=0,
+    )

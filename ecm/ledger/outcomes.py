@@ -1,0 +1,164 @@
+"""What became of claimed tasks: reported, failed, given back. Every word is checked by its fence.
+
+Knows the fence rule and the retry rule; knows nothing of claiming or of how a batch is committed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from ecm.contracts.result import EnvelopeError
+from ecm.contracts.task import RetryPolicy
+from ecm.ledger.connector import Params, Row, Session
+from ecm.ledger.duty import Duty, Move, Step, bump, json_list, loaded_deadline, take
+from ecm.ledger.records import (
+    FailOutcome,
+    Failure,
+    Reported,
+    ReportOutcome,
+    TaskFence,
+)
+from ecm.ledger.retry import FailedAttempt, GiveUp, RetryAt, decide
+from ecm.ledger.states import COMMITTED, HELD, BatchState, TaskState
+
+
+class Outcomes(Duty):
+    """The ends of attempts."""
+
+    def report(self, batch_id: str, results: Sequence[Reported], now: float) -> ReportOutcome:
+        """Take results into a commit batch; from here on they belong to the batch, not to a lease.
+
+        Repeating the call is harmless. Stale are results whose task has another holder, another
+        batch or no holder any more, and everything new for a batch that is already closed.
+        """
+        with self._db.write() as session:
+            tasks = _find(session, (result.task_id for result in results))
+            batch = _batch(session, batch_id, now)
+            closed = batch["state"] != BatchState.REPORTED
+            fresh = [r for r in results if not closed and _holds(tasks.get(r.task_id), r.fence)]
+            again = [r for r in results if _in_batch(tasks.get(r.task_id), r.fence, batch)]
+            session.many(
+                "report_task",
+                (_report_params(r, tasks[r.task_id], batch, now) for r in fresh),
+            )
+            added = {result.task_id for result in fresh}
+            session.run("grow_batch", {"batch_seq": batch["batch_seq"], "tasks": len(added)})
+            accepted = frozenset(added.union(result.task_id for result in again))
+            stale = frozenset(result.task_id for result in results) - accepted
+            _count_stale(session, stale)
+        return ReportOutcome(accepted, stale)
+
+    def fail(self, failures: Sequence[Failure], now: float) -> FailOutcome:
+        """End attempts as failed: the retry policy of the error class decides what comes next."""
+        by_id = {failure.task_id: failure for failure in failures}
+        with self._db.write() as session:
+            tasks = _find(session, by_id)
+            policies = _policies(session, tasks.values())
+            held = [f for f in by_id.values() if _holds(tasks.get(f.task_id), f.fence)]
+            moves = {f.task_id: _failed(tasks[f.task_id], f, policies, now) for f in held}
+            take(session, list(moves.values()), now)
+            stale = frozenset(by_id) - frozenset(moves)
+            _count_stale(session, stale)
+        dead = frozenset(t for t, move in moves.items() if move.target is TaskState.DEAD_LETTER)
+        return FailOutcome(retried=frozenset(moves) - dead, dead=dead, stale=stale)
+
+    def release(self, claims: Sequence[TaskFence], now: float) -> frozenset[str]:
+        """Give tasks back without costing an attempt. Returns those that were ours to give."""
+        with self._db.write() as session:
+            tasks = _find(session, (claim.task_id for claim in claims))
+            held = [c for c in claims if _holds(tasks.get(c.task_id), c.fence)]
+            session.many(
+                "release_task",
+                ({"seq": tasks[c.task_id]["seq"], "fence": c.fence, "now": now} for c in held),
+            )
+            released = frozenset(claim.task_id for claim in held)
+            _count_stale(session, frozenset(claim.task_id for claim in claims) - released)
+        return released
+
+
+def _find(session: Session, task_ids: Iterable[str]) -> dict[str, Row]:
+    rows = session.all("find_tasks", {"task_ids": json_list(task_ids)})
+    return {row["task_id"]: row for row in rows}
+
+
+def _holds(task: Row | None, fence: int) -> bool:
+    """Whether this fence is still the one the task was last claimed with."""
+    return task is not None and task["fence"] == fence and task["state"] in HELD
+
+
+def _in_batch(task: Row | None, fence: int, batch: Row) -> bool:
+    return (
+        task is not None
+        and task["fence"] == fence
+        and task["batch_seq"] == batch["batch_seq"]
+        and (task["state"] == TaskState.REPORTED or task["state"] in COMMITTED)
+    )
+
+
+def _batch(session: Session, batch_id: str, now: float) -> Row:
+    row = session.one("find_batch", {"batch_id": batch_id})
+    while row is None:
+        session.run("insert_batch", {"batch_id": batch_id, "now": now})
+        row = session.one("find_batch", {"batch_id": batch_id})
+    return row
+
+
+def _report_params(result: Reported, task: Row, batch: Row, now: float) -> Params:
+    return {
+        "seq": task["seq"],
+        "fence": result.fence,
+        "batch_seq": batch["batch_seq"],
+        "asset_id": result.asset_id,
+        "evidence_key": result.evidence_key,
+        "linked": int(result.linked),
+        "now": now,
+    }
+
+
+def _policies(session: Session, tasks: Iterable[Row]) -> dict[int, RetryPolicy]:
+    streams = json_list({int(task["stream_id"]) for task in tasks})
+    return {
+        row["stream_id"]: RetryPolicy.model_validate_json(row["retry_policy"])
+        for row in session.all("list_policies", {"stream_ids": streams})
+    }
+
+
+def _failed(task: Row, failure: Failure, policies: dict[int, RetryPolicy], now: float) -> Move:
+    """The move a failure makes: its class alone decides, counted since the last redrive."""
+    counts: dict[str, int] = json.loads(task["failures"] or "{}")
+    error = failure.error
+    counts[error.error_class] = counts.get(error.error_class, 0) + 1
+    failed = FailedAttempt(
+        attempt=counts[error.error_class],
+        error_class=error.error_class,
+        at=now,
+        deadline_at=loaded_deadline(task["deadline_at"]),
+        seed=failure.task_id,
+    )
+    decision = decide(failed, policies[task["stream_id"]])
+    return Move(
+        task=task,
+        steps=(Step(TaskState.FAILED, _cause(error), error), _after(decision, error)),
+        run_after=decision.at if isinstance(decision, RetryAt) else now,
+        failures=json.dumps(counts),
+        expiries=task["expiries"],
+        asset_id=failure.asset_id,
+    )
+
+
+def _after(decision: RetryAt | GiveUp, error: EnvelopeError) -> Step:
+    match decision:
+        case RetryAt(at):
+            return Step(TaskState.RETRY_QUEUED, f"again at {at:.3f}")
+        case GiveUp(reason):
+            return Step(TaskState.DEAD_LETTER, reason, error)
+
+
+def _cause(error: EnvelopeError) -> str:
+    return f"{error.error_class} error {error.code} in {error.stage}"
+
+
+def _count_stale(session: Session, stale: frozenset[str]) -> None:
+    if stale:
+        bump(session, "stale", by=len(stale))

@@ -1,0 +1,4 @@
+UPDATE counters
+SET value = value + :by
+WHERE name = :name
+RETURNING value;

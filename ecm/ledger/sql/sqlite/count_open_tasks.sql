@@ -1,0 +1,6 @@
+SELECT count(*) AS tasks
+FROM job_resources AS jr
+CROSS JOIN tasks AS t ON t.resource_id = jr.resource_id
+WHERE jr.job_seq = :job_seq
+    AND t.stream_id IN (SELECT stream_id FROM job_streams WHERE job_seq = :job_seq)
+    AND t.state IN ('queued', 'retry_queued', 'leased', 'running', 'reported', 'model_mismatch');

@@ -1,0 +1,1 @@
+SELECT count(*) AS failures FROM task_events WHERE at > :since AND to_state = 'failed';

@@ -1,0 +1,1 @@
+SELECT lease_seq, holder FROM leases WHERE holder = :holder LIMIT 1;

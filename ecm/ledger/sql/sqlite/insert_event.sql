@@ -1,0 +1,7 @@
+INSERT INTO task_events (
+    event_id, seq, at, from_state, to_state, attempt, fence, cause, error_class, code, stage, message
+)
+VALUES (
+    :event_id, :seq, :at, :from_state, :to_state, :attempt, :fence, :cause,
+    :error_class, :code, :stage, :message
+);

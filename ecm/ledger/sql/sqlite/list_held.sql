@@ -1,0 +1,3 @@
+SELECT seq, task_id, state, attempt, fence, failures, expiries
+FROM tasks
+WHERE lease_seq = :lease_seq;

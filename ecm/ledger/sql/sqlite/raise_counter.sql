@@ -1,0 +1,3 @@
+UPDATE counters
+SET value = max(value, :value)
+WHERE name = :name;

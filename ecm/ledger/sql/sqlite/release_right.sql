@@ -1,0 +1,1 @@
+DELETE FROM rights WHERE name = :name AND fence = :fence;
