@@ -1,4 +1,4 @@
-"""What a profile opens: the transforms of its models. For jobs and serve alike.
+"""What a profile opens: the transforms of its models, its search. For jobs and serve alike.
 
 The only module besides them that sees a whole profile; it hands every package its own part.
 """
@@ -11,6 +11,9 @@ from ecm.config import Profile
 from ecm.contracts.search import Axis
 from ecm.contracts.task import TaskType
 from ecm.models.manifest import load_manifest
+from ecm.search.engine import SearchEngine
+from ecm.search.opening import SearchParts
+from ecm.search.opening import open_engine as open_engine_of
 from ecm.stages.plan import TransformPlan, plan_transforms
 
 AXIS_OF: Mapping[TaskType, Axis] = {
@@ -47,3 +50,26 @@ def axis_transforms(plan: TransformPlan) -> dict[Axis, str]:
         for kind, transform in plan.by_type.items()
         if kind in AXIS_OF
     }
+
+
+def search_parts(profile: Profile) -> SearchParts:
+    """The parts of a profile that search needs. Raises ManifestError or ConfigError."""
+    plan = plan_of(profile)
+    return SearchParts(
+        evidence=profile.evidence,
+        search=profile.search,
+        limits=profile.images,
+        ranking_folder=profile.ranking_folder,
+        models_folder=profile.models_folder,
+        manifests={
+            AXIS_OF[kind]: transform.manifest
+            for kind, transform in plan.by_type.items()
+            if kind in AXIS_OF and kind is not TaskType.VISION
+        },
+        transforms=axis_transforms(plan),
+    )
+
+
+def open_engine(profile: Profile) -> SearchEngine:
+    """A search engine in this process on the published snapshot. Raises as `ecm.search.opening`."""
+    return open_engine_of(search_parts(profile))

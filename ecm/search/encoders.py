@@ -1,0 +1,220 @@
+"""From a question to query vectors, one per vector axis.
+
+Knows models, pixels and which transform each vector may be compared with; knows no index. The
+protocol is what the engine sees, in one process (`LocalEncoder`) as behind a Ray Serve handle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ecm.contracts.search import Axis
+from ecm.contracts.task import TaskType
+from ecm.errors import ContractError, EcmError, ImageError, ManifestError
+from ecm.images.cuts import Cut, cut
+from ecm.images.decode import DecodedImage, decode
+from ecm.images.limits import ImageLimits
+from ecm.images.structure import structure_descriptor
+from ecm.models.base import ImageModel, TextEmbedder, VisualQueryEncoder, normalised
+from ecm.models.manifest import ModelManifest
+
+Vector = npt.NDArray[np.float32]
+
+MODEL_FAILURES = (EcmError, RuntimeError, MemoryError)
+"""What a model raises when it cannot answer: ours, those of torch and onnxruntime, no memory."""
+
+NO_ENCODER = {
+    Axis.VV: "no model of this service brings the query into the visual space",
+    Axis.X: "no model of this service brings text into the structure space",
+    Axis.MV: "no model of this service brings the query into the meaning space",
+    Axis.FTS: "full text needs no vector",
+}
+INDEXED_SHORTER_SIDE = 256
+"""Shorter side in pixels that indexing decodes to at least (its thumbnail): queries do the same."""
+
+
+@dataclass(frozen=True)
+class EncodingRequest:
+    """What to encode: `image` bytes bring vv and x; `text` brings mv, and vv without an image."""
+
+    axes: frozenset[Axis]
+    text: str | None = None
+    image: bytes | None = None
+
+
+@dataclass(frozen=True)
+class AxisVector:
+    """A query vector, float32 (d,) of length 1, and the transform it may be compared with.
+
+    `centred`: compare with stored vectors from which the mean of the tenant was subtracted.
+    """
+
+    values: Vector
+    transform: str
+    centred: bool = False
+
+
+@dataclass(frozen=True)
+class EncodedQuery:
+    """Vectors by axis; for an axis that has none, the reason. `refused`: the query is at fault."""
+
+    vectors: Mapping[Axis, AxisVector] = field(default_factory=dict)
+    failures: Mapping[Axis, str] = field(default_factory=dict)
+    refused: ImageError | None = None
+
+
+class QueryEncoder(Protocol):
+    """Encodes questions, several at once, in the order given."""
+
+    def encode(self, requests: Sequence[EncodingRequest]) -> list[EncodedQuery]: ...
+
+
+@dataclass(frozen=True)
+class QueryModels:
+    """The models a question may need. None: the profile names none, and the axis says so."""
+
+    image: ImageModel | None
+    visual_text: VisualQueryEncoder | None
+    meaning: TextEmbedder | None
+
+
+class LocalEncoder:
+    """A `QueryEncoder` on models in this process.
+
+    `transforms` are the fingerprints of the indexing transforms that these same models make, by
+    axis: the engine compares them with the snapshot's. `missing` says why an axis has no model.
+    """
+
+    def __init__(
+        self,
+        models: QueryModels,
+        transforms: Mapping[Axis, str],
+        limits: ImageLimits,
+        missing: Mapping[Axis, str] | None = None,
+    ) -> None:
+        self._models = models
+        self._transforms = dict(transforms)
+        self._limits = limits
+        self._missing = dict(missing or {})
+
+    def encode(self, requests: Sequence[EncodingRequest]) -> list[EncodedQuery]:
+        """One outcome per request; all texts share one forward pass per model, so do all images."""
+        drafts = [_Draft(request) for request in requests]
+        self._encode_images(drafts)
+        meaning, visual = self._models.meaning, self._models.visual_text
+        texts = [draft for draft in drafts if draft.wants_text(Axis.MV)]
+        if meaning is not None:
+            self._encode_texts(texts, Axis.MV, meaning.embed_texts, centred=False)
+        texts = [draft for draft in drafts if draft.wants_text(Axis.VV)]
+        if visual is not None:
+            self._encode_texts(texts, Axis.VV, visual.embed_queries, centred=visual.centred)
+        return [draft.finished(self._missing) for draft in drafts]
+
+    def _encode_texts(
+        self,
+        drafts: Sequence[_Draft],
+        axis: Axis,
+        embed: Callable[[Sequence[str]], Vector],
+        *,
+        centred: bool,
+    ) -> None:
+        if not drafts or axis not in self._transforms:
+            return
+        try:
+            rows = normalised(embed([draft.text for draft in drafts])).vectors
+        except MODEL_FAILURES as error:
+            for draft in drafts:
+                draft.failures[axis] = _reason(error)
+            return
+        for draft, row in zip(drafts, rows, strict=True):
+            draft.vectors[axis] = AxisVector(row, self._transforms[axis], centred)
+
+    def _encode_images(self, drafts: Sequence[_Draft]) -> None:
+        decoded: list[tuple[_Draft, DecodedImage]] = []
+        for draft in drafts:
+            if draft.request.image is None:
+                continue
+            try:
+                image = decode(draft.request.image, self._limits, self._shorter_side())
+            except ImageError as error:
+                draft.refused = error
+                continue
+            decoded.append((draft, image))
+            if Axis.X in draft.request.axes and Axis.X in self._transforms:
+                self._describe(draft, image)
+        seen = [pair for pair in decoded if Axis.VV in pair[0].request.axes]
+        if seen and self._models.image is not None and Axis.VV in self._transforms:
+            self._look(seen, self._models.image)
+
+    def _describe(self, draft: _Draft, image: DecodedImage) -> None:
+        try:
+            raw = structure_descriptor(image.pixels, image.width, image.height)
+            row = normalised(raw[None, :]).vectors[0]
+        except EcmError as error:
+            draft.failures[Axis.X] = _reason(error)
+            return
+        draft.vectors[Axis.X] = AxisVector(row, self._transforms[Axis.X])
+
+    def _look(self, seen: Sequence[tuple[_Draft, DecodedImage]], model: ImageModel) -> None:
+        spec = _cut_of(model.manifest)
+        try:
+            pixels = np.stack([cut(image.pixels, spec) for _, image in seen])
+            vectors = model.analyse(pixels, frozenset({TaskType.VV_EMBED})).vectors
+            if vectors is None:
+                raise ContractError(f"model {model.manifest.name} gave no vectors", "model.vectors")
+            rows = normalised(vectors).vectors
+        except MODEL_FAILURES as error:
+            for draft, _ in seen:
+                draft.failures[Axis.VV] = _reason(error)
+            return
+        for (draft, _), row in zip(seen, rows, strict=True):
+            draft.vectors[Axis.VV] = AxisVector(row, self._transforms[Axis.VV])
+
+    def _shorter_side(self) -> int:
+        model = self._models.image
+        cuts = [_cut_of(model.manifest).resize_shorter] if model is not None else []
+        return max(INDEXED_SHORTER_SIDE, *cuts)
+
+
+class _Draft:
+    """One request and what has been found for it so far."""
+
+    def __init__(self, request: EncodingRequest) -> None:
+        self.request = request
+        self.text = (request.text or "").strip()
+        self.vectors: dict[Axis, AxisVector] = {}
+        self.failures: dict[Axis, str] = {}
+        self.refused: ImageError | None = None
+
+    def wants_text(self, axis: Axis) -> bool:
+        """Text brings mv, and vv when there is no image to bring it."""
+        seen = axis is Axis.VV and self.request.image is not None
+        return bool(self.text) and axis in self.request.axes and not seen and self.refused is None
+
+    def finished(self, missing: Mapping[Axis, str]) -> EncodedQuery:
+        if self.refused is not None:
+            return EncodedQuery(refused=self.refused)
+        for axis in self.request.axes - set(self.vectors) - set(self.failures):
+            self.failures[axis] = missing.get(axis) or NO_ENCODER[axis]
+        return EncodedQuery(self.vectors, self.failures)
+
+
+def _cut_of(manifest: ModelManifest) -> Cut:
+    preprocessing = manifest.preprocessing
+    if preprocessing is None:
+        raise ManifestError(f"manifest {manifest.name} says nothing of preprocessing")
+    return Cut(
+        name=manifest.name,
+        resize_shorter=preprocessing.resize_shorter,
+        crop=preprocessing.crop,
+        interpolation=preprocessing.interpolation,
+    )
+
+
+def _reason(error: Exception) -> str:
+    return f"the model failed: {type(error).__name__}: {str(error).splitlines()[0][:200]}"

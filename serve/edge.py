@@ -1,0 +1,125 @@
+"""The HTTP edge around the routes: body limits, security headers, and the tenant of a caller.
+
+Knows HTTP and keys; knows no search.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serve.problem import Problem
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = {
+    "Content-Security-Policy": PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class BodyLimit:
+    """Refuses bodies above the limit of their path with 413, before and while they are read.
+
+    `limits` gives bytes per path; every other path takes `default` bytes.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int], default: int) -> None:
+        self._app = app
+        self._limits = dict(limits)
+        self._default = default
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._limits.get(scope["path"], self._default)
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared) > limit:
+            await too_large(limit).response()(scope, receive, send)
+            return
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > limit:
+                raise HTTPException(413, f"the request body has more than {limit} bytes")
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class SecureHeaders:
+    """Adds the security headers to every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def marked(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, marked)
+
+
+def too_large(limit: int) -> Problem:
+    return Problem(413, "input.too_large", f"the request body has more than {limit} bytes")
+
+
+class Access:
+    """Whose tenant a caller speaks for.
+
+    `keys` maps the hex sha256 of an API key to a tenant, so that a profile holds no secret. Without
+    keys every caller is the profile's own tenant.
+    """
+
+    def __init__(self, keys: Mapping[str, str], tenant: str) -> None:
+        self._keys = {mark.lower(): owner for mark, owner in keys.items()}
+        self._tenant = tenant
+
+    def tenant_of(self, headers: Headers, named: str | None = None) -> str | Problem:
+        """The tenant, or the problem: 401 without a known key, 403 for another tenant's name.
+
+        `named` is a tenant that the request itself names; so does the header X-Tenant.
+        """
+        owner = self._owner(headers)
+        if owner is None:
+            return Problem(
+                401,
+                "access.key",
+                "this service needs an API key",
+                "send it as X-API-Key, or as Authorization: Bearer",
+                {"WWW-Authenticate": 'Bearer realm="ecm"'},
+            )
+        for name in (named, headers.get("x-tenant")):
+            if name is not None and name != owner:
+                return Problem(403, "access.tenant", f"this caller may not ask tenant {name!r}")
+        return owner
+
+    def _owner(self, headers: Headers) -> str | None:
+        if not self._keys:
+            return self._tenant
+        bearer = headers.get("authorization", "")
+        key = headers.get("x-api-key") or bearer.removeprefix("Bearer ").strip()
+        mark = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        found = None
+        for known, owner in self._keys.items():
+            if hmac.compare_digest(known, mark):
+                found = owner
+        return found if key else None
