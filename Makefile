@@ -25,10 +25,11 @@ setup: $(STAMP) ## install into .venv (once; again when pyproject.toml or constr
 # torch first and alone: with 2.13.0 in place its range is satisfied and no CUDA build is drawn in.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "ecm needs Python 3.11 or 3.12, this is %d.%d: make PYTHON=/path/to/python3.11" % v)'
+	@echo 'Installing into $(VENV): about 3.5 GB, a few minutes the first time.'
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install -q -c constraints.txt setuptools
-	$(RUN) -m pip install -q $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints.txt $(TORCH)
-	$(RUN) -m pip install -q -c constraints.txt --no-build-isolation -e '.[demo,dev,cloud,ocr]'
+	@$(RUN) -m pip install -qq -c constraints.txt setuptools
+	@$(RUN) -m pip install -qq $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints.txt $(TORCH)
+	@$(RUN) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[demo,dev,cloud,ocr]'
 	@touch $@
 
 demo: setup ## index real photos, serve, search, explain, stop   [PHOTOS=dir] [HOME_DIR=.demo]
