@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from typing import Any
 
@@ -80,6 +81,7 @@ def vision(
     seed: object, caption: str = "", tags: tuple[str, ...] = (), **changes: Any
 ) -> ResultEnvelope:
     """What a tagger says: a composed caption, tags and one class, with confidences."""
+    picture = changes.pop("thumbnail", None)
     labels = tuple(LabelStatement(label=t, confidence=0.9 - i / 20) for i, t in enumerate(tags))
     said = Outputs(
         caption=TextStatement(text=caption, confidence=0.5, composed=True) if caption else None,
@@ -88,7 +90,7 @@ def vision(
             LabelStatement(label=tag.label, confidence=tag.confidence, scheme="imagenet-1k")
             for tag in labels[:1]
         ),
-        thumbnail=changes.pop("thumbnail", None),
+        thumbnail=base64.b64encode(picture) if picture else None,
     )
     return envelope(seed, outputs=said, **changes)
 

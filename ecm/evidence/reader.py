@@ -27,7 +27,8 @@ from ecm.evidence.statement import Statement
 from ecm.evidence.store import EvidenceStore, of_assets, of_tenant
 
 MAX_TERMS: Final = 64
-MAX_TIED: Final = 20_000
+MAX_TIED: Final = 4_000
+"""Answers looked at so that equal scores are cut by asset id; beyond, the index decides."""
 NPROBES: Final = 20
 SPARE: Final = 32
 """Neighbours asked for beyond the limit, so that ties at the end are cut by asset id."""
@@ -290,7 +291,7 @@ class SnapshotReader:
 
 
 def _with_all_ties(best: Callable[[int], pa.Table], limit: int) -> Scored:
-    """Ask for more until all that tie with the last one wanted are in, then cut by asset id."""
+    """Ask again for more if not all that tie with the last one wanted are in; cut by asset id."""
     count = 2 * limit + SPARE
     while True:
         table = best(count)
@@ -298,7 +299,7 @@ def _with_all_ties(best: Callable[[int], pa.Table], limit: int) -> Scored:
         whole = len(found) < count or found[limit - 1][1] > found[-1][1]
         if whole or count >= MAX_TIED:
             return found[:limit]
-        count *= 4
+        count = MAX_TIED
 
 
 def _ordered(asset_ids: list[str], scores: list[float]) -> Scored:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ecm.contracts.identity import Contract, Digest, TenantId
-from ecm.errors import ConfigError, ContractError, StoreCorrupt
+from ecm.errors import ConfigError, ContractError, StoreCorrupt, StoreUnavailable
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.known import TableKeys
@@ -61,6 +61,7 @@ class EvidenceStore:
         self.storage = storage
         self.header = header
         self._keys = TableKeys()
+        self._written: set[str] = set()
 
     @classmethod
     def create(cls, config: EvidenceConfig, now: float) -> EvidenceStore:
@@ -116,13 +117,20 @@ class EvidenceStore:
         return dataset
 
     def open_lance(self, name: str, version: int | None = None) -> Any:
-        """The Lance dataset at a name inside the store."""
-        with lance_errors(f"cannot open {name} of {self.storage.root}"):
-            return lance.dataset(
-                self.storage.location(name),
-                version=version,
-                storage_options=self._options(),
-            )
+        """The Lance dataset at a name inside the store.
+
+        Raises StoreUnavailable when the store as a whole has gone, else StoreCorrupt.
+        """
+        try:
+            with lance_errors(f"cannot open {name} of {self.storage.root}"):
+                return lance.dataset(
+                    self.storage.location(name),
+                    version=version,
+                    storage_options=self._options(),
+                )
+        except StoreCorrupt:
+            self._check_there()
+            raise
 
     def ensure_table(self, name: str, schema: pa.Schema) -> Any:
         """The newest dataset of a table, created empty when it does not exist yet.
@@ -131,6 +139,7 @@ class EvidenceStore:
         overwrite one another. Raises StoreCorrupt when the stored schema is another.
         """
         if not self._is_written(name):
+            self._check_there()
             aside = f"{_ASIDE}/{name}-{uuid.uuid4().hex}{_SUFFIX}"
             with lance_errors(f"cannot create table {name}"):
                 lance.write_dataset(
@@ -222,12 +231,22 @@ class EvidenceStore:
 
         record_run(self, record)
 
+    def _check_there(self) -> None:
+        if self.storage.read(_HEADER) is None:
+            raise StoreUnavailable(
+                f"the evidence store at {self.storage.root} has gone",
+                hint="check that its disk is mounted",
+            )
+
     def _is_written(self, name: str) -> bool:
-        folder = f"{_TABLES}/{name}{_SUFFIX}"
-        manifests = self.storage.children(f"{folder}/_versions")
-        return any(m.endswith(".manifest") for m in manifests) or bool(
-            self.storage.children(f"{folder}/data")
-        )
+        """Whether a table was ever created; remembered, since tables are not dropped."""
+        if name not in self._written:
+            folder = f"{_TABLES}/{name}{_SUFFIX}"
+            manifests = self.storage.children(f"{folder}/_versions")
+            if not manifests and not self.storage.children(f"{folder}/data"):
+                return False
+            self._written.add(name)
+        return True
 
     def _options(self) -> dict[str, str] | None:
         options = self.storage.lance_options
