@@ -33,9 +33,7 @@ from ecm.ledger.views import Views
 CONNECTORS: dict[str, Callable[[LedgerConfig], Connector]] = {"sqlite": open_sqlite}
 
 
-class Ledger(
-    Jobs, Listing, Claims, Outcomes, Batches, Operations, Rights, Books, Views, Lookahead
-):
+class Ledger(Jobs, Listing, Claims, Outcomes, Batches, Operations, Rights, Books, Views, Lookahead):
     """All duties over one connector. Safe to share among threads; each process opens its own.
 
     Every method may raise LedgerUnavailable (locked or gone: try again) and StoreCorrupt.

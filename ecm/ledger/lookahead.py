@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ecm.ledger.connector import Params
 from ecm.ledger.duty import Duty, json_list
 
 
@@ -21,7 +22,7 @@ class Lookahead(Duty):
 
     def runnable(self, tenant_id: str, transforms: Collection[str], now: float) -> Runnable:
         """What a claim of this tenant under these transforms would find, now and later."""
-        wanted = {"tenant_id": tenant_id, "transforms": json_list(transforms), "now": now}
+        wanted: Params = {"tenant_id": tenant_id, "transforms": json_list(transforms), "now": now}
         with self._db.read() as session:
             row = session.one("find_runnable", wanted)
         return Runnable(row["resources"], row["next_at"]) if row else Runnable(0, None)

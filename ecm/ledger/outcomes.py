@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from ecm.contracts.result import EnvelopeError
 from ecm.contracts.task import RetryPolicy
-from ecm.ledger.connector import Params, Row, Session
+from ecm.errors import ContractError
+from ecm.ledger.connector import Row, Session
 from ecm.ledger.duty import Duty, Move, Step, bump, json_list, loaded_deadline, take
 from ecm.ledger.records import (
     FailOutcome,
@@ -20,7 +21,7 @@ from ecm.ledger.records import (
     TaskFence,
 )
 from ecm.ledger.retry import FailedAttempt, GiveUp, RetryAt, decide
-from ecm.ledger.states import COMMITTED, HELD, BatchState, TaskState
+from ecm.ledger.states import HELD, BatchState, TaskState
 
 
 class Outcomes(Duty):
@@ -34,17 +35,13 @@ class Outcomes(Duty):
         """
         with self._db.write() as session:
             tasks = _find(session, (result.task_id for result in results))
-            batch = _batch(session, batch_id, now)
-            closed = batch["state"] != BatchState.REPORTED
+            batch = session.one("find_batch", {"batch_id": batch_id})
+            closed = batch is not None and batch["state"] != BatchState.REPORTED
             fresh = [r for r in results if not closed and _holds(tasks.get(r.task_id), r.fence)]
             again = [r for r in results if _in_batch(tasks.get(r.task_id), r.fence, batch)]
-            session.many(
-                "report_task",
-                (_report_params(r, tasks[r.task_id], batch, now) for r in fresh),
-            )
-            added = {result.task_id for result in fresh}
-            session.run("grow_batch", {"batch_seq": batch["batch_seq"], "tasks": len(added)})
-            accepted = frozenset(added.union(result.task_id for result in again))
+            if fresh:
+                _add_to_batch(session, batch_id, fresh, tasks, now)
+            accepted = frozenset(result.task_id for result in (*fresh, *again))
             stale = frozenset(result.task_id for result in results) - accepted
             _count_stale(session, stale)
         return ReportOutcome(accepted, stale)
@@ -87,33 +84,40 @@ def _holds(task: Row | None, fence: int) -> bool:
     return task is not None and task["fence"] == fence and task["state"] in HELD
 
 
-def _in_batch(task: Row | None, fence: int, batch: Row) -> bool:
+def _in_batch(task: Row | None, fence: int, batch: Row | None) -> bool:
+    """Whether the batch took this very result before."""
     return (
         task is not None
+        and batch is not None
         and task["fence"] == fence
         and task["batch_seq"] == batch["batch_seq"]
-        and (task["state"] == TaskState.REPORTED or task["state"] in COMMITTED)
     )
 
 
-def _batch(session: Session, batch_id: str, now: float) -> Row:
-    row = session.one("find_batch", {"batch_id": batch_id})
-    while row is None:
-        session.run("insert_batch", {"batch_id": batch_id, "now": now})
-        row = session.one("find_batch", {"batch_id": batch_id})
-    return row
-
-
-def _report_params(result: Reported, task: Row, batch: Row, now: float) -> Params:
-    return {
-        "seq": task["seq"],
-        "fence": result.fence,
-        "batch_seq": batch["batch_seq"],
-        "asset_id": result.asset_id,
-        "evidence_key": result.evidence_key,
-        "linked": int(result.linked),
-        "now": now,
-    }
+def _add_to_batch(
+    session: Session, batch_id: str, fresh: Sequence[Reported], tasks: dict[str, Row], now: float
+) -> None:
+    """Move held tasks into the batch, which is made with its first task."""
+    added = {result.task_id for result in fresh}
+    session.run("grow_batch", {"batch_id": batch_id, "tasks": len(added), "now": now})
+    batch = session.one("find_batch", {"batch_id": batch_id})
+    if batch is None:
+        raise ContractError(f"batch {batch_id} vanished while it grew", "ledger.batch")
+    session.many(
+        "report_task",
+        (
+            {
+                "seq": tasks[result.task_id]["seq"],
+                "fence": result.fence,
+                "batch_seq": batch["batch_seq"],
+                "asset_id": result.asset_id,
+                "evidence_key": result.evidence_key,
+                "linked": int(result.linked),
+                "now": now,
+            }
+            for result in fresh
+        ),
+    )
 
 
 def _policies(session: Session, tasks: Iterable[Row]) -> dict[int, RetryPolicy]:

@@ -1,1 +1,3 @@
-UPDATE batches SET tasks = tasks + :tasks WHERE batch_seq = :batch_seq AND state = 'reported';
+INSERT INTO batches (batch_id, state, tasks, reported_at)
+VALUES (:batch_id, 'reported', :tasks, :now)
+ON CONFLICT (batch_id) DO UPDATE SET tasks = tasks + excluded.tasks;
