@@ -62,7 +62,8 @@ schemas: setup ## export the JSON Schemas of the contracts to docs/schemas
 	@$(RUN) -m jobs.schemas docs/schemas
 
 golden: schemas ## rewrite every golden file from the code; read the diff before you commit it
-	@git --no-pager diff --stat -- docs/schemas
+	@$(RUN) .ci/tree.py write
+	@git --no-pager diff --stat -- docs/schemas ARCHITECTURE.md
 
 clean: ## remove caches and the demo's store; .venv stays
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist .demo
