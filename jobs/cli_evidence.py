@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +36,6 @@ def register(app: typer.Typer) -> None:
 
 def _snapshot_store(settings: Profile) -> Any:
     from ecm.evidence.snapshot import SnapshotStore
-
     from ecm.evidence.store import EvidenceStore
 
     return SnapshotStore(EvidenceStore.open(settings.evidence))
@@ -159,7 +159,7 @@ def snapshots_publish(
 ) -> None:
     """Serve this snapshot from now on; searchers switch within two seconds."""
     store = _snapshot_store(open_profile(profile, home, overrides))
-    store.publish(snapshot_id)
+    store.publish(snapshot_id, time.time())
     emit({"published": snapshot_id}, as_json, lambda c: c.print(f"published {snapshot_id}"))
 
 
@@ -172,6 +172,6 @@ def snapshots_rollback(
 ) -> None:
     """Serve what was published before the present snapshot."""
     store = _snapshot_store(open_profile(profile, home, overrides))
-    ref = store.rollback()
+    ref = store.rollback(time.time())
     value = {"published": ref.snapshot_id}
     emit(value, as_json, lambda console: console.print(f"published {ref.snapshot_id}"))

@@ -66,7 +66,6 @@ def enqueue(
 ) -> None:
     """List images and queue their tasks; any `ecm index` of this tenant works them off."""
     from ecm.ledger.ledger import open_ledger
-
     from ecm.opening import plan_of
     from jobs.enqueue import EnqueueRequest, ListingProgress
     from jobs.enqueue import enqueue as enqueue_all

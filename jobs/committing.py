@@ -13,10 +13,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 import pyarrow as pa
-from ecm.ledger.ledger import Ledger, open_ledger
 
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.result import EnvelopeStatus, ErrorClass, ResultEnvelope
@@ -25,8 +24,10 @@ from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
+from ecm.ledger.ledger import Ledger, open_ledger
 from ecm.ledger.records import Failure, Granted, Held, TaskFence
-from jobs.recovery import Recovered, failure, recover, release_dead_right, reported
+from jobs.incarnation import is_proven_dead
+from jobs.recovery import Recovered, failure, recover, reported
 
 QUEUE_BLOCKS = 8
 WAKE_SECONDS = 0.2
@@ -181,7 +182,6 @@ class CommitLoop:
 
     def _run(self) -> None:
         with open_ledger(self._config) as ledger:
-            release_dead_right(ledger, self._settings.right)
             fence = claim_right(ledger, self._settings, self._config.lease_seconds)
             try:
                 self.recovered = recover(ledger, self._committer, self._spool)
@@ -193,7 +193,7 @@ class CommitLoop:
                         renewed = time.monotonic()
                     self._step(ledger, fence)
             finally:
-                ledger.release_right(self._settings.right, self._settings.holder, time.time())
+                ledger.release_right(self._settings.right, fence)
 
     def _step(self, ledger: Ledger, fence: int) -> None:
         """Take what has come; commit when the batch is full or old, or everything must be out."""
@@ -312,9 +312,8 @@ class CommitLoop:
         self._settled(len(entries), [entry.key for entry in entries if entry.key])
 
     def _renew(self, ledger: Ledger, fence: int) -> None:
-        settings = self._settings
         ttl = self._config.lease_seconds
-        if not ledger.renew_right(settings.right, settings.holder, fence, time.time(), ttl):
+        if not ledger.renew_right(self._settings.right, fence, ttl, time.time()):
             raise LeaseLost("another committer took over this store; nothing was lost")
 
     def _retrying(self, step: Callable[[], Answer]) -> Answer:
@@ -330,8 +329,15 @@ class CommitLoop:
 
 
 def claim_right(ledger: Ledger, settings: CommitSettings, ttl: float) -> int:
-    """The fence of the right to commit. Raises LeaseLost while another committer holds it."""
-    match ledger.acquire_right(settings.right, settings.holder, ttl, time.time()):
+    """The fence of the right to commit; a holder proven dead does not keep it.
+
+    Raises LeaseLost while another committer holds it.
+    """
+    answer = ledger.acquire_right(settings.right, settings.holder, ttl, time.time())
+    if isinstance(answer, Held) and is_proven_dead(answer.holder):
+        ledger.expire_right(settings.right, answer.holder)
+        answer = ledger.acquire_right(settings.right, settings.holder, ttl, time.time())
+    match answer:
         case Granted(fence=fence):
             return fence
         case Held(holder=holder, expires_at=expires):
@@ -341,3 +347,5 @@ def claim_right(ledger: Ledger, settings: CommitSettings, ttl: float) -> int:
                 code="committer.held",
                 hint=f"wait for it, or {wait:.0f} s if it has died",
             )
+        case _:
+            assert_never(answer)

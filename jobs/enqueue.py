@@ -6,6 +6,7 @@ reused; what is no image is counted as filtered, with its reason.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import uuid
@@ -13,13 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ecm.images.listing import Found, Skipped, list_source, source_root
-from ecm.ledger.ledger import Ledger, open_ledger
-
 from ecm.contracts.identity import ContentIdentity
 from ecm.contracts.task import RetryPolicy, TaskSpec
 from ecm.errors import Overloaded, SourceError
+from ecm.images.listing import Found, Skipped, list_source, source_root
 from ecm.ledger.config import LedgerConfig
+from ecm.ledger.ledger import Ledger, open_ledger
 from ecm.ledger.records import JobRecord, ListingChunk, ResourceTasks, SkippedResource
 from ecm.stages.plan import TransformPlan
 
@@ -60,14 +60,14 @@ class Listing(threading.Thread):
         super().__init__(name="listing", daemon=True)
         self._config = config
         self._request = request
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self._failure: BaseException | None = None
         self.progress = ListingProgress()
 
     def run(self) -> None:
         try:
             with open_ledger(self._config) as ledger:
-                enqueue(ledger, self._request, self.progress, self._stop)
+                enqueue(ledger, self._request, self.progress, self._stopping)
         except BaseException as error:  # noqa: BLE001 - re-raised in the driver by check()
             self._failure = error
         self.progress.closed = True
@@ -78,7 +78,7 @@ class Listing(threading.Thread):
             raise self._failure
 
     def stop(self) -> None:
-        self._stop.set()
+        self._stopping.set()
         self.join()
 
 
@@ -174,3 +174,9 @@ def _tasks(request: EnqueueRequest, identity: ContentIdentity) -> Iterator[TaskS
             deadline_at=request.deadline_at,
             retry_policy=request.retry_policy,
         )
+
+
+if __name__ == "__main__":
+    from jobs.cli import run as run_command
+
+    sys.exit(run_command(["enqueue", *sys.argv[1:]]))

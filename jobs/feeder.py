@@ -15,13 +15,16 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ecm.ledger.ledger import open_ledger
 
 from ecm.contracts.identity import evidence_key
+from ecm.contracts.result import LabelStatement, TextStatement
 from ecm.contracts.task import TaskType
 from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.schema import TextKind
+from ecm.evidence.statement import Statement
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
+from ecm.ledger.ledger import open_ledger
 from ecm.ledger.records import ClaimedTask
 from ecm.models.meaning import meaning_text
 from ecm.stages.columns import CLAIM_SCHEMA
@@ -106,6 +109,7 @@ class Feeder:
                 max_resources=self._settings.block_images,
                 now=time.time(),
             )
+            self._ledger.start(self._lease, time.time())
         block = _block_of(claimed)
         self._leased += len(claimed)
         return block
@@ -115,8 +119,7 @@ class Feeder:
         ttl = self._settings.ledger.lease_seconds
         while True:
             await asyncio.sleep(ttl / 3)
-            progress = {"leased": self._leased, "settled": self._settled}
-            if not self._ledger.heartbeat(self._lease, time.time(), ttl, progress):
+            if not self._ledger.heartbeat(self._lease, time.time(), ttl, self._settled):
                 ray.actor.exit_actor()
 
     def _decide(
@@ -141,12 +144,29 @@ class Feeder:
             return None
         if self._store is None:
             self._store = EvidenceStore.open(self._settings.evidence)
-        texts = self._store.texts_of(
+        said = self._store.texts_of(
             request.tenant_id, [request.content_hash], self._settings.vision_transform
         ).get(request.content_hash)
-        if texts is None:
-            return None
-        return meaning_text(texts.caption, texts.tags, texts.classification, ())
+        return None if said is None else stored_meaning(said)
+
+
+def stored_meaning(said: Sequence[Statement]) -> str:
+    """The text of stored statements, as it would be made of the same statements fresh."""
+    captions = [
+        TextStatement(text=s.text, confidence=s.confidence, composed=s.composed)
+        for s in said
+        if s.kind == TextKind.CAPTION
+    ]
+    labels = {
+        kind: tuple(
+            LabelStatement(label=s.text, confidence=s.confidence, scheme=s.scheme)
+            for s in said
+            if s.kind == kind
+        )
+        for kind in (TextKind.TAG, TextKind.CLASSIFICATION)
+    }
+    caption = captions[0] if captions else None
+    return meaning_text(caption, labels[TextKind.TAG], labels[TextKind.CLASSIFICATION], ())
 
 
 def _block_of(claimed: Sequence[ClaimedTask]) -> pa.Table:

@@ -19,7 +19,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
-from ecm.ledger.ledger import Ledger, open_ledger
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
@@ -30,6 +29,7 @@ from ecm.contracts.task import TaskType
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
+from ecm.ledger.ledger import Ledger, open_ledger
 from ecm.opening import plan_of
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
@@ -42,7 +42,7 @@ from jobs.materialize import materialize
 from jobs.progress import LiveProgress, Reading
 from jobs.runtime import ray_session
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.2
 FIRST_PASS_BLOCKS = 16
 
 
@@ -207,6 +207,7 @@ def _run_pass(run: Run, credit: Credit, blocks: int) -> None:
             run.loop.submit(block)
             run.progress.show(run.reading())
         run.loop.drain(lambda: run.progress.show(run.reading()))
+        run.progress.show(run.reading())
     finally:
         credit.feeder = None
         ray.get(feeder.stop.remote())
@@ -246,7 +247,8 @@ def _conclude(run: Run, record: RunRecord) -> IndexSummary:
         run.ledger.complete_job(job_id, now)
         for batch_id in run.spool.list():
             run.spool.drop(batch_id)
-    run.ledger.finish_job(job_id, now)
+    if not run.ledger.open_tasks(job_id):
+        run.ledger.finish_job(job_id, now)
     snapshot = (
         materialize(run.store, run.plan).snapshot_id if audit.committed + audit.reused else None
     )

@@ -7,16 +7,14 @@ the commit protocol; runs no model.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from ecm.ledger.ledger import Ledger
 
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.result import ResultEnvelope
 from ecm.errors import StoreCorrupt
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
+from ecm.ledger.ledger import Ledger
 from ecm.ledger.records import Failure, Reported
 from jobs.incarnation import is_proven_dead
 
@@ -32,61 +30,42 @@ class Recovered:
     freed: int
 
 
-def release_dead_right(ledger: Ledger, name: str) -> None:
-    """Drop the right `name` when its holder is proven dead; otherwise it must expire by itself."""
-    holder = ledger.right_holder(name)
-    if holder is not None and is_proven_dead(holder):
-        ledger.release_right(name, holder, time.time())
-
-
 def recover(ledger: Ledger, committer: EvidenceCommitter, spool: Spool) -> Recovered:
     """Resolve every spooled or reported batch, then free the leases of dead holders.
 
     The order matters: spooled results are reported under the fences of their old leases, which are
     still good until somebody takes the tasks anew. The caller holds the right to commit.
     """
-    reported_tasks = {batch.batch_id: batch.task_ids for batch in ledger.unresolved_batches()}
-    spooled = set(spool.list())
-    finished = [b for b in sorted(spooled) if _finish(ledger, committer, spool, b, reported_tasks)]
-    lost = sorted(set(reported_tasks) - set(finished))
-    for batch_id in lost:
-        committer.delete_batch(batch_id)
-        ledger.requeue_batch(batch_id, time.time())
+    finished = sum(_finish(ledger, committer, spool, batch_id) for batch_id in spool.list())
+    lost = ledger.unresolved_batches()
+    for batch in lost:
+        committer.delete_batch(batch.batch_id)
+        ledger.requeue_batch(batch.batch_id, time.time())
     now = time.time()
-    freed = ledger.rescue_expired(now) + _free(ledger, ledger.live_holders(now), now)
-    return Recovered(len(finished), len(lost), freed)
+    dead = [h.holder for h in ledger.live_holders(now) if is_proven_dead(h.holder)]
+    freed = ledger.rescue_expired(now) + sum(ledger.expire_holder(h, now) for h in dead)
+    return Recovered(finished, len(lost), freed)
 
 
-def _finish(
-    ledger: Ledger,
-    committer: EvidenceCommitter,
-    spool: Spool,
-    batch_id: str,
-    unresolved: dict[str, frozenset[str]],
-) -> bool:
-    """Report and append one spooled batch as far as that has not happened; False if it is
-    unreadable.
+def _finish(ledger: Ledger, committer: EvidenceCommitter, spool: Spool, batch_id: str) -> bool:
+    """Report, append and persist one spooled batch as far as that has not happened yet.
+
+    A torn file was never reported, since it is synced before: its tasks are still to be done.
     """
     try:
         spooled = spool.read(batch_id)
     except StoreCorrupt:
         spool.drop(batch_id)
         return False
-    now = time.time()
-    ledger.report(batch_id, [reported(envelope) for envelope in spooled.envelopes], now)
-    for batch in ledger.unresolved_batches():
-        if batch.batch_id == batch_id:
-            unresolved[batch_id] = batch.task_ids
-    owned = unresolved.get(batch_id, frozenset())
-    kept = [envelope for envelope in spooled.envelopes if envelope.task_id in owned]
-    if kept:
-        versions = committer.append(batch_id, kept, spooled.base_versions)
-        ledger.persist(batch_id, versions, time.time())
-    return True
-
-
-def _free(ledger: Ledger, holders: Iterable[str], now: float) -> int:
-    return sum(ledger.expire_holder(holder, now) for holder in holders if is_proven_dead(holder))
+    if spooled is None:
+        return False
+    results = [reported(envelope) for envelope in spooled.envelopes]
+    outcome = ledger.report(batch_id, results, time.time())
+    kept = [e for e in spooled.envelopes if e.task_id in outcome.accepted]
+    if not kept:
+        return False
+    versions = committer.append(batch_id, kept, spooled.base_versions)
+    return ledger.persist(batch_id, versions, time.time()) > 0
 
 
 def reported(envelope: ResultEnvelope) -> Reported:

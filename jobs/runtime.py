@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,9 @@ def ray_session(profile: Profile) -> Iterator[None]:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
     else:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        # Ray forks and executes at once, which Lance cannot tell from a fork that goes on.
+        warnings.filterwarnings("ignore", message="lance is not fork-safe")
         ray.init(
             num_cpus=max(LOCAL_CPUS_AT_LEAST, os.cpu_count() or 1),
             include_dashboard=False,
