@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,7 +19,7 @@ from ecm.contracts.identity import (
 )
 from ecm.contracts.result import ErrorClass
 
-TASK_SCHEMA_VERSION = 1
+TASK_SCHEMA_VERSION: Final = 1
 
 
 class TaskType(StrEnum):

@@ -105,9 +105,8 @@ class RowFailure:
             "message": self.message[:2000],
         }
 
-    @staticmethod
-    def to_contract(value: dict[str, str]) -> EnvelopeError:
-        return EnvelopeError.model_validate(value)
+    def contract(self) -> EnvelopeError:
+        return EnvelopeError.model_validate(self.to_arrow())
 
 
 def with_column(

@@ -105,18 +105,18 @@ class EnvelopeStage:
 def _error_of(row: dict[str, Any], task_type: str) -> EnvelopeError | None:
     """The failure of the whole resource or of this task type; a missing output is one too."""
     if row["error"] is not None:
-        return RowFailure.to_contract(row["error"])
+        return EnvelopeError.model_validate(row["error"])
     for mark in row.get("model_errors") or ():
         if mark["task_type"] == task_type:
-            return RowFailure.to_contract(mark["error"])
+            return EnvelopeError.model_validate(mark["error"])
     column = "tags" if task_type == TaskType.VISION else _VECTOR_COLUMNS[TaskType(task_type)][1]
     if row.get(column) is None:
-        return EnvelopeError(
-            error_class=ErrorClass.INTERNAL,
-            code="envelope.missing_output",
-            stage="envelope",
-            message=f"no stage produced {column} for this image",
-        )
+        return RowFailure(
+            ErrorClass.INTERNAL,
+            "envelope.missing_output",
+            "envelope",
+            f"no stage produced {column} for this image",
+        ).contract()
     return None
 
 
