@@ -42,9 +42,17 @@ def walk_jpeg(data: bytes, limits: ImageLimits) -> Header:
         raise corrupt(f"more than {_MAX_SEGMENTS} segments before the first scan")
     if size is None or marker == _END:
         raise corrupt("no frame header before the first scan")
-    if frame_marker in _PROGRESSIVE and data.count(b"\xff\xda", at) >= limits.max_scans:
-        raise corrupt(f"more than {limits.max_scans} scans")
+    if frame_marker in _PROGRESSIVE:
+        _check_scans(data, at, limits)
     return Header(ImageFormat.JPEG, size, orientation, 1, data)
+
+
+def _check_scans(data: bytes, at: int, limits: ImageLimits) -> None:
+    """Progressive scans are bounded in number, and only the end marker tells that all are there."""
+    if data.count(b"\xff\xda", at) >= limits.max_scans:
+        raise corrupt(f"more than {limits.max_scans} scans")
+    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
+        raise truncated("the scans of a progressive JPEG")
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:

@@ -40,7 +40,8 @@ def source_root(source: str) -> str:
     """
     if objects.is_object_uri(source):
         return objects.root_uri(source)
-    return path_uri(_local_root(source)).rstrip("/") or "file:///"
+    root = _local_root(source)
+    return path_uri(root).rstrip("/") if root != b"/" else path_uri(root)
 
 
 def list_source(source: str, *, after: str | None = None) -> Iterator[Found | Skipped]:
