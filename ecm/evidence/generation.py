@@ -129,7 +129,8 @@ def write_generation(
 def create_indices(dataset: Any, axes: Sequence[Axis], vector_index_rows: int) -> None:
     """Full text per column, a bitmap of tenants, a BTREE of assets; IVF_FLAT (cosine) if large.
 
-    IVF_FLAT, since PQ and HNSW builds take minutes on a CPU and lose recall (notes, 2.5).
+    IVF_FLAT, since PQ and HNSW builds take minutes on a CPU and lose recall; with sqrt(n) / 2.5
+    partitions 20 probes found all of the top 10 of 100,000 (notes/ray_lance.md, 2.5).
     """
     with lance_errors("cannot index the snapshot"):
         rows = dataset.count_rows()
@@ -140,7 +141,7 @@ def create_indices(dataset: Any, axes: Sequence[Axis], vector_index_rows: int) -
         dataset.create_scalar_index("tenant_id", "BITMAP", name="tenant_id")
         dataset.create_scalar_index("asset_id", "BTREE", name="asset_id")
         if rows >= vector_index_rows:
-            partitions = max(2, min(1024, int(math.sqrt(rows))))
+            partitions = max(2, int(math.sqrt(rows) / 2.5))
             for axis in axes:
                 dataset.create_index(
                     axis.value,
