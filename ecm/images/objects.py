@@ -23,6 +23,7 @@ from ecm.images.limits import ImageLimits
 from ecm.images.signature import SNIFF_BYTES, identify
 
 _SCHEMES = ("s3://", "s3a://")
+_MAX_PAGE = 1000
 _ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
 
 
@@ -45,7 +46,7 @@ def root_uri(source: str) -> str:
     return f"s3://{bucket}/{key.rstrip('/')}".rstrip("/")
 
 
-def list_objects(source: str, after: str) -> Iterator[Found | Skipped]:
+def list_objects(source: str, after: str, page_size: int = _MAX_PAGE) -> Iterator[Found | Skipped]:
     """Objects below `source` in the order of their URIs, strictly after `after`; a page at a time.
 
     `source` is one object, a bucket, or a prefix that ends at a slash. Raises SourceError
@@ -62,7 +63,7 @@ def list_objects(source: str, after: str) -> Iterator[Found | Skipped]:
     with _translated(source):
         if not _page(bucket, prefix, "", 1)[0] and prefix:
             raise SourceError(f"no objects below {source}", "source.missing", "check the prefix")
-    return _walk(source, bucket, prefix, after)
+    return _walk(source, _Prefix(bucket, prefix, page_size), after)
 
 
 def read_object(identity: ContentIdentity, limits: ImageLimits) -> ObjectBytes:
@@ -90,14 +91,21 @@ def read_object(identity: ContentIdentity, limits: ImageLimits) -> ObjectBytes:
     )
 
 
-def _walk(source: str, bucket: str, prefix: str, after: str) -> Iterator[Found | Skipped]:
-    base = _uri(bucket, "")
+@dataclass(frozen=True, slots=True)
+class _Prefix:
+    bucket: str
+    key: str
+    page_size: int
+
+
+def _walk(source: str, place: _Prefix, after: str) -> Iterator[Found | Skipped]:
+    bucket, base = place.bucket, _uri(place.bucket, "")
     start = after[len(base) :] if after.startswith(base) else ""
     more = True
     while more:
         with _translated(source):
-            page, more = _page(bucket, prefix, start, 1000)
-            entries = _entries(bucket, prefix, page)
+            page, more = _page(bucket, place.key, start, place.page_size)
+            entries = _entries(bucket, place.key, page)
         for entry in entries:
             if entry.uri <= _uri(bucket, start):
                 raise SourceError(
