@@ -17,7 +17,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ecm.contracts.identity import TenantId, digest
+from ecm.contracts.identity import Digest, TenantId, digest
 from ecm.errors import ConfigError
 from ecm.evidence.config import EvidenceConfig
 from ecm.images.limits import ImageLimits
@@ -85,7 +85,10 @@ class ServeConfig(Part):
     max_ongoing_requests: int = Field(default=16, ge=1, le=10_000, description="per replica")
     max_queued_requests: int = Field(default=64, ge=-1, le=100_000, description="-1: unbounded")
     request_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
-    snapshot_poll_seconds: float = Field(default=2.0, gt=0, le=3600)
+    snapshot_poll_seconds: float = Field(default=0.5, gt=0, le=3600)
+    api_keys: dict[Digest, TenantId] = Field(
+        default_factory=dict, description="sha256 of a key: its tenant; empty: no keys"
+    )
 
 
 class Profile(Part):

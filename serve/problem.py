@@ -89,7 +89,7 @@ class Problem:
 
 
 def problem_of(error: EcmError) -> Problem:
-    """The problem that an error of ecm is to the caller. Internal errors keep their words to the log."""
+    """The problem that an error of ecm is to the caller; internal errors keep their words."""
     by_class = next(status for kind, status in STATUS_OF_CLASS if isinstance(error, kind))
     status = STATUS_OF_CODE.get(error.code, by_class)
     if status == 500:

@@ -1,0 +1,105 @@
+"""The FastAPI application without its routes: limits, headers, measurements, error handlers.
+
+Knows how a failure of any kind becomes a problem; knows no route and no deployment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+import ecm
+from ecm.contracts.identity import TenantId
+from ecm.contracts.search import MAX_IMAGE_BYTES, SearchRequest
+from serve.edge import BodyLimit, SecureHeaders
+from serve.metrics import Measured
+from serve.problem import Problem, problem_of_call
+
+FORM_OVERHEAD = 64 * 2**10
+BODY_LIMITS = {
+    "/v1/search/image": MAX_IMAGE_BYTES + FORM_OVERHEAD,
+    "/v1/search": MAX_IMAGE_BYTES * 4 // 3 + FORM_OVERHEAD,
+}
+EXAMPLES: dict[str, Any] = {
+    "words": {"value": {"text": "a dog on the beach", "limit": 10}},
+    "file name": {"value": {"text": "IMG_2041", "axes": ["fts"]}},
+    "more like an asset": {"value": {"asset_id": "0" * 64, "require": ["vv"]}},
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/problem+json": {}}}
+    for status, text in (
+        (401, "no known API key"),
+        (403, "another tenant's name"),
+        (413, "body too large"),
+        (415, "not an image format that is read here"),
+        (422, "cannot be answered as asked"),
+        (503, "come again after Retry-After seconds"),
+    )
+}
+_CODES = {404: "http.not_found", 405: "http.method", 413: "input.too_large"}
+
+
+class Failed(Exception):
+    """A request that ends as a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+class SearchBody(SearchRequest):
+    """A question. The tenant is the caller's own; naming another one is refused."""
+
+    tenant_id: TenantId | None = None  # type: ignore[assignment]
+
+
+def new_api() -> FastAPI:
+    """The application; a Ray Serve ingress class adds its routes."""
+    made = FastAPI(
+        title="ecm",
+        version=ecm.__version__,
+        description="Evidence-centric image search: every hit says which model run put it there.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    made.add_middleware(BodyLimit, limits=BODY_LIMITS, default=FORM_OVERHEAD)
+    made.add_middleware(Measured)
+    made.add_middleware(SecureHeaders)
+    made.add_exception_handler(Failed, _failed)
+    made.add_exception_handler(RequestValidationError, _invalid)
+    made.add_exception_handler(HTTPException, _refused)
+    made.add_exception_handler(Exception, _broken)
+    return made
+
+
+def invalid(first: Any) -> Problem:
+    """The problem of a request whose first validation error is `first` (pydantic's mapping)."""
+    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
+    said = str(first["msg"]).removeprefix("Value error, ")
+    code = "query.empty" if "empty query" in said else "request.invalid"
+    return Problem(422, code, f"{where}: {said}" if where else said)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Failed)
+    return error.problem.response()
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return invalid(error.errors()[0]).response()
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status, code = error.status_code, _CODES.get(error.status_code, "http")
+    return Problem(status, code, str(error.detail), headers=error.headers or {}).response()
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    return problem_of_call(error).response()

@@ -1,0 +1,192 @@
+"""The search service: how its deployments are bound together, and how it runs on one machine.
+
+    serve run serve.app:build profile=conf/L1.yaml
+    python -m serve.app --profile L1 --home .demo --port 8000
+
+Knows sizes and addresses; what a request does is known to the deployments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import ray
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import HTTPOptions
+
+from ecm.config import Profile, ServeConfig, load_profile
+from ecm.errors import ConfigError, EcmError, TransientError
+from serve.encoder import Encoder
+from serve.ingress import Ingress
+from serve.searcher import Searcher
+
+NAME = "search"
+LOGICAL_CPUS = 4.0
+"""Replicas wait more than they compute: Ray's logical CPUs of a local service, at the least."""
+
+START_SECONDS = 300.0
+EDGE_REQUESTS = 256
+"""Requests in one ingress replica: above the searcher's bound, so that its refusal is answered."""
+
+
+class ServeArgs(BaseModel):
+    """Arguments of `build`. `set` holds overrides as `a.b=c`, separated by spaces."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: str | None = None
+    home: str | None = None
+    tenant: str | None = None
+    set: str = ""
+
+
+def build(args: ServeArgs) -> Application:
+    """The application of a profile. Raises ConfigError."""
+    return application(profile_of(args, args.set.split()))
+
+
+def application(profile: Profile) -> Application:
+    """Encoder, searcher and ingress, with the replicas and bounds of the profile."""
+    sizes = profile.serve
+    encoder = Encoder.options(**_replicas(sizes), **_bounds(sizes)).bind(profile)
+    searcher = Searcher.options(**_replicas(sizes), **_bounds(sizes)).bind(profile, encoder)
+    ingress = Ingress.options(
+        **_replicas(sizes),
+        max_ongoing_requests=EDGE_REQUESTS,
+        max_queued_requests=EDGE_REQUESTS,
+    )
+    return ingress.bind(profile, searcher)
+
+
+def profile_of(args: ServeArgs, overrides: Sequence[str]) -> Profile:
+    """The resolved profile. Raises ConfigError."""
+    own = [f"tenant={args.tenant}"] if args.tenant else []
+    return load_profile(
+        args.profile, home=args.home, overrides=[*overrides, *own], environ=os.environ
+    )
+
+
+def _replicas(sizes: ServeConfig) -> dict[str, Any]:
+    options: dict[str, Any] = {"ray_actor_options": {"num_cpus": sizes.replica_cpus}}
+    if sizes.max_replicas <= sizes.replicas:
+        return {**options, "num_replicas": sizes.replicas}
+    scaling = {"min_replicas": sizes.replicas, "max_replicas": sizes.max_replicas}
+    return {**options, "num_replicas": "auto", "autoscaling_config": scaling}
+
+
+def _bounds(sizes: ServeConfig) -> dict[str, Any]:
+    return {
+        "max_ongoing_requests": sizes.max_ongoing_requests,
+        "max_queued_requests": sizes.max_queued_requests,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve a profile on this machine until SIGTERM or SIGINT; the exit code."""
+    options = _parser().parse_args(arguments)
+    overrides = [*options.set, *([f"serve.port={options.port}"] if options.port else [])]
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    try:
+        args = ServeArgs(profile=options.profile, home=options.home, tenant=options.tenant)
+        profile = profile_of(args, overrides)
+        _serve(profile, stop)
+    except EcmError as error:
+        sys.stderr.write(f"ecm: {error} [{error.code}]\n")
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
+
+
+def _serve(profile: Profile, stop: threading.Event) -> None:
+    """Start Ray and the application, say when it is ready, wait, and take everything down."""
+    host, port = profile.serve.host, _free_port(profile.serve)
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    started = time.monotonic()
+    ray.init(
+        address="local",
+        num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
+        include_dashboard=False,
+        object_store_memory=256 * 2**20,
+        log_to_driver=False,
+    )
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options=HTTPOptions(
+                host=host, port=port, request_timeout_s=profile.serve.request_timeout_seconds
+            ),
+        )
+        serve.run(application(profile), name=NAME, route_prefix="/", blocking=False)
+        address = f"http://{host}:{port}"
+        ready = _wait_until_answering(address, stop)
+        if ready:
+            seconds = time.monotonic() - started
+            sys.stderr.write(f"ecm: ready at {address}/ after {seconds:.1f} s, {ready}\n")
+            sys.stderr.flush()
+        stop.wait()
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+
+
+def _wait_until_answering(address: str, stop: threading.Event) -> str:
+    """What is served, once the service answers; empty when it is stopped before."""
+    deadline = time.monotonic() + START_SECONDS
+    with httpx.Client(base_url=address, timeout=30, trust_env=False) as client:
+        while not stop.is_set():
+            try:
+                answer = client.get("/v1/health/ready")
+            except httpx.TransportError:
+                answer = None
+            if answer is not None and answer.is_success:
+                return f"snapshot {answer.json()['snapshot_id']}"
+            if answer is not None and answer.headers.get("content-type", "").endswith(
+                "problem+json"
+            ):
+                return f"but {answer.json()['detail']}"
+            if time.monotonic() > deadline:
+                raise TransientError(f"no answer from {address} within {START_SECONDS:.0f} s")
+            stop.wait(0.2)
+    return ""
+
+
+def _free_port(sizes: ServeConfig) -> int:
+    """The profile's port, or a free one for 0. Raises ConfigError when it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((sizes.host, sizes.port))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {sizes.host}:{sizes.port}: {error.strerror}",
+                "config.port",
+                "choose another with --port",
+            ) from error
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serve.app", description=main.__doc__)
+    parser.add_argument("--profile", help="a YAML file, or L1, L2, C1")
+    parser.add_argument("--home", help="folder of ledger, spool, store and caches")
+    parser.add_argument("--tenant", help="the tenant that is served; the profile's by default")
+    parser.add_argument("--port", help="0: any free port")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""The HTTP interface: routes under /v1, the search page at /, health.
+
+Knows HTTP; asks the searcher for everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+from collections.abc import Awaitable
+from importlib import resources
+from typing import Annotated, TypeVar
+
+from fastapi import Body, File, Form, Query, Request, UploadFile
+from pydantic import ValidationError
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from starlette.responses import Response
+
+from ecm.config import Profile
+from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchRequest, SearchResponse
+from ecm.errors import EcmError, ImageError, QueryError
+from ecm.search.assets import AssetView
+from serve.api import EXAMPLES, PROBLEMS, Failed, SearchBody, invalid, new_api
+from serve.edge import Access, too_large
+from serve.problem import Problem, problem_of, problem_of_call
+from serve.searcher import SnapshotView
+
+FILES = {
+    "page.js": "text/javascript; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+ANSWERED = (EcmError, RayError, RayServeException, TimeoutError)
+"""What a call of another deployment raises: ours, Ray's, Serve's, or too slow."""
+
+_DIGEST = re.compile(r"^[0-9a-f]{64}$")
+_SHARE_OF_TIMEOUT = 0.9
+
+Answer = TypeVar("Answer")
+
+api = new_api()
+
+
+@serve.deployment
+@serve.ingress(api)
+class Ingress:
+    """The edge of the service. Holds no model and no snapshot."""
+
+    def __init__(self, profile: Profile, searcher: DeploymentHandle) -> None:
+        self._searcher = searcher
+        self._access = Access(profile.serve.api_keys, profile.tenant)
+        self._seconds = profile.serve.request_timeout_seconds * _SHARE_OF_TIMEOUT
+        folder = resources.files("serve") / "ui"
+        self._page = (folder / "index.html").read_bytes()
+        self._files = {name: (folder / name).read_bytes() for name in FILES}
+
+    @api.post("/v1/search", response_model=SearchResponse, responses=PROBLEMS, tags=["search"])
+    async def search(
+        self, request: Request, body: Annotated[SearchBody, Body(openapi_examples=EXAMPLES)]
+    ) -> Response:
+        """Search by text, by a base64 image, by an asset id, or by text with one of these."""
+        tenant = self._tenant(request, body.tenant_id)
+        return await self._search(body.model_copy(update={"tenant_id": tenant}))
+
+    @api.get("/v1/search", response_model=SearchResponse, responses=PROBLEMS, tags=["search"])
+    async def search_text(
+        self,
+        request: Request,
+        q: str,
+        limit: int = 20,
+        cursor: str | None = None,
+        axes: Annotated[list[Axis] | None, Query()] = None,
+    ) -> Response:
+        """Search by text."""
+        tenant = self._tenant(request)
+        fields = {"tenant_id": tenant, "text": q, "limit": limit, "cursor": cursor, "axes": axes}
+        return await self._search(_question(fields))
+
+    @api.post(
+        "/v1/search/image", response_model=SearchResponse, responses=PROBLEMS, tags=["search"]
+    )
+    async def search_image(
+        self,
+        request: Request,
+        image: Annotated[UploadFile, File(description="an image file")],
+        text: Annotated[str | None, Form()] = None,
+        limit: Annotated[int, Form()] = 20,
+        cursor: Annotated[str | None, Form()] = None,
+    ) -> Response:
+        """Search by an image, alone or with text."""
+        tenant = self._tenant(request)
+        data = await image.read()
+        if not data:
+            raise Failed(problem_of(ImageError("the uploaded image has 0 bytes", "decode.empty")))
+        if len(data) > MAX_IMAGE_BYTES:
+            raise Failed(too_large(MAX_IMAGE_BYTES))
+        fields = {"tenant_id": tenant, "text": text or None, "limit": limit, "cursor": cursor}
+        return await self._search(_question({**fields, "image": base64.b64encode(data)}))
+
+    @api.get("/v1/assets/{asset_id}", response_model=AssetView, responses=PROBLEMS, tags=["assets"])
+    async def asset(self, request: Request, asset_id: str) -> Response:
+        """Facts, places and all evidence of an asset, of every run."""
+        tenant = self._tenant(request)
+        view = await self._call(self._searcher.asset.remote(tenant, _checked(asset_id)))
+        return _json(view.model_dump_json())
+
+    @api.get("/v1/assets/{asset_id}/thumbnail", response_class=Response, tags=["assets"])
+    async def thumbnail(self, request: Request, asset_id: str) -> Response:
+        """A small JPEG of an asset."""
+        tenant = self._tenant(request)
+        jpeg = await self._call(self._searcher.thumbnail.remote(tenant, _checked(asset_id)))
+        headers = {"Cache-Control": "private, max-age=86400, immutable"}
+        return Response(jpeg, headers=headers, media_type="image/jpeg")
+
+    @api.get("/v1/snapshot", response_model=SnapshotView, responses=PROBLEMS, tags=["service"])
+    async def snapshot(self, request: Request) -> Response:
+        """The snapshot that answers: transforms, dimensions, number of assets."""
+        tenant = self._tenant(request)
+        view = await self._call(self._searcher.snapshot.remote(tenant))
+        return _json(view.model_dump_json())
+
+    @api.get("/v1/health/live", tags=["service"])
+    async def live(self) -> Response:
+        """200 while this replica runs."""
+        return _json('{"status":"live"}')
+
+    @api.get("/v1/health/ready", responses=PROBLEMS, tags=["service"])
+    async def ready(self) -> Response:
+        """200 when a snapshot is served and the query models are loaded, else 503."""
+        snapshot_id = await self._call(self._searcher.ready.remote())
+        return _json(json.dumps({"status": "ready", "snapshot_id": snapshot_id}))
+
+    @api.get("/", include_in_schema=False)
+    async def page(self) -> Response:
+        return Response(
+            self._page, headers={"Cache-Control": "no-cache"}, media_type="text/html; charset=utf-8"
+        )
+
+    @api.get("/ui/{name}", include_in_schema=False)
+    async def file(self, name: str) -> Response:
+        if name not in self._files:
+            raise Failed(Problem(404, "http.not_found", "no such file"))
+        headers = {"Cache-Control": "no-cache"}
+        return Response(self._files[name], headers=headers, media_type=FILES[name])
+
+    def _tenant(self, request: Request, named: str | None = None) -> str:
+        tenant = self._access.tenant_of(request.headers, named)
+        if isinstance(tenant, Problem):
+            raise Failed(tenant)
+        return tenant
+
+    async def _search(self, question: SearchRequest) -> Response:
+        answer = await self._call(self._searcher.search.remote(question))
+        return _json(answer.model_dump_json())
+
+    async def _call(self, answer: Awaitable[Answer]) -> Answer:
+        try:
+            return await asyncio.wait_for(answer, self._seconds)
+        except ANSWERED as error:
+            raise Failed(problem_of_call(error)) from error
+
+
+def _question(fields: dict[str, object]) -> SearchRequest:
+    try:
+        return SearchRequest.model_validate(fields)
+    except ValidationError as error:
+        raise Failed(invalid(error.errors()[0])) from error
+
+
+def _checked(asset_id: str) -> str:
+    if not _DIGEST.match(asset_id):
+        raise Failed(problem_of(QueryError("no such asset", "query.asset_unknown")))
+    return asset_id
+
+
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")

@@ -1,0 +1,153 @@
+"""The deployment that holds the snapshot: plans and answers searches, shows assets.
+
+Follows the published snapshot and switches without failing a request. Knows no HTTP and no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from pydantic import Field
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from ecm.config import Profile
+from ecm.contracts.identity import Contract
+from ecm.contracts.search import Axis, SearchRequest, SearchResponse
+from ecm.errors import EcmError, QueryError, TransientError
+from ecm.evidence.reader import SnapshotReader
+from ecm.evidence.refs import SnapshotRef, published_ref
+from ecm.evidence.store import EvidenceStore
+from ecm.opening import search_parts
+from ecm.search.assets import AssetView, asset_view
+from ecm.search.encoders import EncodedQuery, EncodingRequest
+from ecm.search.engine import SearchEngine
+from ecm.search.following import Following
+from ecm.search.opening import open_ranking
+
+log = logging.getLogger("ray.serve")
+
+
+class SnapshotView(Contract):
+    """The snapshot that answers, as one tenant sees it."""
+
+    snapshot_id: str
+    created_at: float = Field(description="Unix seconds (UTC)")
+    assets: int = Field(description="of this tenant")
+    transforms: dict[Axis, tuple[str, ...]]
+    dims: dict[Axis, int]
+    broken: dict[Axis, str] = Field(description="axes of the snapshot that cannot answer, and why")
+    ranking_profile: str
+
+
+class _EncodesElsewhere:
+    """Stands where the engine expects an encoder: here encoding happens between plan and answer."""
+
+    def encode(self, requests: Sequence[EncodingRequest]) -> list[EncodedQuery]:
+        raise TransientError("this engine encodes in another deployment")
+
+
+@serve.deployment
+class Searcher:
+    """Answers on the published snapshot; starts before there is one and then says so."""
+
+    def __init__(self, profile: Profile, encoder: DeploymentHandle) -> None:
+        self._encoder = encoder
+        self._parts = search_parts(profile)
+        self._ranking = open_ranking(self._parts)
+        self._poll = profile.serve.snapshot_poll_seconds
+        self._store: EvidenceStore | None = None
+        self._following = Following(self._published, self._opened)
+        self._trouble = ""
+        self._refresh()
+        self._task: asyncio.Task[None] | None = None
+
+    async def search(self, request: SearchRequest) -> SearchResponse:
+        """The answer; raises as `SearchEngine.search` does."""
+        self._follow()
+        engine = self._following.engine_for(request)
+        plan = await asyncio.to_thread(engine.plan, request)
+        encoded = None
+        if plan.encoding is not None:
+            encoded = await self._encoder.encode.remote(plan.encoding)
+        return await asyncio.to_thread(engine.answer, plan, encoded)
+
+    async def asset(self, tenant_id: str, asset_id: str) -> AssetView:
+        """An asset with all its evidence. Raises QueryError `query.asset_unknown`."""
+        self._follow()
+        reader = self._following.current().reader
+        return await asyncio.to_thread(asset_view, self._open_store(), reader, tenant_id, asset_id)
+
+    async def thumbnail(self, tenant_id: str, asset_id: str) -> bytes:
+        """The small JPEG of an asset. Raises QueryError `query.asset_unknown`."""
+        self._follow()
+        reader = self._following.current().reader
+        found = await asyncio.to_thread(reader.thumbnail, tenant_id, asset_id)
+        if found is None:
+            raise QueryError(f"no thumbnail of asset {asset_id}", "query.asset_unknown")
+        return found
+
+    async def snapshot(self, tenant_id: str) -> SnapshotView:
+        """The snapshot that answers now. Raises SnapshotNotFound."""
+        self._follow()
+        reader = self._following.current().reader
+        ref = reader.ref
+        return SnapshotView(
+            snapshot_id=ref.snapshot_id,
+            created_at=ref.created_at,
+            assets=ref.tenants.get(tenant_id, 0),
+            transforms=ref.transforms,
+            dims=ref.dims,
+            broken=dict(reader.broken),
+            ranking_profile=self._ranking.version,
+        )
+
+    async def ready(self) -> str:
+        """The snapshot id that is served. Raises SnapshotNotFound, or why following it fails."""
+        self._follow()
+        return self._following.current().reader.ref.snapshot_id
+
+    async def check_health(self) -> None:
+        """Asked by Serve from time to time: following goes on even when nobody searches."""
+        self._follow()
+
+    def _follow(self) -> None:
+        """Start following in this replica's own event loop, unless it runs."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._keep_following())
+
+    async def _keep_following(self) -> None:
+        while True:
+            await asyncio.sleep(self._poll)
+            await asyncio.to_thread(self._refresh)
+
+    def _refresh(self) -> None:
+        """Look for a new snapshot; a failure is told once and the present one goes on serving."""
+        try:
+            if self._following.refresh():
+                ref = self._following.current().reader.ref
+                log.info("serving snapshot %s, %d assets", ref.snapshot_id, ref.assets)
+            self._trouble = ""
+        except EcmError as error:
+            if str(error) != self._trouble:
+                log.warning("cannot follow the published snapshot: %s", error)
+            self._trouble = str(error)
+
+    def _open_store(self) -> EvidenceStore:
+        if self._store is None:
+            self._store = EvidenceStore.open(self._parts.evidence)
+        return self._store
+
+    def _published(self) -> SnapshotRef | None:
+        return published_ref(self._open_store())
+
+    def _opened(self, ref: SnapshotRef) -> SearchEngine:
+        return SearchEngine(
+            SnapshotReader.open(self._open_store(), ref),
+            _EncodesElsewhere(),
+            self._ranking,
+            self._parts.search,
+            exact_rows=self._parts.evidence.exact_search_rows,
+        )
