@@ -161,7 +161,7 @@ def served(home: Path) -> Iterator[str]:
 
 def is_ready(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/v1/ready", timeout=5).status_code == httpx.codes.OK
+        return httpx.get(f"{address}/v1/health/ready", timeout=5).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False
 

@@ -17,11 +17,8 @@ import pyarrow as pa
 import ray
 
 from ecm.contracts.identity import evidence_key
-from ecm.contracts.result import LabelStatement, TextStatement
 from ecm.contracts.task import TaskType
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.schema import TextKind
-from ecm.evidence.statement import Statement
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import open_ledger
@@ -82,7 +79,12 @@ class Feeder:
             for task_id, kind, transform in request.tasks
         }
         done = self._ledger.done_evidence(tuple(set(keys.values())))
-        return [self._decide(request, keys, done) for request in requests]
+        linked = [self._linked(request, keys, done) for request in requests]
+        texts = self._stored_texts(requests, linked)
+        return [
+            AdmitDecision(links, texts.get(request.content_hash))
+            for request, links in zip(requests, linked, strict=True)
+        ]
 
     async def settled(self, tasks: int, keys: Sequence[str]) -> None:
         """`tasks` are committed or failed: their credit and evidence keys are free again."""
@@ -122,51 +124,37 @@ class Feeder:
             if not self._ledger.heartbeat(self._lease, time.time(), ttl, self._settled):
                 ray.actor.exit_actor()
 
-    def _decide(
+    def _linked(
         self, request: AdmitRequest, keys: dict[str, str], done: frozenset[str]
-    ) -> AdmitDecision:
-        linked = set()
-        running = set()
-        for task_id, kind, _ in request.tasks:
-            key = keys[task_id]
-            if key in done or self._in_flight.setdefault(key, task_id) != task_id:
-                linked.add(task_id)
-            else:
-                running.add(kind)
-        known = None
-        if TaskType.MV_EMBED in running and TaskType.VISION not in running:
-            known = self._stored_text(request)
-        return AdmitDecision(frozenset(linked), known)
+    ) -> frozenset[str]:
+        """Tasks of a request that others have done or are doing; the rest are in flight now."""
+        return frozenset(
+            task_id
+            for task_id, _, _ in request.tasks
+            if keys[task_id] in done
+            or self._in_flight.setdefault(keys[task_id], task_id) != task_id
+        )
 
-    def _stored_text(self, request: AdmitRequest) -> str | None:
-        """What vision said earlier about these bytes, so that it need not look at them again."""
-        if self._settings.vision_transform is None:
-            return None
+    def _stored_texts(
+        self, requests: Sequence[AdmitRequest], linked: Sequence[frozenset[str]]
+    ) -> dict[str, str]:
+        """What vision said earlier, by asset id, where only the meaning vector is to be made."""
+        wanted = []
+        for request, links in zip(requests, linked, strict=True):
+            running = {kind for task_id, kind, _ in request.tasks if task_id not in links}
+            if TaskType.MV_EMBED in running and TaskType.VISION not in running:
+                wanted.append(request.content_hash)
+        if not wanted or self._settings.vision_transform is None:
+            return {}
         if self._store is None:
             self._store = EvidenceStore.open(self._settings.evidence)
         said = self._store.texts_of(
-            request.tenant_id, [request.content_hash], self._settings.vision_transform
-        ).get(request.content_hash)
-        return None if said is None else stored_meaning(said)
-
-
-def stored_meaning(said: Sequence[Statement]) -> str:
-    """The text of stored statements, as it would be made of the same statements fresh."""
-    captions = [
-        TextStatement(text=s.text, confidence=s.confidence, composed=s.composed)
-        for s in said
-        if s.kind == TextKind.CAPTION
-    ]
-    labels = {
-        kind: tuple(
-            LabelStatement(label=s.text, confidence=s.confidence, scheme=s.scheme)
-            for s in said
-            if s.kind == kind
+            self._settings.tenant_id, wanted, self._settings.vision_transform
         )
-        for kind in (TextKind.TAG, TextKind.CLASSIFICATION)
-    }
-    caption = captions[0] if captions else None
-    return meaning_text(caption, labels[TextKind.TAG], labels[TextKind.CLASSIFICATION], ())
+        return {
+            asset_id: meaning_text(texts.caption, texts.tags, texts.classification, texts.ocr)
+            for asset_id, texts in said.items()
+        }
 
 
 def _block_of(claimed: Sequence[ClaimedTask]) -> pa.Table:

@@ -55,8 +55,11 @@ def _register(connection: Any, store: EvidenceStore) -> None:
         dataset = store.dataset(name)
         connection.register(name, dataset)
         if is_vector_table(name):
-            columns = [c for c in dataset.schema.names if c != "vector"]
-            vectors.append(f"SELECT {', '.join(columns)}, '{name}' AS table_name FROM {name}")  # noqa: S608 - names of our own schema
+            columns = ", ".join(c for c in dataset.schema.names if c != "vector")
+            space = dataset.schema.metadata[b"ecm.space"].decode()
+            vectors.append(
+                f"SELECT '{space}' AS space, {columns}, '{name}' AS table_name FROM {name}"  # noqa: S608 - names of our own schema
+            )
     if vectors:
         connection.execute(f"CREATE VIEW {EVIDENCE_VECTORS} AS " + " UNION ALL ".join(vectors))
     ref = published_ref(store)
