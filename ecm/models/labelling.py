@@ -15,11 +15,12 @@ from pydantic import Field
 
 from ecm.contracts.identity import Contract
 from ecm.contracts.result import LabelStatement, TextStatement
-from ecm.models.vocabulary import Ancestor, Vocabulary
+from ecm.models.vocabulary import Vocabulary
 
 CLASS_SCHEME = "imagenet-1k"
-SYNONYM_SCHEME = "imagenet-1k-synonym"
+CLASS_SYNONYM_SCHEME = "imagenet-1k-synonym"
 HYPERNYM_SCHEME = "wordnet-hypernym"
+HYPERNYM_SYNONYM_SCHEME = "wordnet-hypernym-synonym"
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -29,13 +30,13 @@ class LabellingParams(Contract):
 
     temperature: the logits are divided by it before the softmax. A class is stated when it is among
     the `max_classes` best and at least `min_class`; an ancestor when the sum over the classes below
-    it is at least `min_hypernym`. Captions assert from `sure`, hedge from `min_caption`, and are
-    absent below.
+    it is at least `min_hypernym`. Captions assert what has at least `sure`, hedge a class of at
+    least `min_caption`, and are absent below.
     """
 
     temperature: float = Field(default=1.0, gt=0, le=10)
     min_class: float = Field(default=0.02, gt=0, lt=1)
-    max_classes: int = Field(default=8, ge=1, le=64)
+    max_classes: int = Field(default=8, ge=1, le=16)
     min_hypernym: float = Field(default=0.1, gt=0, lt=1)
     sure: float = Field(default=0.5, gt=0, lt=1)
     min_caption: float = Field(default=0.1, gt=0, lt=1)
@@ -50,6 +51,9 @@ class Labels:
     classification: tuple[LabelStatement, ...]
 
 
+NOTHING_SAID = Labels(None, (), ())
+
+
 def softmax(logits: npt.NDArray[np.floating], temperature: float) -> Probabilities:
     """Row-wise softmax of logits / temperature, in float64."""
     scaled = logits.astype(np.float64) / temperature
@@ -59,78 +63,85 @@ def softmax(logits: npt.NDArray[np.floating], temperature: float) -> Probabiliti
 
 
 def label(vocabulary: Vocabulary, probabilities: Probabilities, params: LabellingParams) -> Labels:
-    """Statements for one image from its class probabilities, float64 (1000,)."""
+    """Statements for one image from its class probabilities, float64 (1000,).
+
+    Tags come as: each stated class with its synonyms, from the most probable; then ancestors with
+    their synonyms in the vocabulary's order of saying. The confidence of an ancestor is the sum of
+    the probabilities below it, so it is never less sure than any class it covers.
+    """
     best = np.argsort(-probabilities, kind="stable")[: params.max_classes]
-    stated = [int(c) for c in best if probabilities[c] >= params.min_class]
+    stated = [int(place) for place in best if probabilities[place] >= params.min_class]
     sums = vocabulary.members @ probabilities
-    general = [
-        (ancestor, float(total))
-        for ancestor, total in zip(vocabulary.ancestors, sums, strict=True)
-        if ancestor.named and total >= params.min_hypernym
-    ]
-    classification = tuple(
-        _statement(vocabulary.classes[c].lemmas[0], probabilities[c], CLASS_SCHEME) for c in stated
+    tags = (
+        *_class_tags(vocabulary, probabilities, stated),
+        *_hypernym_tags(vocabulary, sums, params.min_hypernym),
     )
     return Labels(
-        caption=_caption(vocabulary, probabilities, int(best[0]), params),
-        tags=_unique(_tags(vocabulary, probabilities, stated, general)),
-        classification=classification,
+        caption=_caption(vocabulary, probabilities, sums, params),
+        tags=_unique(tags),
+        classification=tuple(
+            _statement(vocabulary.classes[place].lemmas[0], probabilities[place], CLASS_SCHEME)
+            for place in stated
+        ),
     )
 
 
-def _tags(
-    vocabulary: Vocabulary,
-    probabilities: Probabilities,
-    stated: list[int],
-    general: list[tuple[Ancestor, float]],
+def _class_tags(
+    vocabulary: Vocabulary, probabilities: Probabilities, stated: list[int]
 ) -> Iterator[LabelStatement]:
-    for c in stated:
-        yield _statement(vocabulary.classes[c].lemmas[0], probabilities[c], CLASS_SCHEME)
-    for c in stated:
-        for lemma in vocabulary.classes[c].lemmas[1:]:
-            yield _statement(lemma, probabilities[c], SYNONYM_SCHEME)
-    for ancestor, total in general:
-        for lemma in ancestor.lemmas:
-            yield _statement(lemma, total, HYPERNYM_SCHEME)
+    for place in stated:
+        first, *others = vocabulary.classes[place].lemmas
+        yield _statement(first, probabilities[place], CLASS_SCHEME)
+        for lemma in others:
+            yield _statement(lemma, probabilities[place], CLASS_SYNONYM_SCHEME)
 
 
-def _unique(statements: Iterator[LabelStatement]) -> tuple[LabelStatement, ...]:
-    """One statement per word and scheme: the surest, in the place of the first."""
-    kept: dict[tuple[str, str], LabelStatement] = {}
+def _hypernym_tags(
+    vocabulary: Vocabulary, sums: Probabilities, least: float
+) -> Iterator[LabelStatement]:
+    for place in np.flatnonzero(sums >= least):
+        first, *others = vocabulary.ancestors[place].lemmas
+        yield _statement(first, sums[place], HYPERNYM_SCHEME)
+        for lemma in others:
+            yield _statement(lemma, sums[place], HYPERNYM_SYNONYM_SCHEME)
+
+
+def _unique(statements: tuple[LabelStatement, ...]) -> tuple[LabelStatement, ...]:
+    """One statement per word, in the place and scheme of the first, as sure as the surest."""
+    kept: dict[str, LabelStatement] = {}
     for statement in statements:
-        key = (statement.label, statement.scheme)
-        if key not in kept or (statement.confidence or 0) > (kept[key].confidence or 0):
-            kept[key] = statement
+        first = kept.setdefault(statement.label, statement)
+        if (statement.confidence or 0.0) > (first.confidence or 0.0):
+            surer = {"confidence": statement.confidence}
+            kept[statement.label] = first.model_copy(update=surer)
     return tuple(kept.values())
 
 
 def _caption(
-    vocabulary: Vocabulary, probabilities: Probabilities, top: int, params: LabellingParams
+    vocabulary: Vocabulary,
+    probabilities: Probabilities,
+    sums: Probabilities,
+    params: LabellingParams,
 ) -> TextStatement | None:
+    """A sentence no surer than the probabilities; its confidence is that of the best class."""
+    top = int(np.argmax(probabilities))
     confidence = float(probabilities[top])
     if confidence < params.min_caption:
         return None
-    name = vocabulary.classes[top].lemmas[0]
-    kind = next(
-        (
-            ancestor.lemmas[0]
-            for ancestor, below in zip(vocabulary.ancestors, vocabulary.members, strict=True)
-            if ancestor.named and below[top] and below.sum() > 1
-        ),
-        None,
-    )
-    text = (
-        f"a photo of {_article(name)} {name}"
-        if confidence >= params.sure
-        else f"a photo that may show {_article(name)} {name}"
-    )
-    if kind is not None:
-        text += f", a kind of {kind}"
+    name = _with_article(vocabulary.classes[top].lemmas[0])
+    kinds = np.flatnonzero(vocabulary.members[:, top] & (sums >= params.sure))
+    kind = vocabulary.ancestors[kinds[0]].lemmas[0] if len(kinds) else None
+    if confidence >= params.sure:
+        text = f"a photo of {name}" + (f", a kind of {kind}" if kind is not None else "")
+    elif kind is not None:
+        text = f"a photo of {_with_article(kind)}, perhaps {name}"
+    else:
+        text = f"a photo that may show {name}"
     return TextStatement(text=text, confidence=min(confidence, 1.0), composed=True)
 
 
-def _article(noun: str) -> str:
-    return "an" if noun[0].lower() in "aeiou" else "a"
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def _statement(text: str, confidence: float, scheme: str) -> LabelStatement:

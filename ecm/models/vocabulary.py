@@ -30,19 +30,26 @@ class ImageClass:
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A synset above at least one class. `named`: a word that people use for what they see."""
+    """A synset above at least one class.
+
+    `named`: a word for a thing seen, not for a heading of the tree. `count`: how often the word was
+    met in this sense in WordNet's tagged texts.
+    """
 
     synset: str
     lemmas: tuple[str, ...]
     named: bool
+    count: int
     parents: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Classes by index, ancestors from special to general, and who is above whom.
+    """Classes by index, named ancestors, and who is above whom.
 
-    `members` is bool (ancestors, 1000): the classes below each ancestor.
+    `members` is bool (ancestors, 1000): the classes below each ancestor. Ancestors come in the
+    order in which they should be said: words that are usual and stand for several classes before
+    the others, and among each from special to general.
     """
 
     classes: tuple[ImageClass, ...]
@@ -61,19 +68,26 @@ def load_vocabulary(classes_table: Path, ancestors_table: Path) -> Vocabulary:
     if [entry.index for entry in classes] != list(range(CLASSES)):
         raise ManifestError(f"{classes_table}: expected classes 0 to {CLASSES - 1} in order")
     ancestors = {
-        synset: Ancestor(synset, _split(lemmas), named == "1", _split(parents))
-        for synset, named, parents, lemmas in _rows(ancestors_table, 4)
+        synset: Ancestor(synset, _split(lemmas), named == "1", int(count), _split(parents))
+        for synset, named, count, parents, lemmas in _rows(ancestors_table, 5)
     }
     members = {synset: np.zeros(CLASSES, dtype=np.bool_) for synset in ancestors}
     for entry in classes:
         for synset in _above(entry, ancestors, ancestors_table):
             members[synset][entry.index] = True
-    order = sorted(ancestors, key=lambda synset: (int(members[synset].sum()), synset))
+    said = sorted(
+        (ancestor for ancestor in ancestors.values() if ancestor.named),
+        key=lambda ancestor: _saying_order(ancestor, int(members[ancestor.synset].sum())),
+    )
     return Vocabulary(
         classes=classes,
-        ancestors=tuple(ancestors[synset] for synset in order),
-        members=np.array([members[synset] for synset in order]),
+        ancestors=tuple(said),
+        members=np.array([members[ancestor.synset] for ancestor in said]),
     )
+
+
+def _saying_order(ancestor: Ancestor, classes: int) -> tuple[bool, int, str]:
+    return (ancestor.count == 0 or classes == 1, classes, ancestor.synset)
 
 
 def _above(entry: ImageClass, ancestors: dict[str, Ancestor], table: Path) -> set[str]:
