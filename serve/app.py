@@ -97,8 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     overrides = [*options.set, *([f"serve.port={options.port}"] if options.port else [])]
     stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+    _stop_on_signals(stop)
     try:
         args = ServeArgs(profile=options.profile, home=options.home, tenant=options.tenant)
         profile = profile_of(args, overrides)
@@ -121,6 +120,7 @@ def _serve(profile: Profile, stop: threading.Event) -> None:
         object_store_memory=256 * 2**20,
         log_to_driver=False,
     )
+    _stop_on_signals(stop)  # again: Ray has put its own handler of SIGTERM in place
     try:
         serve.start(
             proxy_location="HeadOnly",
@@ -139,6 +139,11 @@ def _serve(profile: Profile, stop: threading.Event) -> None:
         serve.shutdown()
     finally:
         ray.shutdown()
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
 
 
 def _wait_until_answering(address: str, stop: threading.Event) -> str:

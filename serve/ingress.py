@@ -1,9 +1,8 @@
 """The HTTP interface: routes under /v1, the search page at /, health.
 
-Knows HTTP; asks the searcher for everything else.
+Knows HTTP; asks the searcher for everything else. Serve copies the class, with the globals its code
+uses, when it is decorated: so its functions stand above it, and annotations are no strings here.
 """
-
-from __future__ import annotations
 
 import asyncio
 import base64
@@ -44,6 +43,23 @@ _SHARE_OF_TIMEOUT = 0.9
 Answer = TypeVar("Answer")
 
 api = new_api()
+
+
+def _question(fields: dict[str, object]) -> SearchRequest:
+    try:
+        return SearchRequest.model_validate(fields)
+    except ValidationError as error:
+        raise Failed(invalid(error.errors()[0])) from error
+
+
+def _checked(asset_id: str) -> str:
+    if not _DIGEST.match(asset_id):
+        raise Failed(problem_of(QueryError("no such asset", "query.asset_unknown")))
+    return asset_id
+
+
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")
 
 
 @serve.deployment
@@ -163,20 +179,3 @@ class Ingress:
             return await asyncio.wait_for(answer, self._seconds)
         except ANSWERED as error:
             raise Failed(problem_of_call(error)) from error
-
-
-def _question(fields: dict[str, object]) -> SearchRequest:
-    try:
-        return SearchRequest.model_validate(fields)
-    except ValidationError as error:
-        raise Failed(invalid(error.errors()[0])) from error
-
-
-def _checked(asset_id: str) -> str:
-    if not _DIGEST.match(asset_id):
-        raise Failed(problem_of(QueryError("no such asset", "query.asset_unknown")))
-    return asset_id
-
-
-def _json(text: str) -> Response:
-    return Response(text, media_type="application/json")
