@@ -41,7 +41,10 @@ def read_header(data: bytes, limits: ImageLimits) -> Header:
     check_bytes(len(data), limits)
     image_format = identify(data)
     if image_format is None:
-        raise ImageError("not an image format that is accepted", "decode.unsupported")
+        accepted = ", ".join(ImageFormat)
+        raise ImageError(
+            "not an image that can be decoded", "decode.unsupported", f"accepted: {accepted}"
+        )
     walk = _WALKERS.get(image_format)
     header = walk(data, limits) if walk else Header(image_format, None, None, 1, data)
     if header.size is not None:

@@ -14,26 +14,23 @@ _BACKGROUNDS = (255, 0, 128)
 _CONTRAST = 64
 _SAMPLE_SIDE = 256
 _MARGIN = 0.05
+_SIXTEEN_TO_EIGHT = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """`image` in mode RGB, transparency composed over a background its content stands out from.
 
-    16 bit samples are divided by 257; 32 bit and float samples as `_stretched` says. CMYK and Lab
-    are converted by Pillow (Lab through LittleCMS to sRGB, D50).
+    16 bit samples are divided by 257 (a transparent gray level among them is ignored); 32 bit and
+    float samples as `_stretched` says. CMYK and Lab are converted by Pillow (Lab through LittleCMS
+    to sRGB, D50).
     """
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray(_SIXTEEN_TO_EIGHT[np.asarray(image)])
+    elif image.mode in ("I", "F"):
+        image = Image.fromarray(_stretched(np.asarray(image)))
     if image.has_transparency_data:
         return _flattened(image.convert("RGBA"))
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint16)
-        return Image.fromarray(((wide.astype(np.uint32) + 128) // 257).astype(np.uint8)).convert(
-            "RGB"
-        )
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _stretched(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
@@ -46,18 +43,23 @@ def _stretched(samples: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     finite = np.isfinite(values)
     if not finite.any():
         return np.zeros(values.shape, np.uint8)
-    low, high = float(values[finite].min()), float(values[finite].max())
-    values = np.where(finite, values, np.float32(low))
-    whole = bool(np.issubdtype(samples.dtype, np.integer))
-    top = next(
-        (top for top in (1.0, 255.0, 65535.0) if high <= top and not (whole and top == 1.0)), 0
-    )
-    if low < 0 or not top:
-        span = high - low
-        if not np.isfinite(span) or span <= 0:
-            return np.full(values.shape, 128, np.uint8)
-        return ((values - low) * (255.0 / span) + 0.5).astype(np.uint8)
-    return (values * (255.0 / top) + 0.5).astype(np.uint8)
+    low = float(values.min(where=finite, initial=np.inf))
+    high = float(values.max(where=finite, initial=-np.inf))
+    values[~finite] = low
+    bottom, top = _range(low, high, whole=np.issubdtype(samples.dtype, np.integer))
+    # in place, since there may be a hundred million; scaled first, so that nothing overflows
+    values *= np.float32(255.0 / (top - bottom))
+    values -= np.float32(bottom * 255.0 / (top - bottom) - 0.5)
+    return values.astype(np.uint8)
+
+
+def _range(low: float, high: float, *, whole: bool) -> tuple[float, float]:
+    """The range that values between `low` and `high` are taken to be from."""
+    known = (255.0, 65535.0) if whole else (1.0, 255.0, 65535.0)
+    fitting = [top for top in known if low >= 0 and high <= top]
+    if fitting:
+        return 0.0, fitting[0]
+    return (low, high) if high > low else (low - 1, high + 1)
 
 
 def _flattened(image: Image.Image) -> Image.Image:

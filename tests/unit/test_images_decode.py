@@ -138,6 +138,7 @@ def test_nothing_visible_is_a_white_page() -> None:
         (np.linspace(0, 255, 64, dtype=np.float32), "TIFF"),
         (np.linspace(-3000, 9000, 64, dtype=np.float32), "TIFF"),
         (np.linspace(-5, 70000, 64).astype(np.int32), "TIFF"),
+        (np.linspace(-3e38, 3e38, 64).astype(np.float32), "TIFF"),
     ],
 )
 def test_deep_gray_ramps_become_eight_bit_ramps(samples: np.ndarray, kind: str) -> None:
