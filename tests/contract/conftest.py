@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,21 +12,35 @@ import pytest
 
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
 
-
-def _sqlite(folder: Path) -> str:
-    return f"sqlite://{folder / 'ledger.db'}"
+MEMORY_DISK = Path("/dev/shm")
 
 
-LEDGERS: dict[str, Callable[[Path], str]] = {"sqlite": _sqlite}
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: hundreds of small commits then cost no disk syncs."""
+    if not MEMORY_DISK.is_dir():
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="ecm-test-", dir=MEMORY_DISK))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _sqlite(folder: Path, name: str) -> str:
+    return f"sqlite://{folder / name}.db"
+
+
+LEDGERS: dict[str, Callable[[Path, str], str]] = {"sqlite": _sqlite}
 
 
 @pytest.fixture(params=list(LEDGERS))
-def ledger_config(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., LedgerConfig]:
-    """Settings for a fresh, empty ledger of each back end; one ledger per test."""
-    url = LEDGERS[request.param](tmp_path)
+def ledger_config(
+    request: pytest.FixtureRequest, quick_folder: Path
+) -> Callable[..., LedgerConfig]:
+    """Settings for a ledger of each back end, fresh and empty for every test and name."""
 
-    def config(**settings: Any) -> LedgerConfig:
-        return LedgerConfig(url=url, **settings)
+    def config(name: str = "ledger", **settings: Any) -> LedgerConfig:
+        return LedgerConfig(url=LEDGERS[request.param](quick_folder, name), **settings)
 
     return config
 
