@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ecm.contracts.result import ErrorClass, LabelStatement, TextStatement
+from ecm.contracts.result import ErrorClass, LabelStatement, Space, TextStatement
 from ecm.contracts.task import TaskType
+from ecm.errors import ContractError
 from ecm.models.base import ImageModel, ImageOutputs, TextEmbedder, normalised
+from ecm.models.manifest import ModelManifest
 from ecm.models.meaning import meaning_text
 from ecm.stages.columns import (
     LABEL,
@@ -70,6 +72,8 @@ class ImageModelStage:
 
         def forward(start: int, stop: int) -> None:
             outputs = self._model.analyse(pixels[start:stop], self._kinds)
+            if outputs.vectors is not None:
+                check_dimension(outputs.vectors, self._model.manifest, Space.VV)
             for offset, row in enumerate(rows[start:stop]):
                 self._record(said, row, outputs, offset)
 
@@ -119,6 +123,7 @@ class TextModelStage:
 
         def forward(start: int, stop: int) -> None:
             unit = normalised(self._model.embed_texts(texts[start:stop]))
+            check_dimension(unit.vectors, self._model.manifest, Space.MV)
             for offset, row in enumerate(rows[start:stop]):
                 vectors[row] = {
                     "values": unit.vectors[offset],
@@ -133,6 +138,19 @@ class TextModelStage:
             table, {rows[i]: failure for i, failure in failures.items()}, frozenset({"mv_embed"})
         )
         return _timed(table, "text_ms", started, len(rows))
+
+
+def check_dimension(
+    vectors: npt.NDArray[np.float32], manifest: ModelManifest, space: Space
+) -> None:
+    """Raises ContractError when vectors (n, d) have not the dimension their manifest declares."""
+    declared = manifest.space_dim(space)
+    if vectors.shape[1] != declared:
+        raise ContractError(
+            f"model {manifest.name} gave {vectors.shape[1]} dimensions in {space.value}, "
+            f"its manifest declares {declared}",
+            "vector.dimension",
+        )
 
 
 def run_batches(forward: Any, keys: Sequence[str], settings: BatchSettings, stage: str) -> Failures:

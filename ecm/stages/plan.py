@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ecm.contracts.result import Space
 from ecm.contracts.task import ModelSpec, TaskType
 from ecm.errors import ConfigError
 from ecm.images.decode import DECODE_VERSION
-from ecm.images.structure import STRUCTURE_VERSION
+from ecm.images.structure import STRUCTURE_DIM, STRUCTURE_VERSION
 from ecm.models.manifest import ModelManifest
 
 STRUCTURE_BACKEND = "structure"
@@ -70,6 +71,11 @@ def plan_transforms(manifests: Mapping[TaskType, ModelManifest]) -> TransformPla
     transforms: dict[TaskType, Transform] = {}
     for kind in sorted(manifests, key=list(TaskType).index):
         manifest = manifests[kind]
+        if manifest.backend == STRUCTURE_BACKEND and manifest.dims.get(Space.X) != STRUCTURE_DIM:
+            raise ConfigError(
+                f"model '{manifest.name}' declares x with {manifest.dims.get(Space.X)} dimensions",
+                hint=f"this release computes {STRUCTURE_DIM}",
+            )
         upstream = _upstream(kind, manifest, transforms)
         transforms[kind] = Transform(
             kind, manifest.fingerprint(kind, upstream), manifest.model_spec(), manifest

@@ -189,3 +189,15 @@ def test_meaning_depends_on_the_texts_it_embeds() -> None:
 def test_meaning_without_vision_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs a vision model"):
         plan_transforms({TaskType.MV_EMBED: TEXT})
+
+
+def test_vectors_of_an_undeclared_dimension_are_refused(files: list[Path]) -> None:
+    class Wider:
+        manifest = IMAGE.model_copy(update={"dims": {Space.VV: 9}})
+        analyse = Allergic().analyse
+
+    files[1].write_bytes(files[0].read_bytes())
+    envelopes = analysed(prepared(files), Wider())
+    codes = {e.error.code for e in envelopes if e.error is not None}
+    assert codes == {"vector.dimension"}
+    assert not [e for e in envelopes if e.task_type == "vv_embed" and e.error is None]
