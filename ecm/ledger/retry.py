@@ -66,7 +66,7 @@ def backoff(attempt: int, rules: ClassPolicy, seed: str) -> float:
 
     >>> rules = ClassPolicy(max_attempts=9, base_seconds=1.0, max_seconds=8.0)
     >>> [round(backoff(n, rules, "task"), 2) for n in (1, 2, 3, 4, 9)]
-    [0.58, 1.01, 2.94, 5.02, 5.25]
+    [0.54, 1.4, 2.42, 6.3, 6.26]
     """
     exponent = min(attempt - 1, 64)
     delay = min(rules.max_seconds, rules.base_seconds * 2.0**exponent)

@@ -1,4 +1,4 @@
--- Given back without costing an attempt; a first attempt goes back to where it came from.
+-- Given back without costing an attempt. A first attempt goes back to where it came from.
 UPDATE tasks
 SET state = CASE WHEN attempt = 1 THEN 'queued' ELSE 'retry_queued' END,
     attempt = attempt - 1,
