@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ecm.contracts.identity import Contract, Digest
 from ecm.contracts.result import Space
@@ -68,11 +68,8 @@ class ClassBridge:
         self.manifest = manifest
         self.reaches: Digest = reaches.fingerprint(TaskType.VV_EMBED)
         self.fingerprint: Digest = manifest.encoder_fingerprint(self.reaches)
-        try:
-            self._params = BridgeParams.model_validate(manifest.params)
-        except ValidationError as error:
-            raise ManifestError(f"manifest {manifest.name}: params: {error}") from error
-        self._encoder = SentenceEncoder(manifest, files, threads=threads)
+        self._params = manifest.params_as(BridgeParams)
+        self._encoder = SentenceEncoder(files, self._params.max_tokens, threads=threads)
         vocabulary = load_vocabulary(files["classes"], files["ancestors"])
         names, self._vectors = load_names(files["names"], self._encoder.dim)
         rows = load_weights(files["weights"]).rows.numpy()

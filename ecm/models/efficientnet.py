@@ -35,9 +35,7 @@ class EfficientNetLite0:
                 f"{SIDE} and {FEATURES} vv dimensions"
             )
         self.manifest = manifest
-        self._labelling = LabellingParams.model_validate(
-            manifest.task_params.get(TaskType.VISION, {})
-        )
+        self._labelling = manifest.params_as(LabellingParams, TaskType.VISION)
         self._vocabulary = load_vocabulary(files["classes"], files["ancestors"])
         self._mean = torch.tensor(cut.mean).reshape(1, 3, 1, 1)
         self._std = torch.tensor(cut.std).reshape(1, 3, 1, 1)

@@ -12,7 +12,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, model_validator
@@ -24,6 +24,7 @@ from ecm.errors import ManifestError, ManifestMismatch
 from ecm.models.meaning import MEANING_VERSION
 
 Scalar = str | int | float | bool
+Params = TypeVar("Params", bound=Contract)
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 _SPACE_OF = {
@@ -132,6 +133,17 @@ class ModelManifest(Contract):
             raise ManifestError(f"manifest {self.name} has no {space.value} vectors")
         return self.dims[space]
 
+    def params_as(self, model: type[Params], task_type: TaskType | None = None) -> Params:
+        """`params`, or the `task_params` of one task, as the back end's own type.
+
+        Raises ManifestError that names the key which is wrong or unknown.
+        """
+        raw = self.params if task_type is None else self.task_params.get(task_type, {})
+        try:
+            return model.model_validate(raw)
+        except ValidationError as error:
+            raise ManifestError(f"manifest {self.name}: params: {_first_cause(error)}") from error
+
     def fingerprint(self, task_type: TaskType, upstream: Sequence[str] = ()) -> Digest:
         """Digest of everything that can change what this model says for `task_type`.
 
@@ -195,9 +207,7 @@ def load_manifest(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Mod
     try:
         manifest = ModelManifest.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise ManifestError(f"manifest {path}: {where}: {first['msg']}") from error
+        raise ManifestError(f"manifest {path}: {_first_cause(error)}") from error
     files = tuple(
         file.model_copy(update={"path": str(path.parent.absolute() / file.path)})
         if file.path is not None
@@ -225,6 +235,13 @@ def verify_files(manifest: ModelManifest) -> VerifiedFiles:
     one.
     """
     return VerifiedFiles({file.name: _verified(manifest.name, file) for file in manifest.files})
+
+
+def _first_cause(error: ValidationError) -> str:
+    """The first thing wrong, in one line."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "whole"
+    return f"{where}: {first['msg']}"
 
 
 def _manifest_path(given: str, folders: Sequence[Path]) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -26,6 +27,12 @@ from ecm.models.base import Vectors, normalised
 from ecm.models.manifest import ModelManifest, VerifiedFiles
 
 GROUP = 32
+
+
+class TextParams(Contract):
+    """Texts are cut at `max_tokens` tokens, the two marks at their ends included."""
+
+    max_tokens: int = Field(default=256, ge=8, le=512)
 
 
 class BertShape(Contract):
@@ -56,7 +63,8 @@ class MiniLM:
 
     def __init__(self, manifest: ModelManifest, files: VerifiedFiles, *, threads: int) -> None:
         self.manifest = manifest
-        self._encoder = SentenceEncoder(manifest, files, threads=threads)
+        params = manifest.params_as(TextParams)
+        self._encoder = SentenceEncoder(files, params.max_tokens, threads=threads)
         if manifest.space_dim(Space.MV) != self._encoder.dim:
             raise ManifestError(f"manifest {manifest.name}: mv is not {self._encoder.dim}-d")
 
@@ -68,10 +76,7 @@ class MiniLM:
 class SentenceEncoder:
     """The encoder itself, from the files `config`, `tokenizer` and `text-weights` of a manifest."""
 
-    def __init__(self, manifest: ModelManifest, files: VerifiedFiles, *, threads: int) -> None:
-        max_tokens = manifest.params.get("max_tokens")
-        if not isinstance(max_tokens, int):
-            raise ManifestError(f"manifest {manifest.name}: params lack the number max_tokens")
+    def __init__(self, files: VerifiedFiles, max_tokens: int, *, threads: int) -> None:
         self._shape = _shape(files["config"])
         self._tokenizer = _tokenizer(files["tokenizer"], max_tokens)
         weights = _weights(files["text-weights"])
@@ -141,7 +146,11 @@ class SentenceEncoder:
 
 def _shape(path: Path) -> BertShape:
     config = json.loads(path.read_text("utf-8"))
-    shape = BertShape.model_validate({name: config.get(name) for name in BertShape.model_fields})
+    known = {name: config[name] for name in BertShape.model_fields if name in config}
+    try:
+        shape = BertShape.model_validate(known)
+    except ValidationError as error:
+        raise ManifestError(f"{path} is not the configuration of a BERT encoder") from error
     if shape.hidden_act != "gelu":
         raise ManifestError(f"{path}: activation {shape.hidden_act!r} is not gelu")
     return shape
