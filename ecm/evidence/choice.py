@@ -38,19 +38,26 @@ SELECT tenant_id, asset_id, kind, evidence_key FROM (
 
 _TEXTS: Final = """
 CREATE TEMP TABLE texts AS
-SELECT tenant_id, asset_id,
-    min(t.text) FILTER (kind = 'caption' AND t.ordinal = 0) AS caption,
-    bool_or(t.composed) FILTER (kind = 'caption' AND t.ordinal = 0) AS caption_composed,
-    string_agg(t.text, ', ' ORDER BY t.ordinal) FILTER (kind = 'tag') AS tags,
-    string_agg(t.text, ', ' ORDER BY t.ordinal) FILTER (kind = 'classification') AS classification,
-    string_agg(t.text, chr(10) ORDER BY t.ordinal) FILTER (kind = 'ocr') AS ocr,
-    list({'evidence_id': t.evidence_id, 'kind': kind, 'ordinal': t.ordinal, 'run_id': t.run_id,
-          'transform': t.transform, 'confidence': t.confidence, 'text': t.text,
-          'scheme': t.scheme, 'composed': t.composed}
-         ORDER BY kind, t.ordinal) AS statements
-FROM evidence_text AS t JOIN chosen USING (tenant_id, asset_id, kind, evidence_key)
-WHERE t.text <> ''
-GROUP BY tenant_id, asset_id
+SELECT tenant_id, asset_id, statements,
+    list_filter(statements, lambda s: s.kind = 'caption')[1].text AS caption,
+    list_filter(statements, lambda s: s.kind = 'caption')[1].composed AS caption_composed,
+    nullif(array_to_string(list_transform(list_filter(
+        statements, lambda s: s.kind = 'tag'), lambda s: s.text), ', '), '') AS tags,
+    nullif(array_to_string(list_transform(list_filter(
+        statements, lambda s: s.kind = 'classification'), lambda s: s.text), ', '), '')
+        AS classification,
+    nullif(array_to_string(list_transform(list_filter(
+        statements, lambda s: s.kind = 'ocr'), lambda s: s.text), chr(10)), '') AS ocr
+FROM (
+    SELECT tenant_id, asset_id,
+        list({'evidence_id': t.evidence_id, 'kind': kind, 'ordinal': t.ordinal,
+              'run_id': t.run_id, 'transform': t.transform, 'confidence': t.confidence,
+              'text': t.text, 'scheme': t.scheme, 'composed': t.composed}
+             ORDER BY kind, t.ordinal) AS statements
+    FROM evidence_text AS t JOIN chosen USING (tenant_id, asset_id, kind, evidence_key)
+    WHERE t.text <> ''
+    GROUP BY tenant_id, asset_id
+)
 """
 
 _PLACES: Final = """

@@ -19,7 +19,7 @@ class EvidenceConfig(BaseModel):
 
     uri: str = Field(min_length=1, max_length=4096)
     storage_options: dict[str, SecretStr] = Field(default_factory=dict)
-    vector_index_rows: int = Field(default=100_000, ge=256)
+    vector_index_rows: int = Field(default=200_000, ge=256)
     exact_search_rows: int = Field(default=200_000, ge=1)
     matrix_cache_bytes: int = Field(default=1 << 30, ge=1 << 20, description="bytes, all tenants")
     commit_attempts: int = Field(default=8, ge=1, le=100)

@@ -46,7 +46,7 @@ class SnapshotMeasurements(Contract):
     coverage: dict[str, float] = Field(description="share of assets with each axis or text column")
     indexed_rows: dict[str, int] = Field(description="rows in each index")
     neighbours: dict[str, float] = Field(
-        description="per axis, share of a sample that finds itself first among its neighbours"
+        description="per indexed axis, share of a sample that the index finds at distance 0"
     )
     superseded: int = Field(ge=0, description="assets left out: every place they lay holds others")
     seconds: float = Field(ge=0)

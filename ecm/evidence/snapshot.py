@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from ecm.contracts.identity import digest
 from ecm.contracts.result import Space
@@ -16,7 +16,7 @@ from ecm.contracts.search import Axis
 from ecm.errors import SnapshotNotFound, StoreCorrupt
 from ecm.evidence.choice import chosen
 from ecm.evidence.generation import create_indices, dim_of, write_generation
-from ecm.evidence.measure import coverage_of, indexed_rows, neighbours
+from ecm.evidence.measure import check_vectors, coverage_of, indexed_rows, neighbours
 from ecm.evidence.refs import (
     SNAPSHOT_FORMAT_VERSION,
     VECTOR_AXES,
@@ -38,7 +38,9 @@ from ecm.evidence.store import EvidenceStore
 
 __all__ = ["SnapshotPolicy", "SnapshotRef", "SnapshotStore"]
 
-_TABLE = "search_materialized.lance"
+_TABLE: Final = "search_materialized.lance"
+_SEED: Final = 7
+"""Of the samples that are measured: the same evidence is measured the same way."""
 
 
 class SnapshotStore:
@@ -56,43 +58,11 @@ class SnapshotStore:
         """
         self._store.index_lookups()
         datasets, vectors = self._sources(policy)
-        versions = {name: int(dataset.version) for name, dataset in datasets.items()}
+        versions = _versions(datasets)
         existing = self._equal(policy, versions)
         if existing is not None:
             return existing
-        began = time.monotonic()
-        snapshot_id = _snapshot_id(policy, versions, now)
-        location = f"{folder_of(snapshot_id)}/{_TABLE}"
-        self._store.storage.remove(folder_of(snapshot_id))
-        with chosen(policy, datasets, vectors) as choice:
-            dataset = write_generation(self._store, location, choice, vectors)
-            superseded, tenants = choice.superseded(), choice.tenants()
-        axes = tuple(vectors)
-        create_indices(dataset, axes, self._store.config.vector_index_rows)
-        dataset = self._store.open_lance(location)
-        if sum(tenants.values()) != dataset.count_rows():
-            raise StoreCorrupt(f"snapshot {snapshot_id} has lost rows", hint="build it again")
-        ref = SnapshotRef(
-            snapshot_id=snapshot_id,
-            store_id=self._store.header.store_id,
-            created_at=now,
-            table=location,
-            version=int(dataset.version),
-            policy=policy,
-            policy_digest=policy.digest(),
-            transforms=_transforms(policy, vectors),
-            dims={axis: dim_of(vectors[axis]) for axis in axes},
-            assets=sum(tenants.values()),
-            tenants=tenants,
-            evidence_versions=versions,
-            measurements=SnapshotMeasurements(
-                coverage=coverage_of(dataset, axes),
-                indexed_rows=indexed_rows(dataset),
-                neighbours=neighbours(dataset, axes, seed=int(policy.digest()[:8], 16)),
-                superseded=superseded,
-                seconds=time.monotonic() - began,
-            ),
-        )
+        ref = self._written(_snapshot_id(policy, versions, now), policy, datasets, vectors, now)
         write_ref(self._store, ref)
         return ref
 
@@ -136,6 +106,41 @@ class SnapshotStore:
         write_published(self._store, Published(current=current, history=before.history[:-1]))
         return ref
 
+    def _written(
+        self,
+        snapshot_id: str,
+        policy: SnapshotPolicy,
+        datasets: dict[str, Any],
+        vectors: dict[Axis, Any],
+        now: float,
+    ) -> SnapshotRef:
+        """Write and measure a generation; the reference that would make it a snapshot."""
+        began = time.monotonic()
+        location = f"{folder_of(snapshot_id)}/{_TABLE}"
+        self._store.storage.remove(folder_of(snapshot_id))
+        with chosen(policy, datasets, vectors) as choice:
+            dataset = write_generation(self._store, location, choice, vectors)
+            superseded, tenants = choice.superseded(), choice.tenants()
+        create_indices(dataset, tuple(vectors), self._store.config.vector_index_rows)
+        dataset = self._store.open_lance(location)
+        if sum(tenants.values()) != dataset.count_rows():
+            raise StoreCorrupt(f"snapshot {snapshot_id} has lost rows", hint="build it again")
+        return SnapshotRef(
+            snapshot_id=snapshot_id,
+            store_id=self._store.header.store_id,
+            created_at=now,
+            table=location,
+            version=int(dataset.version),
+            policy=policy,
+            policy_digest=policy.digest(),
+            transforms=_transforms(policy, vectors),
+            dims={axis: dim_of(source) for axis, source in vectors.items()},
+            assets=sum(tenants.values()),
+            tenants=tenants,
+            evidence_versions=_versions(datasets),
+            measurements=_measured(dataset, vectors, superseded, began),
+        )
+
     def _sources(self, policy: SnapshotPolicy) -> tuple[dict[str, Any], dict[Axis, Any]]:
         """The tables a snapshot is made of, pinned at their present versions."""
         names = [n for n in (ASSETS, ASSET_VERSIONS, EVIDENCE_TEXT) if self._store.has_table(n)]
@@ -154,6 +159,24 @@ class SnapshotStore:
         equal = [r for r in self.list() if (r.policy_digest, r.evidence_versions) == wanted]
         published = self.published()
         return published if published in equal else next(iter(equal), None)
+
+
+def _measured(
+    dataset: Any, vectors: dict[Axis, Any], superseded: int, began: float
+) -> SnapshotMeasurements:
+    """What a finished generation is like. Raises StoreCorrupt when it is not what it should be."""
+    check_vectors(dataset, vectors, _SEED)
+    return SnapshotMeasurements(
+        coverage=coverage_of(dataset, vectors),
+        indexed_rows=indexed_rows(dataset),
+        neighbours=neighbours(dataset, vectors, _SEED),
+        superseded=superseded,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _versions(datasets: dict[str, Any]) -> dict[str, int]:
+    return {name: int(dataset.version) for name, dataset in datasets.items()}
 
 
 def _snapshot_id(policy: SnapshotPolicy, versions: dict[str, int], now: float) -> str:

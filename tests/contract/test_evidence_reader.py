@@ -231,6 +231,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[EvidenceStore, Snap
 def test_the_index_finds_what_exact_search_finds(large: tuple[EvidenceStore, SnapshotRef]) -> None:
     store, ref = large
     assert ref.measurements.indexed_rows["vv"] == ref.assets
+    assert ref.measurements.neighbours == {"vv": 1.0}
     exactly = store.config.model_copy(update={"exact_search_rows": 10_000})
     exact = SnapshotReader.open(EvidenceStore.open(exactly), ref)
     indexed = SnapshotReader.open(store, ref)

@@ -66,7 +66,6 @@ def test_a_snapshot_shows_all_that_was_said_and_names_it(store: EvidenceStore) -
     assert ref.transforms[Axis.VV] == (VV,)
     assert ref.measurements.coverage["vv"] == pytest.approx(1 / 3)
     assert set(ref.measurements.indexed_rows.values()) == {3}
-    assert ref.measurements.neighbours == {"vv": 1.0, "x": 1.0, "mv": 1.0}
 
     a, b, c = SnapshotReader.open(store, ref).rows("t", [content_of(s) for s in "abc"])
     assert a.uris == ("file:///photos/a.jpg", "file:///trip/Old Album/copy.jpg")
@@ -241,6 +240,20 @@ def test_damaged_evidence_stops_the_build_and_leaves_what_is_published(
     (Path(store.storage.root) / "published.json").write_bytes(b"{")
     with pytest.raises(StoreCorrupt, match=r"published\.json"):
         snapshots.published()
+
+
+def test_a_vector_that_is_not_what_was_committed_stops_the_build(store: EvidenceStore) -> None:
+    batch = [embedded(seed) for seed in "abc"]
+    name = f"evidence_vectors_vv_{VV[:12]}"
+    EvidenceCommitter(store).append("b1", [vision(seed, "dog") for seed in "abc"])
+    table = tables_of(batch, "b2")[name]
+    place = table.schema.get_field_index("checksum")
+    false = pa.array(["0" * 64] * 3)
+    spoilt = table.set_column(place, table.schema.field(place), false)
+    EvidenceCommitter(store).append_rows(name, spoilt, "b2")
+    with pytest.raises(StoreCorrupt, match="not that of evidence"):
+        SnapshotStore(store).build(POLICY, START)
+    assert SnapshotStore(store).list() == ()
 
 
 _SAYERS = [VISION, NEW, digest("third")]
