@@ -90,7 +90,9 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """float32 (n, dim), L2-normalised. Raises ResourceExhausted when memory runs out."""
-        encoded = self._tokenizer.encode_batch(list(texts))
+        # The tokenizer takes only what UTF-8 can hold; file names may bring lone surrogates.
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        encoded = self._tokenizer.encode_batch(clean)
         # Texts of similar length share a group, so that little is spent on padding.
         order = sorted(range(len(encoded)), key=lambda place: len(encoded[place].ids))
         pooled = np.empty((len(encoded), self._shape.hidden_size), dtype=np.float32)
