@@ -82,29 +82,17 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; the exit code."""
+    """Run one command line; the exit code. Typer reports wrong usage itself, with exit code 2."""
     code = 0
 
     def call() -> None:
         nonlocal code
         try:
-            code = app(arguments, standalone_mode=False) or 0
-        except typer.Exit as leave:
-            code = leave.exit_code
-        except typer.Abort:
-            raise KeyboardInterrupt from None
+            app(arguments)
+        except SystemExit as leave:
+            code = leave.code if isinstance(leave.code, int) else FAILED
 
-    return _usage_guard(call) or code
-
-
-def _usage_guard(call: object) -> int:
-    import click
-
-    try:
-        return guarded(call)  # type: ignore[arg-type]
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+    return guarded(call) or code
 
 
 if __name__ == "__main__":

@@ -90,9 +90,6 @@ def guarded(run: Callable[[], Any]) -> int:
     except EcmError as error:
         sys.stderr.write(f"ecm: {printable(str(error))} [{error.code}]\n")
         return exit_code_of(error)
-    except KeyboardInterrupt:
-        sys.stderr.write("ecm: interrupted; run the same command again to go on\n")
-        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return FAILED

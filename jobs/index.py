@@ -29,6 +29,7 @@ from ecm.contracts.task import TaskType
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
+from ecm.images.listing import list_source
 from ecm.ledger.ledger import Ledger, open_ledger
 from ecm.opening import plan_of
 from ecm.stages.plan import TransformPlan
@@ -110,6 +111,8 @@ def run_index(
     began = time.monotonic()
     started_at = time.time()
     plan = plan_of(profile)
+    for source in sources:
+        list_source(source)  # Raises here, before anything is created, when it is not there.
     run_id = time.strftime("run-%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
     holder = str(Incarnation.here())
     request = EnqueueRequest(tenant_id=tenant_id, sources=sources, plan=plan, roots=profile.roots)

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+import typer
 from rich.console import Console
 
 from ecm.config import Profile
-from jobs.edge import emit
+from jobs.edge import INTERRUPTED, emit
 from jobs.index import IndexSummary, run_index
 from jobs.progress import stderr_console
 from jobs.runtime import thread_environment
@@ -39,7 +40,11 @@ def index_command(
     good = True
     with _interrupt_on_terminate() as stopped:
         while True:
-            summary = run_index(profile, sources, profile.tenant, console)
+            try:
+                summary = run_index(profile, sources, profile.tenant, console)
+            except KeyboardInterrupt:
+                sys.stderr.write("ecm: interrupted; run the same command again to go on\n")
+                raise typer.Exit(INTERRUPTED) from None
             good = _report(summary, options.max_dead, as_json) and good
             if not options.follow or stopped.wait(options.every):
                 return good
