@@ -77,5 +77,5 @@ def _fits(task: TaskSpec, found: ResourceTasks, job: Row, transforms: frozenset[
         task.job_id == job["job_id"]
         and task.tenant_id == job["tenant_id"]
         and task.transform in transforms
-        and task.identity == found.identity
+        and (task.identity is found.identity or task.identity == found.identity)
     )

@@ -59,7 +59,7 @@ class Connector(Protocol):
         ...
 
     def tune(self) -> None:
-        """Refresh planner statistics and bound the write-ahead log."""
+        """Refresh planner statistics and shorten logs, unless others are writing."""
         ...
 
     def verify(self) -> None:

@@ -90,9 +90,7 @@ class SqliteConnector:
 
     def tune(self) -> None:
         with self._lock, _translated(self._path):
-            self._writer.execute("PRAGMA analysis_limit = 1000")
-            self._writer.execute("PRAGMA optimize")
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._tidy("PASSIVE")
 
     def verify(self) -> None:
         with _translated(self._path):
@@ -106,14 +104,23 @@ class SqliteConnector:
         """Leave statistics and a short log behind; whoever has the file open keeps working."""
         with self._lock, _translated(self._path):
             try:
-                self._writer.execute("PRAGMA busy_timeout = 0")
-                self._writer.execute("PRAGMA optimize")
-                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.OperationalError as error:
-                if _primary_code(error) not in _BUSY:  # another process is writing: it will do so
-                    raise
+                self._tidy("TRUNCATE")
             finally:
                 self._writer.close()
+
+    def _tidy(self, checkpoint: str) -> None:
+        """Refresh statistics and shorten the log, unless somebody is writing: then they will."""
+        self._writer.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._writer.execute("PRAGMA analysis_limit = 1000")
+            self._writer.execute("PRAGMA optimize")
+            self._writer.execute(f"PRAGMA wal_checkpoint({checkpoint})")
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) not in _BUSY:
+                raise
+        finally:
+            milliseconds = int(self._config.busy_timeout * 1000)
+            self._writer.execute(f"PRAGMA busy_timeout = {milliseconds}")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
+from ecm.ledger.records import Lease
 from ecm.ledger.states import TaskState
 from tests.ledger_tasks import START, TTL, claim, commit, list_names
 
@@ -92,6 +94,24 @@ def test_two_claimants_at_once_never_get_the_same_task(ledger_config: Configure)
         assert len(claimed[0]) + len(claimed[1]) == len(claimed[0] | claimed[1]) == 240
         assert not fences[0] & fences[1]
         assert all(claimed)
+
+
+def test_threads_share_one_ledger(ledger: Ledger) -> None:
+    list_names(ledger, "job", [f"r{n}" for n in range(60)])
+    leases = [ledger.acquire_lease(f"thread {n}", START, TTL) for n in range(4)]
+
+    def work(lease: Lease) -> list[str]:
+        done = []
+        while tasks := claim(ledger, lease, 2):
+            assert commit(ledger, tasks[0].task_id, tasks) == len(tasks)
+            assert ledger.job_counts("job").balanced
+            done.extend(task.task_id for task in tasks)
+        return done
+
+    with ThreadPoolExecutor(len(leases)) as threads:
+        done = [task_id for ids in threads.map(work, leases) for task_id in ids]
+    assert len(done) == len(set(done)) == 120
+    assert ledger.job_counts("job").committed == 60
 
 
 def test_processes_that_open_a_new_ledger_at_once_all_succeed(ledger_config: Configure) -> None:
