@@ -92,7 +92,6 @@ class EvidenceCommitter:
                 if rows:
                     dataset.delete(pc.field("batch_id") == batch_id)
                     deleted[name] = int(rows)
-            self._known.forget(name)
         return deleted
 
     def _append_table(self, name: str, table: pa.Table, batch_id: str, base: int) -> int:
@@ -101,7 +100,6 @@ class EvidenceCommitter:
             try:
                 return self._append_once(name, table, batch_id, base)
             except StoreUnavailable:
-                self._known.forget(name)
                 if attempt == attempts:
                     raise
                 self._sleep(self._store.config.commit_backoff_seconds * 2 ** (attempt - 1))
@@ -122,8 +120,6 @@ class EvidenceCommitter:
         if version == known.version + 1:
             known.version = version
             known.keys.add(keys)
-        else:
-            self._known.forget(name)
         return version
 
 

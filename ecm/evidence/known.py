@@ -81,10 +81,6 @@ class TableKeys:
                 known = self._tables[name] = Remembered(int(dataset.version), keys)
             return known
 
-    def forget(self, name: str) -> None:
-        with self._lock:
-            self._tables.pop(name, None)
-
 
 def _packed(keys: Sequence[str]) -> npt.NDArray[np.bytes_]:
     raw = bytes.fromhex("".join(key[: 2 * _BYTES] for key in keys))

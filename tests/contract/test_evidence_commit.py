@@ -57,6 +57,8 @@ def test_appending_again_changes_nothing(store: EvidenceStore) -> None:
     assert store.counts() == counts
     assert committer.resolve("b1", base) == versions
     assert committer.resolve("b2") == {}
+    committer.append("b2", everything("d", "dog"), versions)
+    assert committer.append("b1", batch, base) == versions
 
 
 def test_what_is_there_already_is_not_doubled_by_another_batch(store: EvidenceStore) -> None:
@@ -268,14 +270,16 @@ def test_the_spool_gives_back_what_was_written(tmp_path: Path) -> None:
     assert spool.list() == ("b2",)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "forge", "empty"])
 def test_a_damaged_spool_file_is_named_as_such(tmp_path: Path, damage: str) -> None:
     spool = Spool(tmp_path)
-    path = spool.write("b1", everything("a", "dog"), {}, START)
+    path = spool.write("b1", everything("a", "dog"), {"assets": 7}, START)
     data = bytearray(path.read_bytes())
+    forged = data.replace(b'{"assets":7}', b'{"assets":1}')
+    assert forged != data
     if damage == "flip":
         data[len(data) // 2] ^= 1
-    path.write_bytes({"cut": data[:-100], "flip": data, "empty": b""}[damage])
+    path.write_bytes({"cut": data[:-100], "flip": data, "forge": forged, "empty": b""}[damage])
     with pytest.raises(StoreCorrupt, match="b1 is damaged") as caught:
         spool.read("b1")
     assert caught.value.code == "store.spool"

@@ -108,16 +108,20 @@ def test_the_policy_decides_then_confidence_then_recency(store: EvidenceStore) -
     committer = EvidenceCommitter(store)
     old = [vision(s, f"old {s}", observed_at=START) for s in "ab"]
     new = [vision(s, f"new {s}", transform=NEW, observed_at=START + 9) for s in "bc"]
+    later = [vision("d", "later d", observed_at=START + 9)]
+    later += [vision("d", "earlier d", transform=NEW, observed_at=START)]
     committer.append("b1", old)
-    committer.append("b2", new)
+    committer.append("b2", [*new, *later])
 
     def policy(*fts: str, others: str = "last") -> SnapshotPolicy:
         return SnapshotPolicy(transforms={Axis.FTS: fts}, others=others)
 
-    assert _captions(store, policy(VISION), START) == {"a": "old a", "b": "old b", "c": "new c"}
+    preferred = {"a": "old a", "b": "old b", "c": "new c", "d": "later d"}
+    assert _captions(store, policy(VISION), START) == preferred
     assert _captions(store, policy(NEW, VISION), START)["b"] == "new b"
-    assert _captions(store, policy(VISION, others="never"), START) == {"a": "old a", "b": "old b"}
-    assert _captions(store, policy(), START)["b"] == "new b"
+    only = {seed: caption for seed, caption in preferred.items() if seed != "c"}
+    assert _captions(store, policy(VISION, others="never"), START) == only
+    assert _captions(store, policy(), START) == preferred | {"b": "new b"}
     surer = vision("b", "", ("sure",), transform=digest("surer"), observed_at=START - 9)
     committer.append("b3", [surer])
     row = SnapshotReader.open(store, SnapshotStore(store).build(policy(), START)).rows(
