@@ -159,6 +159,7 @@ def test_captions_made_of_tags_say_so(family: Family) -> None:
 
 def test_texts_become_unit_vectors_whatever_they_hold(family: Family) -> None:
     whole = family.text.embed_texts(TEXTS)
+    assert np.allclose(family.text.embed_texts([*TEXTS, *TEXTS[::-1]])[6:][::-1], whole, atol=1e-4)
     assert whole.dtype == np.float32
     assert whole.shape == (len(TEXTS), family.text.manifest.space_dim(Space.MV))
     assert np.allclose(np.linalg.norm(whole, axis=1), 1.0, atol=1e-5)
