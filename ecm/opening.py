@@ -67,6 +67,7 @@ def search_parts(profile: Profile) -> SearchParts:
             if kind in AXIS_OF and kind is not TaskType.VISION
         },
         transforms=axis_transforms(plan),
+        image_speaks=profile.models.vision == profile.models.vv and profile.models.ocr is None,
     )
 
 

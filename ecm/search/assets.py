@@ -21,7 +21,7 @@ _ORIGIN = ["evidence_id", "run_id", "transform"]
 
 
 class AssetVersion(Contract):
-    """A place where the asset's bytes were seen: size in bytes, mtime or etag, Unix seconds (UTC)."""
+    """A place where the bytes were seen: size in bytes, mtime or etag, when (Unix seconds, UTC)."""
 
     uri: str
     size: int

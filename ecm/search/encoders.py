@@ -22,6 +22,8 @@ from ecm.images.limits import ImageLimits
 from ecm.images.structure import structure_descriptor
 from ecm.models.base import ImageModel, TextEmbedder, VisualQueryEncoder, normalised
 from ecm.models.manifest import ModelManifest
+from ecm.models.meaning import meaning_text
+from ecm.search.sketch import read_sketch, sketch_vector
 
 Vector = npt.NDArray[np.float32]
 
@@ -30,7 +32,7 @@ MODEL_FAILURES = (EcmError, RuntimeError, MemoryError)
 
 NO_ENCODER = {
     Axis.VV: "no model of this service brings the query into the visual space",
-    Axis.X: "no model of this service brings text into the structure space",
+    Axis.X: "the words of the query name nothing that can be drawn",
     Axis.MV: "no model of this service brings the query into the meaning space",
     Axis.FTS: "full text needs no vector",
 }
@@ -40,7 +42,7 @@ INDEXED_SHORTER_SIDE = 256
 
 @dataclass(frozen=True)
 class EncodingRequest:
-    """What to encode: `image` bytes bring vv and x; `text` brings mv, and vv without an image."""
+    """What to encode: an image brings vv and x, text mv; alone, each brings all three."""
 
     axes: frozenset[Axis]
     text: str | None = None
@@ -76,11 +78,16 @@ class QueryEncoder(Protocol):
 
 @dataclass(frozen=True)
 class QueryModels:
-    """The models a question may need. None: the profile names none, and the axis says so."""
+    """The models a question may need. None: the profile names none, and the axis says so.
+
+    `image_speaks`: the image model is also the one whose words the meaning vectors were made of, so
+    that an image alone can be asked for on mv, through what the model says of it.
+    """
 
     image: ImageModel | None
     visual_text: VisualQueryEncoder | None
     meaning: TextEmbedder | None
+    image_speaks: bool = False
 
 
 class LocalEncoder:
@@ -106,6 +113,7 @@ class LocalEncoder:
         """One outcome per request; all texts share one forward pass per model, so do all images."""
         drafts = [_Draft(request) for request in requests]
         self._encode_images(drafts)
+        self._draw([draft for draft in drafts if draft.wants_text(Axis.X)])
         meaning, visual = self._models.meaning, self._models.visual_text
         texts = [draft for draft in drafts if draft.wants_text(Axis.MV)]
         if meaning is not None:
@@ -147,9 +155,15 @@ class LocalEncoder:
             decoded.append((draft, image))
             if Axis.X in draft.request.axes and Axis.X in self._transforms:
                 self._describe(draft, image)
-        seen = [pair for pair in decoded if Axis.VV in pair[0].request.axes]
-        if seen and self._models.image is not None and Axis.VV in self._transforms:
-            self._look(seen, self._models.image)
+        if decoded and self._models.image is not None:
+            self._look(decoded, self._models.image)
+
+    def _draw(self, drafts: Sequence[_Draft]) -> None:
+        """Texts in the structure space, as far as their words can be drawn."""
+        for draft in drafts:
+            sketch = read_sketch(draft.text)
+            if sketch is not None and Axis.X in self._transforms:
+                draft.vectors[Axis.X] = AxisVector(sketch_vector(sketch), self._transforms[Axis.X])
 
     def _describe(self, draft: _Draft, image: DecodedImage) -> None:
         try:
@@ -161,19 +175,26 @@ class LocalEncoder:
         draft.vectors[Axis.X] = AxisVector(row, self._transforms[Axis.X])
 
     def _look(self, seen: Sequence[tuple[_Draft, DecodedImage]], model: ImageModel) -> None:
+        """The look of every image, and of those without text what would be said of them."""
         spec = _cut_of(model.manifest)
+        wanted = {TaskType.VV_EMBED} | ({TaskType.VISION} if self._models.image_speaks else set())
         try:
             pixels = np.stack([cut(image.pixels, spec) for _, image in seen])
-            vectors = model.analyse(pixels, frozenset({TaskType.VV_EMBED})).vectors
-            if vectors is None:
+            outputs = model.analyse(pixels, frozenset(wanted))
+            if outputs.vectors is None:
                 raise ContractError(f"model {model.manifest.name} gave no vectors", "model.vectors")
-            rows = normalised(vectors).vectors
+            rows = normalised(outputs.vectors).vectors
         except MODEL_FAILURES as error:
             for draft, _ in seen:
                 draft.failures[Axis.VV] = _reason(error)
             return
-        for (draft, _), row in zip(seen, rows, strict=True):
-            draft.vectors[Axis.VV] = AxisVector(row, self._transforms[Axis.VV])
+        for place, (draft, _) in enumerate(seen):
+            if Axis.VV in draft.request.axes and Axis.VV in self._transforms:
+                draft.vectors[Axis.VV] = AxisVector(rows[place], self._transforms[Axis.VV])
+            if not draft.text and self._models.image_speaks:
+                draft.text = meaning_text(
+                    outputs.captions[place], outputs.tags[place], outputs.classification[place], ()
+                )
 
     def _shorter_side(self) -> int:
         model = self._models.image
@@ -192,8 +213,8 @@ class _Draft:
         self.refused: ImageError | None = None
 
     def wants_text(self, axis: Axis) -> bool:
-        """Text brings mv, and vv when there is no image to bring it."""
-        seen = axis is Axis.VV and self.request.image is not None
+        """Text brings mv, and vv and x when there is no image to bring them."""
+        seen = axis is not Axis.MV and self.request.image is not None
         return bool(self.text) and axis in self.request.axes and not seen and self.refused is None
 
     def finished(self, missing: Mapping[Axis, str]) -> EncodedQuery:

@@ -46,6 +46,11 @@ class Plan:
     def text(self) -> str:
         return (self.request.text or "").strip()
 
+    @property
+    def shown(self) -> bool:
+        """Whether the question shows something: an image or an asset."""
+        return self.request.image is not None or self.request.asset_id is not None
+
 
 @dataclass(frozen=True)
 class Found:
@@ -135,10 +140,9 @@ class SearchEngine:
         found = self._ask_axes(plan, self._vectors(plan, encoded), encoded)
         self._check_required(plan, found)
         self._check_page(plan, found)
-        weights = self.ranking.axis_weights(plan.intent.query_type, plan.intent.confidence)
         merged = weighted_rrf(
             {axis: ranking.asset_ids() for axis, ranking in found.rankings.items()},
-            weights,
+            self._weights(plan),
             k=self.ranking.k,
         )
         offset = plan.cursor.offset if plan.cursor is not None else 0
@@ -153,6 +157,11 @@ class SearchEngine:
             cursor=self._next_cursor(plan, found, offset + len(page), len(merged)),
             took_ms=(self._clock() - plan.started) * 1000.0,
         )
+
+    def _weights(self, plan: Plan) -> dict[Axis, float]:
+        if plan.shown:
+            return self.ranking.shown_weights(with_text=bool(plan.text))
+        return self.ranking.text_weights(plan.intent.query_type, plan.intent.confidence)
 
     def _vectors(self, plan: Plan, encoded: EncodedQuery | None) -> dict[Axis, AxisVector]:
         """Query vectors by axis: of the encoder, and of the asset that the query names."""
@@ -310,12 +319,11 @@ class SearchEngine:
         )
         if not plan.request.explain:
             return hit
-        shown = plan.request.image is not None or plan.request.asset_id is not None
         return hit.model_copy(
             update={
                 "contributions": contributions_of(fused),
                 "evidence": evidence_of(row, axes, plan.text, self._config.evidence_per_hit),
-                "why": sentence(row, fused, axes, Asked(plan.text, shown)),
+                "why": sentence(row, fused, axes, Asked(plan.text, plan.shown)),
             }
         )
 

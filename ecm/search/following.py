@@ -60,7 +60,8 @@ class Following:
         """The engine of the published snapshot. Raises SnapshotNotFound before there is one."""
         if self._current is None:
             raise SnapshotNotFound(
-                "no snapshot is published yet", hint="`ecm index` or `ecm materialize` publishes one"
+                "no snapshot is published yet",
+                hint="`ecm index` or `ecm materialize` publishes one",
             )
         return self._current
 

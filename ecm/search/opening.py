@@ -37,7 +37,8 @@ class SearchParts:
     """The parts of a profile that search needs.
 
     `manifests` are those of the indexing models by vector axis, `transforms` their fingerprints:
-    what a snapshot must have been made with for a query to be comparable.
+    what a snapshot must have been made with for a query to be comparable. `image_speaks`: the vv
+    model is also the tagger, and no other text enters the meaning vectors.
     """
 
     evidence: EvidenceConfig
@@ -47,6 +48,7 @@ class SearchParts:
     models_folder: Path
     manifests: Mapping[Axis, ModelManifest]
     transforms: Mapping[Axis, str]
+    image_speaks: bool = False
 
 
 def open_ranking(parts: SearchParts) -> RankingProfile:
@@ -67,7 +69,10 @@ def open_encoder(parts: SearchParts) -> LocalEncoder:
     if manifest := parts.manifests.get(Axis.MV):
         meaning = _opened(lambda: open_text_embedder(manifest, threads=threads), Axis.MV, missing)
     encoder = LocalEncoder(
-        QueryModels(image, visual_text, meaning), parts.transforms, parts.limits, missing
+        QueryModels(image, visual_text, meaning, parts.image_speaks),
+        parts.transforms,
+        parts.limits,
+        missing,
     )
     if parts.search.warm:
         _warm(encoder)

@@ -48,6 +48,15 @@ class TypeWeights(BaseModel):
         return weights
 
 
+class ShownWeights(BaseModel):
+    """Rows for questions that show an image or an asset: alone, and together with text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alone: AxisWeights
+    with_text: AxisWeights
+
+
 class TextBoosts(BaseModel):
     """What a BM25 score counts in each text field of the snapshot."""
 
@@ -67,20 +76,27 @@ class RankingProfile(BaseModel):
 
     version: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")
     k: int = Field(default=60, ge=1, le=10_000)
-    weights: TypeWeights
+    weights: TypeWeights = Field(description="of texts")
+    shown: ShownWeights = Field(description="of images and assets")
     text_boosts: TextBoosts
 
     @model_validator(mode="after")
     def _something_counts(self) -> RankingProfile:
-        for query_type in QueryType:
-            row = self.weights.of(query_type)
+        rows = {f"weights.{kind.value}": self.weights.of(kind) for kind in QueryType}
+        rows |= {"shown.alone": self.shown.alone, "shown.with_text": self.shown.with_text}
+        for name, row in rows.items():
             if not any(row.of(axis) > 0 for axis in Axis):
-                raise ValueError(f"weights.{query_type.value}: at least one axis must count")
+                raise ValueError(f"{name}: at least one axis must count")
         if not any(self.text_boosts.model_dump().values()):
             raise ValueError("text_boosts: at least one field must count")
         return self
 
-    def axis_weights(self, query_type: QueryType, confidence: float) -> dict[Axis, float]:
+    def shown_weights(self, *, with_text: bool) -> dict[Axis, float]:
+        """Weights of a question that shows an image or an asset."""
+        row = self.shown.with_text if with_text else self.shown.alone
+        return {axis: row.of(axis) for axis in Axis}
+
+    def text_weights(self, query_type: QueryType, confidence: float) -> dict[Axis, float]:
         """Weights of the type, drawn towards those of `mixed` by what confidence is missing.
 
         One word more in a query therefore moves the weights a little instead of making them jump.

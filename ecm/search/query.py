@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from ecm.contracts.search import Axis, QueryType, SearchRequest
+from ecm.search.sketch import read_sketch
 
 
 def _words(text: str) -> frozenset[str]:
@@ -102,21 +103,18 @@ def classify_text(text: str) -> tuple[QueryType, float]:
 def intent_of(request: SearchRequest) -> Intent:
     """Type, confidence and axes of a request; `request.axes` narrows the axes, never widens them.
 
-    The structure axis answers images, indexed assets and texts that speak of layout or colour.
+    The structure axis answers images, assets and texts whose colours or layout can be drawn.
     """
     has_text = bool(request.text and request.text.strip())
     has_image = request.image is not None or request.asset_id is not None
     if has_text and has_image:
         intent = Intent(QueryType.MIXED, 1.0, (Axis.VV, Axis.X, Axis.MV, Axis.FTS))
-    elif request.asset_id is not None:
-        intent = Intent(QueryType.VISUAL, 1.0, (Axis.VV, Axis.X, Axis.MV))
     elif has_image:
-        intent = Intent(QueryType.VISUAL, 1.0, (Axis.VV, Axis.X))
+        intent = Intent(QueryType.VISUAL, 1.0, (Axis.VV, Axis.X, Axis.MV))
     else:
         text = request.text or ""
         query_type, confidence = classify_text(text)
-        seen = text_features(text)
-        structure = (Axis.X,) if seen.look + seen.layout else ()
+        structure = (Axis.X,) if read_sketch(text) is not None else ()
         intent = Intent(query_type, confidence, (Axis.VV, *structure, Axis.MV, Axis.FTS))
     if request.axes is None:
         return intent

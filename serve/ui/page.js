@@ -142,6 +142,17 @@ function start() {
   $("more").hidden = true;
   showEmpty("Ask your images", "Type what you are looking for, or drop an image to find others like it. " +
     "Every hit shows which model run put it there.", EXAMPLES);
+  tellSnapshot();
+}
+
+async function tellSnapshot() {
+  try {
+    const seen = await call("v1/snapshot");
+    const images = `${seen.assets.toLocaleString()} ${seen.assets === 1 ? "image" : "images"}`;
+    $("snapshot").textContent = `${images} · snapshot ${seen.snapshot_id} · ranking ${seen.ranking_profile}`;
+  } catch (problem) {
+    if (problem.status !== 401) showProblem(problem, { keep: true });
+  }
 }
 
 /* ---- showing ---- */
@@ -309,6 +320,7 @@ function choose(file) {
   $("chosen").hidden = !file;
   $("image").value = "";
   if (!file) return;
+  $("chosen-image").hidden = false;
   $("chosen-image").src = URL.createObjectURL(file);
   $("chosen-name").textContent = file.name || "pasted image";
 }
@@ -336,13 +348,14 @@ $("unchoose").addEventListener("click", () => {
   const text = $("text").value.trim();
   if (text) search({ text }); else { history.pushState(null, "", location.pathname); start(); }
 });
+$("chosen-image").addEventListener("error", () => { $("chosen-image").hidden = true; });
 $("more").addEventListener("click", more);
 $("why-close").addEventListener("click", () => $("why").close());
 $("why").addEventListener("click", (event) => { if (event.target === $("why")) $("why").close(); });
 $("key").addEventListener("click", askKey);
 $("key-form").addEventListener("submit", () => {
   sessionStorage.setItem(KEY, $("key-text").value.trim());
-  if (state.question) search(state.question, { remember: false });
+  if (state.question) search(state.question, { remember: false }); else tellSnapshot();
 });
 document.addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
 document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });

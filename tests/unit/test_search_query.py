@@ -42,7 +42,7 @@ def test_text_is_classified_by_its_words(text: str, kind: QueryType, axes: tuple
 @pytest.mark.parametrize(
     ("fields", "kind", "axes"),
     [
-        ({"image": IMAGE}, QueryType.VISUAL, (Axis.VV, Axis.X)),
+        ({"image": IMAGE}, QueryType.VISUAL, (Axis.VV, Axis.X, Axis.MV)),
         ({"asset_id": ASSET}, QueryType.VISUAL, (Axis.VV, Axis.X, Axis.MV)),
         ({"image": IMAGE, "text": "a dog"}, QueryType.MIXED, ALL_AXES),
         ({"text": "a dog", "axes": (Axis.FTS, Axis.X)}, None, (Axis.FTS,)),
@@ -66,8 +66,8 @@ def test_any_text_has_a_type_and_a_probability(text: str) -> None:
 def test_weights_move_towards_mixed_as_confidence_falls() -> None:
     profile = load_ranking_profile("default", RANKING)
     own, mixed = profile.weights.visual, profile.weights.mixed
-    halfway = profile.axis_weights(QueryType.VISUAL, 0.5)
-    assert profile.axis_weights(QueryType.VISUAL, 1.0) == {axis: own.of(axis) for axis in Axis}
+    halfway = profile.text_weights(QueryType.VISUAL, 0.5)
+    assert profile.text_weights(QueryType.VISUAL, 1.0) == {axis: own.of(axis) for axis in Axis}
     for axis in Axis:
         assert halfway[axis] == pytest.approx((own.of(axis) + mixed.of(axis)) / 2)
 
