@@ -1,0 +1,1 @@
+"""What runs said about images, kept for ever: tables, batches, runs and published snapshots."""

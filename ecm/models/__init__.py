@@ -1,0 +1,1 @@
+"""Models behind manifests: verified files in, statements and unit vectors out."""

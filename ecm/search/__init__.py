@@ -1,0 +1,1 @@
+"""From a question to explained hits on one published snapshot. Knows no HTTP."""
