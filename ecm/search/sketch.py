@@ -100,11 +100,12 @@ def sketch_vector(sketch: Sketch) -> npt.NDArray[np.float32]:
         width, height = SHAPES[sketch.shape]
         grey = np.full((SIDE, SIDE, 3), 128, dtype=np.uint8)
         vector[_ASPECT] = structure_descriptor(grey, width * SIDE, height * SIDE)[_ASPECT]
-    return normalised(vector[None]).vectors[0]
+    unit: npt.NDArray[np.float32] = normalised(vector[None]).vectors[0]
+    return unit
 
 
 def _place_of(words: list[str], here: int, taken: set[int]) -> int | None:
-    """Index of the place word that belongs to the colour at `here`: the next one before a colour."""
+    """Index of the place that belongs to the colour at `here`: the next one before a colour."""
     for there in range(here + 1, min(here + 2 + _NEAR, len(words))):
         if words[there] in COLOURS:
             break
