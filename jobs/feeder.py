@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
@@ -19,13 +19,15 @@ import ray
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.task import TaskType
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import open_ledger
 from ecm.ledger.records import ClaimedTask
 from ecm.models.meaning import meaning_text
 from ecm.stages.columns import CLAIM_SCHEMA
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
+
+if TYPE_CHECKING:
+    from ecm.evidence.store import EvidenceStore
 
 POLL_SECONDS = 0.05
 
@@ -147,6 +149,8 @@ class Feeder:
         if not wanted or self._settings.vision_transform is None:
             return {}
         if self._store is None:
+            from ecm.evidence.store import EvidenceStore  # Lance takes seconds; few runs need it.
+
             self._store = EvidenceStore.open(self._settings.evidence)
         said = self._store.texts_of(
             self._settings.tenant_id, wanted, self._settings.vision_transform

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import pyarrow as pa
 import ray
@@ -60,56 +61,80 @@ def build(feeder: Any, settings: PipelineSettings, blocks: int, first: int) -> D
         num_cpus=config.decode_cpus,
         concurrency=config.decode_workers,
     )
-    for manifest, kinds in settings.plan.image_models():
+    for parts, actors, cpus in _pools(settings):
         images = images.map_batches(
-            ImageActor,
-            fn_constructor_args=(manifest, kinds, settings),
+            ModelActor,
+            fn_constructor_args=(parts, settings),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            num_cpus=config.model_cpus,
-            num_gpus=config.model_gpus,
-            compute=ActorPoolStrategy(size=config.model_actors),
+            num_cpus=cpus,
+            num_gpus=config.model_gpus if parts[0] is not SEAL else 0.0,
+            compute=ActorPoolStrategy(size=actors),
         )
-    return images.map_batches(
-        TextActor,
-        fn_constructor_args=(settings,),
-        batch_size=None,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        num_cpus=config.text_cpus,
-        compute=ActorPoolStrategy(size=config.text_actors),
-    )
+    return images
 
 
-class ImageActor:
-    """Holds one image model for as long as a pass."""
+@dataclass(frozen=True)
+class ImagePart:
+    """An image model and the task types it serves."""
 
-    def __init__(
-        self, manifest: ModelManifest, kinds: frozenset[TaskType], settings: PipelineSettings
-    ) -> None:
-        model = open_image_model(manifest, threads=settings.pipeline.threads)
-        self._stage = ImageModelStage(model, kinds, _batches(settings))
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        return self._stage(block) if block.num_rows else block
+    manifest: ModelManifest
+    kinds: frozenset[TaskType]
 
 
-class TextActor:
-    """Holds the text model, and seals the envelopes, the last step before the committer."""
+class Seal(Enum):
+    """The last part of every pipeline: meaning vectors, then envelopes."""
 
-    def __init__(self, settings: PipelineSettings) -> None:
-        manifest = settings.plan.text_model()
-        self._stage = None
-        if manifest is not None:
-            model = open_text_embedder(manifest, threads=settings.pipeline.threads)
-            self._stage = TextModelStage(model, _batches(settings))
-        self._seal = EnvelopeStage(settings.run_id, worker_id())
+    SEAL = "seal"
+
+
+SEAL = Seal.SEAL
+Part = ImagePart | Seal
+Stage = Callable[[pa.Table], pa.Table]
+
+
+def _pools(settings: PipelineSettings) -> Iterator[tuple[tuple[Part, ...], int, float]]:
+    """Parts, actors and CPUs of each actor pool; with no text actors the seal joins the models."""
+    config = settings.pipeline
+    images: list[Part] = [ImagePart(*served) for served in settings.plan.image_models()]
+    if images and config.text_actors == 0:
+        images, last = images[:-1], images[-1]
+        yield from (((part,), config.model_actors, config.model_cpus) for part in images)
+        yield (last, SEAL), config.model_actors, config.model_cpus
+        return
+    yield from (((part,), config.model_actors, config.model_cpus) for part in images)
+    yield (SEAL,), max(1, config.text_actors), config.text_cpus
+
+
+class ModelActor:
+    """Holds the models of its parts for as long as a pass."""
+
+    def __init__(self, parts: tuple[Part, ...], settings: PipelineSettings) -> None:
+        self._stages = [stage for part in parts for stage in _open(part, settings)]
+        self._empty = ENVELOPE_SCHEMA.empty_table() if parts[-1] is SEAL else None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         if block.num_rows == 0:
-            return ENVELOPE_SCHEMA.empty_table()
-        return self._seal(self._stage(block) if self._stage else block)
+            return block if self._empty is None else self._empty
+        for stage in self._stages:
+            block = stage(block)
+        return block
+
+
+def _open(part: Part, settings: PipelineSettings) -> Iterator[Stage]:
+    threads = settings.pipeline.threads
+    batches = BatchSettings(settings.pipeline.batch_size, settings.scratch)
+    match part:
+        case ImagePart(manifest=manifest, kinds=kinds):
+            yield ImageModelStage(open_image_model(manifest, threads=threads), kinds, batches)
+        case Seal():
+            text = settings.plan.text_model()
+            if text is not None:
+                yield TextModelStage(open_text_embedder(text, threads=threads), batches)
+            yield EnvelopeStage(settings.run_id, worker_id())
+        case _:
+            assert_never(part)
 
 
 def worker_id() -> str:
@@ -141,7 +166,3 @@ def _prepare(block: pa.Table, feeder: Any, settings: PipelineSettings) -> pa.Tab
     )
     with PrepareStage(prepare, admit) as stage:
         return stage(block) if block.num_rows else stage.schema().empty_table()
-
-
-def _batches(settings: PipelineSettings) -> BatchSettings:
-    return BatchSettings(settings.pipeline.batch_size, settings.scratch)
