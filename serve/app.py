@@ -26,7 +26,9 @@ from ray.serve import Application
 from ray.serve.config import HTTPOptions
 
 from ecm.config import Profile, ServeConfig, load_profile
-from ecm.errors import ConfigError, EcmError, TransientError
+from ecm.errors import ConfigError, EcmError, TerminalError, TransientError
+from ecm.opening import search_parts
+from ecm.search.opening import open_ranking
 from serve.encoder import Encoder
 from serve.ingress import Ingress
 from serve.searcher import Searcher
@@ -57,7 +59,11 @@ def build(args: ServeArgs) -> Application:
 
 
 def application(profile: Profile) -> Application:
-    """Encoder, searcher and ingress, with the replicas and bounds of the profile."""
+    """Encoder, searcher and ingress, with the replicas and bounds of the profile.
+
+    Raises ConfigError or ManifestError here rather than in every replica.
+    """
+    open_ranking(search_parts(profile))
     sizes = profile.serve
     encoder = Encoder.options(**_replicas(sizes), **_bounds(sizes)).bind(profile)
     searcher = Searcher.options(**_replicas(sizes), **_bounds(sizes)).bind(profile, encoder)
@@ -110,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(profile: Profile, stop: threading.Event) -> None:
     """Start Ray and the application, say when it is ready, wait, and take everything down."""
+    made = application(profile)
     host, port = profile.serve.host, _free_port(profile.serve)
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     started = time.monotonic()
@@ -128,7 +135,7 @@ def _serve(profile: Profile, stop: threading.Event) -> None:
                 host=host, port=port, request_timeout_s=profile.serve.request_timeout_seconds
             ),
         )
-        serve.run(application(profile), name=NAME, route_prefix="/", blocking=False)
+        _deploy(made)
         address = f"http://{host}:{port}"
         ready = _wait_until_answering(address, stop)
         if ready:
@@ -139,6 +146,18 @@ def _serve(profile: Profile, stop: threading.Event) -> None:
         serve.shutdown()
     finally:
         ray.shutdown()
+
+
+def _deploy(made: Application) -> None:
+    try:
+        serve.run(made, name=NAME, route_prefix="/", blocking=False)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise TerminalError(
+            f"the service cannot be deployed: {reason}",
+            "serve.deploy",
+            "the logs of its replicas are in /tmp/ray/session_latest/logs/serve",
+        ) from error
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

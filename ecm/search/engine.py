@@ -115,11 +115,13 @@ class SearchEngine:
         """What the request needs before it can be answered. Raises QueryError."""
         started = self._clock()
         intent = intent_of(request)
-        if not intent.axes:
+        unfit = [axis.value for axis in request.require if axis not in intent.axes]
+        if unfit or not intent.axes:
+            asked = ", ".join(unfit) or "the axes asked for"
             raise QueryError(
-                "none of the axes asked for fits this query",
+                f"this query gives nothing to compare on {asked}",
                 "query.axes",
-                "vv and x take images, mv and fts take text, vv takes both",
+                "images speak to vv, x and mv; texts to vv, mv and fts, on x of colour and layout",
             )
         cursor = None
         if request.cursor is not None:
@@ -227,10 +229,9 @@ class SearchEngine:
         for axis in plan.request.require:
             if axis in found.rankings:
                 continue
-            lost = found.lost.get(axis)
-            reason = lost.reason if lost else "the query gives this axis nothing to compare"
             raise AxisUnavailable(
-                f"required axis {axis.value} cannot answer: {reason}", f"axis.{axis.value}"
+                f"required axis {axis.value} cannot answer: {found.lost[axis].reason}",
+                f"axis.{axis.value}",
             )
         if not found.rankings:
             reasons = "; ".join(f"{axis.value}: {lost.reason}" for axis, lost in found.lost.items())
