@@ -16,6 +16,7 @@ from pathlib import Path
 import ray
 
 from ecm.config import Profile
+from ecm.errors import ResourceExhausted
 
 LOCAL_CPUS_AT_LEAST = 4
 
@@ -31,27 +32,37 @@ def ray_session(profile: Profile) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS") or profile.pipeline.address
-    if address:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-    else:
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        # Ray forks and executes at once, which Lance cannot tell from a fork that goes on.
-        warnings.filterwarnings("ignore", message="lance is not fork-safe")
-        ray.init(
-            num_cpus=max(LOCAL_CPUS_AT_LEAST, os.cpu_count() or 1),
-            include_dashboard=False,
-            object_store_memory=profile.pipeline.object_store_bytes,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            runtime_env={"env_vars": {"PYTHONPATH": _import_path()}},
-        )
+    try:
+        _start(profile)
+    except (RuntimeError, ConnectionError, TimeoutError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ResourceExhausted(
+            f"Ray did not start: {reason}", "ray.start", "is the machine overloaded? try again"
+        ) from error
     quiet_ray_data()
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(profile: Profile) -> None:
+    address = os.environ.get("RAY_ADDRESS") or profile.pipeline.address
+    if address:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        return
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # Ray forks and executes at once, which Lance cannot tell from a fork that goes on.
+    warnings.filterwarnings("ignore", message="lance is not fork-safe")
+    ray.init(
+        num_cpus=max(LOCAL_CPUS_AT_LEAST, os.cpu_count() or 1),
+        include_dashboard=False,
+        object_store_memory=profile.pipeline.object_store_bytes,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+        runtime_env={"env_vars": {"PYTHONPATH": _import_path()}},
+    )
 
 
 def quiet_ray_data() -> None:

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a run, twice, and again: the same evidence as one run that was left alone."""
+"""kill -9 in the middle of a run, twice: the same evidence as of a run that was left alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ import pytest
 from PIL import Image
 
 from ecm.config import load_profile
+from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 
 REPO = Path(__file__).resolve().parents[2]
 IMAGES = 60
+BATCH = 16
 SETTINGS = [
     "models.vision=fake-image",
     "models.vv=fake-image",
     "models.mv=fake-text",
     "pipeline.block_images=4",
-    "pipeline.commit_envelopes=16",
+    f"pipeline.commit_envelopes={BATCH}",
     "pipeline.commit_seconds=0.1",
     "pipeline.object_store_bytes=100000000",
 ]
@@ -42,38 +45,54 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(photos: Path, home: Path) -> subprocess.Popen[str]:
+@contextmanager
+def run(photos: Path, home: Path) -> Iterator[subprocess.Popen[str]]:
+    """A driver of its own; whatever happens in the test, nothing of it is left."""
     command = [sys.executable, "-m", "jobs.index", str(photos), "--home", str(home), "--json"]
     for setting in SETTINGS:
         command += ["--set", setting]
-    return subprocess.Popen(
-        command, cwd=REPO, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True)
+    family: list[psutil.Process] = []
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, timeout=30)
 
 
-def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, _ = process.communicate(timeout=120)
+def finished(photos: Path, home: Path) -> dict[str, Any]:
+    with run(photos, home) as process:
+        out, _ = process.communicate()
     assert process.returncode == 0
     summary: dict[str, Any] = json.loads(out)
     return summary
 
 
-def kill_after_batches(process: subprocess.Popen[str], home: Path, batches: int) -> int:
-    """SIGKILL the driver and everything it started once `batches` more batches lie in the spool."""
-    spool = home / "spool"
-    before = len(list(spool.glob("*.arrow")))
-    deadline = time.monotonic() + 120
-    while len(list(spool.glob("*.arrow"))) < before + batches:
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    for member in family[1:]:
-        if member.is_running():
-            member.kill()
-    psutil.wait_procs(family[1:], timeout=30)
-    return len(list(spool.glob("*.arrow")))
+def killed(photos: Path, home: Path, batches: int) -> int:
+    """SIGKILL a driver once it has spooled `batches` more; returns the tasks in the spool."""
+    folder = home / "spool"
+    before = len(list(folder.glob("*.arrow")))
+    with run(photos, home) as process:
+        while len(list(folder.glob("*.arrow"))) < before + batches:
+            assert process.poll() is None, "the run ended before it could be killed"
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, timeout=30)
+    spool = Spool(folder)
+    spooled = [spool.read(batch) for batch in spool.list()]
+    return sum(len(batch.envelopes) for batch in spooled if batch is not None)
 
 
 def evidence(home: Path) -> dict[str, Any]:
@@ -88,23 +107,15 @@ def evidence(home: Path) -> dict[str, Any]:
 
 
 def test_killed_twice_the_evidence_is_that_of_a_clean_run(photos: Path, tmp_path: Path) -> None:
-    clean = finished(start(photos, tmp_path / "clean"))
+    clean = finished(photos, tmp_path / "clean")
     home = tmp_path / "killed"
-    spooled = 0
-    for batches in (1, 2):
-        spooled = kill_after_batches(start(photos, home), home, batches)
-    last = finished(start(photos, home))
-    assert spooled >= 3
+    killed(photos, home, 1)
+    spooled = killed(photos, home, 2)
+    last = finished(photos, home)
+    assert spooled >= 3 * BATCH
     assert last["pending"] == last["dead"] == 0
     assert last["committed"] + last["reused"] == IMAGES
+    # Nothing that reached the spool is computed again: four tasks an image.
+    assert last["images_through_models"] <= IMAGES - spooled // 4
     assert last["key_digest"] == clean["key_digest"]
     assert evidence(home) == evidence(tmp_path / "clean")
-
-
-def test_what_reached_the_spool_is_not_computed_again(photos: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    kill_after_batches(start(photos, home), home, 3)
-    spooled = len(list((home / "spool").glob("*.arrow")))
-    last = finished(start(photos, home))
-    tasks_in_spool = spooled * 16
-    assert last["images_through_models"] <= IMAGES - tasks_in_spool // 4

@@ -7,7 +7,9 @@ from jobs.incarnation import Incarnation, is_proven_dead
 
 
 def _of_child(wait: bool) -> str:
-    code = "from jobs.incarnation import Incarnation; print(Incarnation.here(), flush=True); input()"
+    code = (
+        "from jobs.incarnation import Incarnation; print(Incarnation.here(), flush=True); input()"
+    )
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
