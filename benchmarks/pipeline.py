@@ -5,7 +5,7 @@
 Re-encodes the photos until there are enough distinct images. Then, in turns: a plain loop over the
 same reading, decoding, structure descriptor and models with the same threads, in one process; and
 `ecm index` into a new home. Prints images per second of both, start-up excluded, their ratio, the
-start-up seconds and the peak memory (proportional set size, summed over all processes). Medians over
+start-up seconds and the peak memory (proportional set size over all processes). Medians over
 the rounds; absolute figures of a shared machine mean little, the ratio compares the same minutes.
 """
 
@@ -170,7 +170,8 @@ def main() -> None:
             print(
                 f"round {turn + 1}: plain loop {bare['images_per_s']:.1f} images/s, peak "
                 f"{bare_mib:.0f} MiB; ecm index {rate:.1f} images/s after "
-                f"{run['startup_seconds']:.1f} s of start-up, peak {mib:.0f} MiB; ratio {ratios[-1]:.3f}",
+                f"{run['startup_seconds']:.1f} s of start-up, peak {mib:.0f} MiB; "
+                f"ratio {ratios[-1]:.3f}",
                 flush=True,
             )
     print(f"median ratio {statistics.median(ratios):.3f} over {len(ratios)} rounds")
