@@ -11,7 +11,7 @@ const EXAMPLES = ["dog", "a street at night", "boats on the water", "red, bright
 const KEY = "ecm-api-key";
 const $ = (id) => document.getElementById(id);
 
-const state = { question: null, cursor: null, asked: 0, image: null };
+const state = { question: null, cursor: null, asked: 0, image: null, like: "" };
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -88,6 +88,7 @@ async function search(question, { remember = true } = {}) {
   state.cursor = null;
   $("why").close();
   $("text").value = question.text || "";
+  if (!question.image) showAsked(question.like || "");
   if (remember) rememberInAddress(question);
   $("hits").classList.add("busy");
   clear($("notices"));
@@ -139,6 +140,7 @@ function start() {
   state.asked += 1;
   clear($("hits"), $("notices"), $("status"));
   $("text").value = "";
+  choose(null);
   $("more").hidden = true;
   showEmpty("Ask your images", "Type what you are looking for, or drop an image to find others like it. " +
     "Every hit shows which model run put it there.", EXAMPLES);
@@ -208,6 +210,7 @@ function card(hit, answer, top) {
   const caption = hit.caption || hit.tags.join(", ") || fileName(hit);
   const image = made.querySelector("img");
   image.alt = caption;
+  image.addEventListener("load", () => image.classList.add("loaded"));
   show(image, hit.asset_id);
   made.querySelector(".caption").textContent = caption;
   made.querySelector(".rank").textContent = `#${hit.rank}`;
@@ -305,7 +308,7 @@ function actions(hit) {
   const part = element("div", "actions");
   const like = element("button", "primary", "More like this");
   like.type = "button";
-  like.addEventListener("click", () => { choose(null); search({ like: hit.asset_id }); });
+  like.addEventListener("click", () => search({ like: hit.asset_id }));
   const link = element("a", "", "All its evidence (JSON)");
   link.href = `v1/assets/${encodeURIComponent(hit.asset_id)}`;
   part.append(like, link);
@@ -314,9 +317,20 @@ function actions(hit) {
 
 /* ---- the image that is asked with ---- */
 
+function showAsked(assetId) {
+  choose(null);
+  state.like = assetId;
+  $("chosen").hidden = !assetId;
+  if (!assetId) return;
+  $("chosen-image").hidden = false;
+  $("chosen-name").textContent = "more like this";
+  show($("chosen-image"), assetId);
+}
+
 function choose(file) {
   if (state.image) URL.revokeObjectURL($("chosen-image").src);
   state.image = file;
+  state.like = "";
   $("chosen").hidden = !file;
   $("image").value = "";
   if (!file) return;
@@ -340,7 +354,7 @@ function askKey() {
 
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
-  search({ text: $("text").value.trim(), image: state.image });
+  search({ text: $("text").value.trim(), image: state.image, like: state.like });
 });
 $("image").addEventListener("change", (event) => take(event.target.files[0]));
 $("unchoose").addEventListener("click", () => {
@@ -368,5 +382,5 @@ document.addEventListener("paste", (event) => {
   const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
   if (file) take(file);
 });
-window.addEventListener("popstate", () => { choose(null); fromAddress(); });
+window.addEventListener("popstate", fromAddress);
 fromAddress();
