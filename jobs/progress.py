@@ -32,6 +32,7 @@ class LiveProgress:
     def __init__(self, console: Console, started: float | None = None) -> None:
         self._console = console
         self._began = time.monotonic() if started is None else started
+        self._first: tuple[float, int] | None = None
         self._last_line = 0.0
         self._last = Reading(0, 0, 0, 0)
         self._bar: Progress | None = None
@@ -59,6 +60,8 @@ class LiveProgress:
     def show(self, reading: Reading) -> None:
         """Take a reading; redraws the bar, or prints a line when one is due."""
         self._last = reading
+        if reading.done and self._first is None:
+            self._first = (time.monotonic(), reading.done)
         if self._bar is not None and self._task is not None:
             self._bar.update(
                 self._task,
@@ -86,9 +89,12 @@ class LiveProgress:
         return ", ".join(parts)
 
     def _rate(self, reading: Reading) -> float:
-        """Images per second since the run began, start-up included: what the user waits for."""
-        seconds = time.monotonic() - self._began
-        return reading.done / seconds if reading.done and seconds > 0 else 0.0
+        """Images per second since the first ones were done: start-up would spoil the ETA."""
+        if self._first is None:
+            return 0.0
+        at, done = self._first
+        seconds = time.monotonic() - at
+        return (reading.done - done) / seconds if seconds > 0 else 0.0
 
 
 def _clock(seconds: float) -> str:

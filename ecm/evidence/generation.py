@@ -130,7 +130,7 @@ def create_indices(dataset: Any, axes: Sequence[Axis], vector_index_rows: int) -
     """Full text per column, a bitmap of tenants, a BTREE of assets; IVF_FLAT (cosine) if large.
 
     IVF_FLAT, since PQ and HNSW builds take minutes on a CPU and lose recall; with sqrt(n) / 2.5
-    partitions 20 probes found all of the top 10 of 100,000 (notes/ray_lance.md, 2.5).
+    partitions 20 probes found all of the top 10 of 100,000 when measured.
     """
     with lance_errors("cannot index the snapshot"):
         rows = dataset.count_rows()
