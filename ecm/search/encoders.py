@@ -34,7 +34,6 @@ NO_ENCODER = {
     Axis.VV: "no model of this service brings the query into the visual space",
     Axis.X: "the words of the query name nothing that can be drawn",
     Axis.MV: "no model of this service brings the query into the meaning space",
-    Axis.FTS: "full text needs no vector",
 }
 INDEXED_SHORTER_SIDE = 256
 """Shorter side in pixels that indexing decodes to at least (its thumbnail): queries do the same."""

@@ -6,13 +6,14 @@ Pure. Knows fused candidates and stored statements; knows no index, no model and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ecm.contracts.search import Axis, AxisScore, Contribution, EvidenceRef
 from ecm.evidence.reader import SnapshotRow
 from ecm.evidence.statement import Statement
 from ecm.search.fusion import Fused
+from ecm.search.query import FUNCTION
 
 _TOKEN = re.compile(r"[^\W_]+")
 _KIND_NAMES = {"tag": "tag", "caption": "caption", "classification": "class", "ocr": "lettering"}
@@ -34,7 +35,7 @@ def contributions_of(fused: Fused[Axis]) -> tuple[Contribution, ...]:
 
 
 def matching(statements: Iterable[Statement], text: str) -> tuple[Statement, ...]:
-    """Statements that share a word stem with the query, most shared words first, then surest.
+    """Statements that share a telling word with the query, most shared words first, then surest.
 
     Stems are cut by a small rule (plural endings): this explains a BM25 match, it makes none.
     """
@@ -127,7 +128,8 @@ def _reference(said: Statement) -> EvidenceRef:
 
 
 def _stems(text: str) -> frozenset[str]:
-    return frozenset(_stem(word) for word in _TOKEN.findall(text.casefold()))
+    words = _TOKEN.findall(text.casefold())
+    return frozenset(_stem(word) for word in words if word not in FUNCTION)
 
 
 def _stem(word: str) -> str:
@@ -140,9 +142,3 @@ def _stem(word: str) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _QUOTE_CHARS else line[: _QUOTE_CHARS - 1].rstrip() + "…"
-
-
-def tags_of(statements: Sequence[Statement]) -> tuple[str, ...]:
-    """Tags in the order of their model, each once."""
-    said = sorted((s for s in statements if s.kind == "tag"), key=lambda s: s.ordinal)
-    return tuple(dict.fromkeys(s.text for s in said))
