@@ -62,7 +62,7 @@ class PipelineConfig(Part):
     model_cpus: float = Field(default=1.0, ge=0, le=64, description="per model actor")
     model_gpus: float = Field(default=0.0, ge=0, le=16, description="per model actor")
     text_actors: int = Field(
-        default=0, ge=0, le=4096, description="0: the text model lives in the model actors"
+        default=1, ge=0, le=4096, description="0: the text model lives in the model actors"
     )
     text_cpus: float = Field(default=0.5, ge=0, le=64, description="per text actor")
     threads: int = Field(default=1, ge=1, le=256, description="per model actor")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, assert_never
@@ -31,6 +31,10 @@ from ecm.stages.envelope import EnvelopeStage
 from ecm.stages.plan import TransformPlan
 from ecm.stages.prepare import AdmitDecision, AdmitRequest, PrepareSettings, PrepareStage
 from jobs.source import LedgerSource
+
+
+TEXTS = 4
+"""Texts per model call for each image: short ones, and equal ones among many are embedded once."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,8 @@ def _open(part: Part, settings: PipelineSettings) -> Iterator[Stage]:
         case Seal():
             text = settings.plan.text_model()
             if text is not None:
-                yield TextModelStage(open_text_embedder(text, threads=threads), batches)
+                model = open_text_embedder(text, threads=threads)
+                yield TextModelStage(model, replace(batches, batch_size=TEXTS * batches.batch_size))
             yield EnvelopeStage(settings.run_id, worker_id())
         case _:
             assert_never(part)
