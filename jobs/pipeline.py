@@ -32,7 +32,6 @@ from ecm.stages.plan import TransformPlan
 from ecm.stages.prepare import AdmitDecision, AdmitRequest, PrepareSettings, PrepareStage
 from jobs.source import LedgerSource
 
-
 TEXTS = 4
 """Texts per model call for each image: short ones, and equal ones among many are embedded once."""
 
