@@ -1,0 +1,97 @@
+"""How the service is put together, without starting it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+from starlette.datastructures import Headers
+
+from ecm.config import load_profile
+from ecm.errors import AxisUnavailable, ConfigError, Overloaded, QueryError, StoreCorrupt
+
+with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
+    warnings.simplefilter("ignore")
+    from ray.serve.schema import ServeDeploySchema
+
+    from serve.app import ServeArgs, application, build
+    from serve.edge import Access
+    from serve.problem import Problem, problem_of
+
+REPO = Path(__file__).resolve().parents[2]
+KEY_DIGEST = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # of "key"
+
+
+def test_the_file_for_serve_deploy_names_this_application(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(REPO)
+    monkeypatch.setenv("ECM_HOME", str(tmp_path))
+    config = ServeDeploySchema.model_validate(yaml.safe_load(Path("conf/serve.yaml").read_text()))
+    (app,) = config.applications
+    assert app.import_path == "serve.app:build"
+    assert build(ServeArgs(**app.args)) is not None
+    assert config.http_options.host == "127.0.0.1"
+
+
+def test_replicas_and_bounds_are_those_of_the_profile(tmp_path: Path) -> None:
+    sizes = ["serve.replicas=2", "serve.max_replicas=5", "serve.max_queued_requests=7"]
+    profile = load_profile(None, home=tmp_path, overrides=sizes, environ={})
+    ingress = application(profile)._bound_deployment
+    scaling = ingress._deployment_config.autoscaling_config
+    assert (scaling.min_replicas, scaling.max_replicas) == (2, 5)
+    searcher = ingress.init_args[1]._bound_deployment
+    assert searcher._deployment_config.max_queued_requests == 7
+    assert searcher.init_args[1]._bound_deployment.name == "Encoder"
+
+
+def test_arguments_that_do_not_exist_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="prot"):
+        ServeArgs.model_validate({"prot": 1})
+    with pytest.raises(ConfigError, match="surprise"):
+        build(ServeArgs(home=str(tmp_path), set="surprise=1"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "named", "expected"),
+    [
+        ({"x-api-key": "key"}, None, "mine"),
+        ({"authorization": "Bearer key"}, "mine", "mine"),
+        ({"x-api-key": "key"}, "theirs", 403),
+        ({"x-api-key": "key", "x-tenant": "theirs"}, None, 403),
+        ({"x-api-key": "kez"}, None, 401),
+        ({"x-api-key": ""}, None, 401),
+        ({}, "mine", 401),
+    ],
+)
+def test_a_key_is_a_tenant(headers: dict[str, str], named: str | None, expected: str | int) -> None:
+    found = Access({KEY_DIGEST: "mine"}, "default").tenant_of(Headers(headers), named)
+    assert (found.status if isinstance(found, Problem) else found) == expected
+
+
+def test_without_keys_everyone_is_the_profiles_tenant_and_no_other() -> None:
+    access = Access({}, "default")
+    assert access.tenant_of(Headers({})) == "default"
+    refused = access.tenant_of(Headers({"x-tenant": "theirs"}))
+    assert isinstance(refused, Problem)
+    assert refused.status == 403
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "headers"),
+    [
+        (QueryError("empty"), 422, {}),
+        (QueryError("gone", "query.cursor_stale"), 409, {}),
+        (AxisUnavailable("vv is broken"), 503, {"Retry-After": "2"}),
+        (Overloaded("full", retry_after=9.0), 503, {"Retry-After": "9"}),
+        (StoreCorrupt("/secret/path is damaged"), 500, {}),
+    ],
+)
+def test_an_error_has_one_status_and_inner_ones_keep_their_words(
+    error: QueryError, status: int, headers: dict[str, str]
+) -> None:
+    problem = problem_of(error)
+    assert (problem.status, dict(problem.headers)) == (status, headers)
+    assert "secret" not in problem.response().body.decode()
