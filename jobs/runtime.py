@@ -16,6 +16,7 @@ from pathlib import Path
 import ray
 
 from ecm.config import Profile
+from ecm.credentials import local_ray_environment
 from ecm.errors import ResourceExhausted
 
 LOCAL_CPUS_AT_LEAST = 4
@@ -23,11 +24,10 @@ LOCAL_CPUS_AT_LEAST = 4
 
 @contextmanager
 def ray_session(profile: Profile) -> Iterator[None]:
-    """A Ray the run may use: the job's cluster when submitted, the profile's address, else a local
-    one.
+    """A Ray the run may use: that of a submitted job, the profile's address, else a local one.
 
-    The local one is loopback only and has logical CPUs for at least one worker of every stage:
-    stages ask for fractions, and a stage that cannot be placed would wait for ever.
+    The local one asks for the token of its home, and has logical CPUs for at least one worker of
+    every stage: stages ask for fractions, and one that cannot be placed would wait for ever.
     """
     if ray.is_initialized():
         yield
@@ -51,7 +51,7 @@ def _start(profile: Profile) -> None:
     if address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         return
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.update(local_ray_environment(profile.home, os.environ))
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     # Ray forks and executes at once, which Lance cannot tell from a fork that goes on.
     warnings.filterwarnings("ignore", message="lance is not fork-safe")

@@ -26,6 +26,7 @@ from ray.serve import Application
 from ray.serve.config import HTTPOptions
 
 from ecm.config import Profile, ServeConfig, load_profile
+from ecm.credentials import local_ray_environment
 from ecm.errors import ConfigError, EcmError, TerminalError, TransientError
 from ecm.opening import search_parts
 from ecm.search.opening import open_ranking
@@ -118,7 +119,7 @@ def _serve(profile: Profile, stop: threading.Event) -> None:
     """Start Ray and the application, say when it is ready, wait, and take everything down."""
     made = application(profile)
     host, port = profile.serve.host, _free_port(profile.serve)
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.update(local_ray_environment(profile.home, os.environ))
     started = time.monotonic()
     ray.init(
         address="local",
