@@ -1,6 +1,6 @@
 """How much of the bare models' speed is left from files to committed evidence?
 
-    python benchmarks/pipeline.py [--photos DIR] [--images 2000] [--rounds 3]
+    python benchmarks/pipeline.py [--photos DIR] [--images 2000] [--rounds 3] [--threads N]
 
 Re-encodes the photos until there are enough distinct images. Then, in turns: a plain loop over the
 same reading, decoding, structure descriptor and models with the same threads, in one process; and
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, default=SHARED)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, help="of the models in both; default: the profile's")
     parser.add_argument("--plain", nargs=3, metavar=("DIR", "BATCH", "THREADS"), default=None)
     options = parser.parse_args()
     if options.plain:
@@ -157,12 +158,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ecm-bench-") as scratch:
         photos = Path(scratch) / "photos"
         prepare(options.photos, photos, options.images)
-        plain = [str(photos), str(config.batch_size), str(config.threads)]
+        threads = options.threads or config.threads
+        plain = [str(photos), str(config.batch_size), str(threads)]
         ratios = []
         for turn in range(options.rounds):
             bare, bare_mib = measured([sys.executable, __file__, "--plain", *plain])
             home = Path(scratch) / "home"
             command = [sys.executable, "-m", "jobs.index", str(photos), "--profile", "L1"]
+            command += ["--set", f"pipeline.threads={threads}"]
             run, mib = measured([*command, "--home", str(home), "--json"])
             shutil.rmtree(home)
             rate = run["images_through_models"] / (run["seconds"] - run["startup_seconds"])

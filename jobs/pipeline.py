@@ -53,7 +53,7 @@ def build(feeder: Any, settings: PipelineSettings, blocks: int, first: int) -> D
     images = ray.data.read_datasource(
         LedgerSource(feeder, blocks, first),
         override_num_blocks=blocks,
-        concurrency=min(blocks, 2 * config.decode_workers + 2),
+        concurrency=min(blocks, config.decode_workers + 1),
         num_cpus=0.05,
     ).map_batches(
         _prepare,

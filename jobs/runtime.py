@@ -53,6 +53,8 @@ def _start(profile: Profile) -> None:
         return
     os.environ.update(local_ray_environment(profile.home, os.environ))
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    # It says at length that tokens are on, which is what was asked for.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     # Ray forks and executes at once, which Lance cannot tell from a fork that goes on.
     warnings.filterwarnings("ignore", message="lance is not fork-safe")
     ray.init(
