@@ -3,10 +3,9 @@
     serve run serve.app:build profile=conf/L1.yaml
     python -m serve.app --profile L1 --home .demo --port 8000
 
-Knows sizes and addresses; what a request does is known to the deployments.
+Knows sizes and addresses; what a request does is known to the deployments. Serve reads the type of
+`build`'s argument, so annotations are no strings here.
 """
-
-from __future__ import annotations
 
 import argparse
 import os

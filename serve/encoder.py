@@ -10,6 +10,7 @@ import asyncio
 from ray import serve
 
 from ecm.config import Profile
+from ecm.contracts.search import Axis
 from ecm.opening import search_parts
 from ecm.search.encoders import EncodedQuery, EncodingRequest
 from ecm.search.opening import open_encoder
@@ -24,6 +25,10 @@ class Encoder:
 
     def __init__(self, profile: Profile) -> None:
         self._encoder = open_encoder(search_parts(profile))
+
+    async def reaches(self) -> dict[Axis, str]:
+        """The transform that each axis' query vectors may be compared with."""
+        return self._encoder.reaches()
 
     @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=BATCH_WAIT_SECONDS)
     async def encode(self, requests: list[EncodingRequest]) -> list[EncodedQuery]:

@@ -6,7 +6,6 @@ uses, when it is decorated: so its functions stand above it, and annotations are
 
 import asyncio
 import base64
-import json
 import re
 from collections.abc import Awaitable
 from importlib import resources
@@ -27,7 +26,7 @@ from ecm.search.assets import AssetView
 from serve.api import EXAMPLES, PROBLEMS, Failed, SearchBody, invalid, new_api
 from serve.edge import Access, too_large
 from serve.problem import Problem, problem_of, problem_of_call
-from serve.searcher import SnapshotView
+from serve.searcher import Readiness, SnapshotView
 
 FILES = {
     "page.js": "text/javascript; charset=utf-8",
@@ -145,11 +144,11 @@ class Ingress:
         """200 while this replica runs."""
         return _json('{"status":"live"}')
 
-    @api.get("/v1/health/ready", responses=PROBLEMS, tags=["service"])
+    @api.get("/v1/health/ready", response_model=Readiness, responses=PROBLEMS, tags=["service"])
     async def ready(self) -> Response:
         """200 when a snapshot is served and the query models are loaded, else 503."""
-        snapshot_id = await self._call(self._searcher.ready.remote())
-        return _json(json.dumps({"status": "ready", "snapshot_id": snapshot_id}))
+        readiness = await self._call(self._searcher.ready.remote())
+        return _json(readiness.model_dump_json())
 
     @api.get("/", include_in_schema=False)
     async def page(self) -> Response:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 from ray import serve
@@ -40,6 +41,14 @@ class SnapshotView(Contract):
     dims: dict[Axis, int]
     broken: dict[Axis, str] = Field(description="axes of the snapshot that cannot answer, and why")
     ranking_profile: str
+
+
+class Readiness(Contract):
+    """The service answers; on the axes in `degraded` it will not, and why."""
+
+    status: Literal["ready"] = "ready"
+    snapshot_id: str
+    degraded: dict[Axis, str] = Field(default_factory=dict)
 
 
 class _EncodesElsewhere:
@@ -104,10 +113,16 @@ class Searcher:
             ranking_profile=self._ranking.version,
         )
 
-    async def ready(self) -> str:
-        """The snapshot id that is served. Raises SnapshotNotFound, or why following it fails."""
+    async def ready(self) -> Readiness:
+        """What is served, and which axes will be missing. Raises SnapshotNotFound."""
         self._follow()
-        return self._following.current().reader.ref.snapshot_id
+        reader = self._following.current().reader
+        reached = await self._encoder.reaches.remote()
+        degraded = dict(reader.broken)
+        for axis in reader.ref.dims:
+            if reached.get(axis) not in reader.ref.transforms.get(axis, ()):
+                degraded.setdefault(axis, "no query model speaks of the snapshot's transform")
+        return Readiness(snapshot_id=reader.ref.snapshot_id, degraded=degraded)
 
     async def check_health(self) -> None:
         """Asked by Serve from time to time: following goes on even when nobody searches."""

@@ -108,6 +108,12 @@ class LocalEncoder:
         self._limits = limits
         self._missing = dict(missing or {})
 
+    def reaches(self) -> dict[Axis, str]:
+        """The transform that query vectors may be compared with, per axis that has a model."""
+        models = self._models
+        here = {Axis.VV: models.image or models.visual_text, Axis.MV: models.meaning, Axis.X: True}
+        return {axis: mark for axis, mark in self._transforms.items() if here.get(axis)}
+
     def encode(self, requests: Sequence[EncodingRequest]) -> list[EncodedQuery]:
         """One outcome per request; all texts share one forward pass per model, so do all images."""
         drafts = [_Draft(request) for request in requests]

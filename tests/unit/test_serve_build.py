@@ -14,6 +14,7 @@ from ecm.errors import AxisUnavailable, ConfigError, Overloaded, QueryError, Sto
 
 with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
     warnings.simplefilter("ignore")
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
     from ray.serve.schema import ServeDeploySchema
 
     from serve.app import ServeArgs, application, build
@@ -32,7 +33,8 @@ def test_the_file_for_serve_deploy_names_this_application(
     config = ServeDeploySchema.model_validate(yaml.safe_load(Path("conf/serve.yaml").read_text()))
     (app,) = config.applications
     assert app.import_path == "serve.app:build"
-    assert build(ServeArgs(**app.args)) is not None
+    made = call_user_app_builder_with_args_if_necessary(build, app.args)
+    assert made._bound_deployment.name == "Ingress"
     assert config.http_options.host == "127.0.0.1"
 
 
