@@ -8,12 +8,14 @@ Knows sizes and addresses; what a request does is known to the deployments. Serv
 """
 
 import argparse
+import logging
 import os
 import signal
 import socket
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,15 +120,8 @@ def _serve(profile: Profile, stop: threading.Event) -> None:
     """Start Ray and the application, say when it is ready, wait, and take everything down."""
     made = application(profile)
     host, port = profile.serve.host, _free_port(profile.serve)
-    os.environ.update(local_ray_environment(profile.home, os.environ))
     started = time.monotonic()
-    ray.init(
-        address="local",
-        num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
-        include_dashboard=False,
-        object_store_memory=256 * 2**20,
-        log_to_driver=False,
-    )
+    _start_ray(profile)
     _stop_on_signals(stop)  # again: Ray has put its own handler of SIGTERM in place
     try:
         serve.start(
@@ -146,6 +141,23 @@ def _serve(profile: Profile, stop: threading.Event) -> None:
         serve.shutdown()
     finally:
         ray.shutdown()
+
+
+def _start_ray(profile: Profile) -> None:
+    """A Ray of this process alone, which asks for the token of its home."""
+    os.environ.update(local_ray_environment(profile.home, os.environ))
+    # Ray forks and executes at once, which Lance cannot tell from a fork that goes on.
+    warnings.filterwarnings("ignore", message="lance is not fork-safe")
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    ray.init(
+        address="local",
+        num_cpus=max(LOGICAL_CPUS, os.cpu_count() or 1),
+        include_dashboard=False,
+        object_store_memory=256 * 2**20,
+        log_to_driver=False,
+        logging_level=logging.WARNING,
+    )
 
 
 def _deploy(made: Application) -> None:
