@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from ecm.ledger.ledger import Ledger
-
 from ecm.evidence.store import EvidenceStore
+from ecm.ledger.ledger import Ledger
 
 CHUNK_KEYS = 500_000
 NAMED_KEYS = 5

@@ -16,6 +16,9 @@ from ecm.errors import ContractError, SnapshotNotFound, StoreCorrupt
 from ecm.evidence.store import EvidenceStore
 
 SNAPSHOT_FORMAT_VERSION: Final = 1
+SNAPSHOT_RECIPE: Final = "recipe-2"
+"""How texts are made of statements; a new recipe makes new snapshots of the same evidence."""
+
 TEXT_COLUMNS: Final = ("caption", "tags", "classification", "ocr", "name")
 VECTOR_AXES: Final = (Axis.VV, Axis.X, Axis.MV)
 SNAPSHOTS: Final = "snapshots"
@@ -37,7 +40,8 @@ class SnapshotPolicy(Contract):
     others: Literal["last", "never"] = "last"
 
     def digest(self) -> str:
-        return digest(self.model_dump(mode="json"))
+        """Of the policy and of the recipe by which it is carried out."""
+        return digest([SNAPSHOT_RECIPE, self.model_dump(mode="json")])
 
 
 class SnapshotMeasurements(Contract):
