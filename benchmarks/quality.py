@@ -5,7 +5,7 @@
 HOME has been indexed from ROOT/photos. Every query of ROOT/queries.jsonl is asked through the
 engine, on each axis alone and fused. Prints nDCG@10 (linear gain) and Recall@50 per kind, the ratio
 of fused to the best single axis, and whether ir_measures finds the same numbers. Exit code 1 when
-fused is worse than the best axis on class queries, or below 0.88 there.
+fused is worse than the best axis on queries by class name or synonym, or below 0.88 there.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ SYSTEMS: dict[str, tuple[Axis, ...] | None] = {
     "fused": None,
 }
 DEPTH = 50
+NAMED = "class, any name"
+"""Queries by the name of a class or a synonym of it, together: what the exit code judges."""
+
 TARGET = 0.88
 
 
@@ -92,8 +95,10 @@ def report(queries: Sequence[Query], runs: dict[str, dict[str, list[str]]]) -> b
     kinds: dict[str, list[Query]] = defaultdict(list)
     for query in queries:
         kinds[query.kind].append(query)
-    print(f"{'kind':<15}{'queries':>8}", *(f"{name:>16}" for name in runs), f"{'ratio':>8}", sep="")
-    print(f"{'':<23}", *(f"{'nDCG@10  R@50':>16}" for _ in runs), sep="")
+        if query.kind in ("class", "class-synonym"):
+            kinds[NAMED].append(query)
+    print(f"{'kind':<18}{'queries':>8}", *(f"{name:>16}" for name in runs), f"{'ratio':>8}", sep="")
+    print(f"{'':<26}", *(f"{'nDCG@10  R@50':>16}" for _ in runs), sep="")
     good = True
     for kind, asked in kinds.items():
         scores = {}
@@ -104,8 +109,8 @@ def report(queries: Sequence[Query], runs: dict[str, dict[str, list[str]]]) -> b
             whole = math.fsum(recall(*pair) for pair in found) / len(found)
             cells.append(f"{scores[name]:>10.4f}{whole:>6.3f}")
         best = max(score for name, score in scores.items() if name != "fused")
-        print(f"{kind:<15}{len(asked):>8}", *cells, f"{scores['fused'] / best:>8.3f}", sep="")
-        if kind == "class":
+        print(f"{kind:<18}{len(asked):>8}", *cells, f"{scores['fused'] / best:>8.3f}", sep="")
+        if kind == NAMED:
             good = scores["fused"] >= max(best, TARGET)
     return good
 

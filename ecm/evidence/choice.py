@@ -36,7 +36,7 @@ SELECT tenant_id, asset_id, kind, evidence_key FROM (
 ) WHERE rank = 1
 """
 
-# BM25 knows how often a word is said, not how surely: a tag is repeated per tenth of confidence.
+# BM25 knows how often a word is said, not how surely: a tag is said up to three times.
 _TEXTS: Final = """
 CREATE TEMP TABLE texts AS
 SELECT tenant_id, asset_id, statements,
@@ -44,7 +44,7 @@ SELECT tenant_id, asset_id, statements,
     list_filter(statements, lambda s: s.kind = 'caption')[1].composed AS caption_composed,
     nullif(rtrim(array_to_string(list_transform(list_filter(
         statements, lambda s: s.kind = 'tag'),
-        lambda s: repeat(s.text || ', ', greatest(1, round(10 * coalesce(s.confidence, 0.1))::INT))
+        lambda s: repeat(s.text || ', ', greatest(1, round(3 * coalesce(s.confidence, 0.1))::INT))
     ), ''), ', '), '') AS tags,
     nullif(array_to_string(list_transform(list_filter(
         statements, lambda s: s.kind = 'classification'), lambda s: s.text), ', '), '')

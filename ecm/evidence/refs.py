@@ -16,7 +16,7 @@ from ecm.errors import ContractError, SnapshotNotFound, StoreCorrupt
 from ecm.evidence.store import EvidenceStore
 
 SNAPSHOT_FORMAT_VERSION: Final = 1
-SNAPSHOT_RECIPE: Final = "recipe-2"
+SNAPSHOT_RECIPE: Final = "recipe-3"
 """How texts are made of statements; a new recipe makes new snapshots of the same evidence."""
 
 TEXT_COLUMNS: Final = ("caption", "tags", "classification", "ocr", "name")

@@ -14,6 +14,7 @@ from ecm.errors import AxisUnavailable, ConfigError, Overloaded, QueryError, Sto
 
 with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
     warnings.simplefilter("ignore")
+    import ray.serve  # noqa: F401 - its private modules import only after it
     from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
     from ray.serve.schema import ServeDeploySchema
 
