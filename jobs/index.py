@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
@@ -26,11 +27,13 @@ import ecm
 from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.task import TaskType
+from ecm.errors import EcmError, ManifestError
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.images.listing import list_source
 from ecm.ledger.ledger import Ledger, open_ledger
+from ecm.models.manifest import verify_files
 from ecm.opening import plan_of
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
@@ -168,9 +171,37 @@ def _process(run: Run, credit: Credit) -> None:
         started = False
         for blocks in _passes(run):
             if not started:
+                _attest(run)
                 stack.enter_context(ray_session(run.profile))
                 started = True
-            _run_pass(run, credit, blocks)
+            try:
+                _run_pass(run, credit, blocks)
+            except RayError as error:
+                raise pipeline_failure(error) from error
+
+
+def _attest(run: Run) -> None:
+    """Nothing is leased for a model whose files are not the declared ones: its tasks are blocked.
+
+    Raises ManifestError. The actors verify again on the machines they run on.
+    """
+    mismatch: ManifestError | None = None
+    for transform in run.plan.by_type.values():
+        try:
+            verify_files(transform.manifest)
+        except ManifestError as error:
+            run.ledger.mark_mismatch(transform.fingerprint, error.message, time.time())
+            mismatch = error
+    if mismatch is not None:
+        raise mismatch
+
+
+def pipeline_failure(error: RayError) -> EcmError:
+    """A failed Ray Data execution in one line; nothing is lost, the next run goes on from here."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "ecm.errors." in line] or lines[-1:]
+    reason = named[-1].rpartition("ecm.errors.")[2][:500] if named else type(error).__name__
+    return EcmError(f"the pipeline failed: {reason}", "pipeline.failed", "run again to go on")
 
 
 def _passes(run: Run) -> Iterator[int]:

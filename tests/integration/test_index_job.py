@@ -13,10 +13,11 @@ from PIL import Image
 from rich.console import Console
 
 from ecm.config import Profile, load_profile
-from ecm.errors import LeaseLost
+from ecm.errors import LeaseLost, ManifestMismatch
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
+from ecm.ledger.states import TaskState
 from jobs.index import IndexSummary, run_index
 
 FAKES = ("models.vision=fake-image", "models.vv=fake-image", "models.mv=fake-text")
@@ -175,3 +176,23 @@ def test_a_second_committer_refuses_to_start(copy: Profile, photos: Path) -> Non
         ledger.acquire_right(right, "another-machine/1/1/x", 60, time.time())
     with pytest.raises(LeaseLost, match="another run is committing"):
         index(copy, photos)
+
+
+def test_wrong_weights_block_their_tasks_and_write_nothing(
+    copy: Profile, photos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(copy.models_folder, folder)
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(b"not these")
+    with (folder / "fake-image.yaml").open("a") as manifest:
+        manifest.write(
+            f"files: [{{name: weights, path: {weights}, sha256: {'f' * 64}, bytes: 9}}]\n"
+        )
+    before = EvidenceStore.open(copy.evidence).counts()
+    with pytest.raises(ManifestMismatch, match="weights"):
+        index(copy.model_copy(update={"models_folder": folder}), photos)
+    with open_ledger(copy.ledger) as ledger:
+        blocked = ledger.status(time.time()).states[TaskState.MODEL_MISMATCH]
+    assert blocked == 2 * 13
+    assert EvidenceStore.open(copy.evidence).counts() == before
