@@ -65,7 +65,7 @@ def run(photos: Path, home: Path) -> Iterator[subprocess.Popen[str]]:
         for member in family:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
-        psutil.wait_procs(family, timeout=30)
+        psutil.wait_procs(family, timeout=5)
 
 
 def finished(photos: Path, home: Path) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def killed(photos: Path, home: Path, batches: int) -> int:
         for member in family:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
-        psutil.wait_procs(family, timeout=30)
+        psutil.wait_procs(family, timeout=5)
     spool = Spool(folder)
     spooled = [spool.read(batch) for batch in spool.list()]
     return sum(len(batch.envelopes) for batch in spooled if batch is not None)
