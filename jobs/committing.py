@@ -129,7 +129,7 @@ class CommitLoop:
         self._draining = threading.Event()
         self._drained = threading.Event()
         self._recovered = threading.Event()
-        self.recovered = Recovered(0, 0, 0)
+        self.recovered = Recovered()
         self.totals = CommitTotals()
 
     def __enter__(self) -> CommitLoop:

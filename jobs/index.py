@@ -44,6 +44,7 @@ from jobs.feeder import Feeder, FeederSettings
 from jobs.incarnation import Incarnation
 from jobs.materialize import materialize
 from jobs.progress import LiveProgress, Reading
+from jobs.recovery import Recovered
 from jobs.runtime import ray_session
 
 POLL_SECONDS = 0.2
@@ -132,7 +133,9 @@ def run_index(
         )
         credit = Credit()
         loop = stack.enter_context(CommitLoop(profile.ledger, store, spool, settings, credit))
-        loop.wait_until_recovered()
+        recovered = loop.wait_until_recovered()
+        if recovered != Recovered():
+            console.print(str(recovered), highlight=False)
         record = RunRecord(
             run_id=run_id,
             tenant_id=tenant_id,

@@ -25,9 +25,15 @@ class Recovered:
     freed.
     """
 
-    from_spool: int
-    given_back: int
-    freed: int
+    from_spool: int = 0
+    given_back: int = 0
+    freed: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"an earlier run was interrupted: {self.from_spool} batches committed from the spool, "
+            f"{self.given_back} given back, {self.freed} tasks freed"
+        )
 
 
 def recover(ledger: Ledger, committer: EvidenceCommitter, spool: Spool) -> Recovered:
