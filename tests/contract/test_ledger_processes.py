@@ -29,9 +29,13 @@ with open_ledger(LedgerConfig.model_validate_json(sys.argv[1])) as ledger:
     lease = ledger.acquire_lease(sys.argv[2], START, TTL)
     print("ready", flush=True)
     sys.stdin.readline()
-    while tasks := claim(ledger, lease, 3):
+    tasks = claim(ledger, lease, 3)
+    print("begun", flush=True)
+    sys.stdin.readline()
+    while tasks:
         for task in tasks:
             print(task.task_id, task.fence, flush=True)
+        tasks = claim(ledger, lease, 3)
 """
 
 COMMITTER = """
@@ -82,11 +86,13 @@ def test_two_claimants_at_once_never_get_the_same_task(ledger_config: Configure)
     with open_ledger(config) as ledger:
         list_names(ledger, "job", [f"r{n}" for n in range(120)])
         workers = [_spawn(CLAIMANT, config, name) for name in ("one", "two")]
-        for worker in workers:
-            assert _pipe(worker.stdout).readline() == "ready\n"
-        for worker in workers:
-            _pipe(worker.stdin).write("go\n")
-            _pipe(worker.stdin).flush()
+        # Both have their first claim before either goes on: neither can take everything alone.
+        for word in ("ready\n", "begun\n"):
+            for worker in workers:
+                assert _pipe(worker.stdout).readline() == word
+            for worker in workers:
+                _pipe(worker.stdin).write("go\n")
+                _pipe(worker.stdin).flush()
         told = [worker.communicate(timeout=60)[0].split() for worker in workers]
         assert [worker.returncode for worker in workers] == [0, 0]
         claimed = [set(words[::2]) for words in told]
