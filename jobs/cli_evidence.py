@@ -52,8 +52,8 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Check that everything listed is accounted for and that what is done is stored."""
+    from ecm.delivery.audit import audit_job
     from ecm.evidence.store import EvidenceStore
-    from jobs.audit import audit_job
 
     settings = open_profile(profile, home, overrides, tenant)
     with existing_ledger(settings) as ledger:

@@ -27,6 +27,10 @@ import ecm
 from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.task import TaskType
+from ecm.delivery.audit import Audit, audit_job
+from ecm.delivery.committing import CommitLoop, CommitSettings, CommitTotals
+from ecm.delivery.incarnation import Incarnation
+from ecm.delivery.recovery import Recovered
 from ecm.errors import EcmError, ManifestError
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
@@ -37,14 +41,10 @@ from ecm.models.manifest import verify_files
 from ecm.opening import plan_of
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
-from jobs.audit import Audit, audit_job
-from jobs.committing import CommitLoop, CommitSettings, CommitTotals
 from jobs.enqueue import EnqueueRequest, Listing
 from jobs.feeder import Feeder, FeederSettings
-from jobs.incarnation import Incarnation
 from jobs.materialize import materialize
 from jobs.progress import LiveProgress, Reading
-from jobs.recovery import Recovered
 from jobs.runtime import ray_session
 
 POLL_SECONDS = 0.2

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 
-from jobs.incarnation import Incarnation, is_proven_dead
+from ecm.delivery.incarnation import Incarnation, is_proven_dead
 
 
 def _of_child(wait: bool) -> str:
     code = (
-        "from jobs.incarnation import Incarnation; print(Incarnation.here(), flush=True); input()"
+        "from ecm.delivery.incarnation import Incarnation\n"
+        "print(Incarnation.here(), flush=True); input()"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.result import EnvelopeStatus, ErrorClass, ResultEnvelope
+from ecm.delivery.incarnation import is_proven_dead
+from ecm.delivery.recovery import Recovered, failure, recover, reported
 from ecm.errors import LeaseLost, TransientError
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
@@ -26,8 +28,6 @@ from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import Ledger, open_ledger
 from ecm.ledger.records import Failure, Granted, Held, TaskFence
-from jobs.incarnation import is_proven_dead
-from jobs.recovery import Recovered, failure, recover, reported
 
 QUEUE_BLOCKS = 8
 WAKE_SECONDS = 0.2

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.result import ResultEnvelope
+from ecm.delivery.incarnation import is_proven_dead
 from ecm.errors import StoreCorrupt
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
 from ecm.ledger.ledger import Ledger
 from ecm.ledger.records import Failure, Reported
-from jobs.incarnation import is_proven_dead
 
 
 @dataclass(frozen=True)
