@@ -11,6 +11,7 @@ EcmError                    base; picklable, carries a stable `code` and what to
 │   ├── BackendMissing      a library or back end is not installed; says what to install
 │   ├── StoreCorrupt        store, spool or ledger is damaged or of an unknown version
 │   ├── SnapshotNotFound    no such published snapshot
+│   ├── Forbidden           this caller may not do that: another tenant's, or an operator's business
 │   └── QueryError          a search request that cannot be answered (empty, too large, wrong type)
 ├── TransientError          may succeed later
 │   ├── LedgerUnavailable   the database is locked, gone or overloaded
@@ -89,6 +90,10 @@ class StoreCorrupt(TerminalError):
 
 class SnapshotNotFound(TerminalError):
     default_code = "snapshot.not_found"
+
+
+class Forbidden(TerminalError):
+    default_code = "access.forbidden"
 
 
 class QueryError(TerminalError):

@@ -6,35 +6,45 @@ Knows the ledger's half of the commit protocol; where evidence is stored it does
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 from ecm.errors import ContractError, LeaseLost
-from ecm.ledger.connector import Row, Session
-from ecm.ledger.duty import Duty, Move, Step, json_list, take
-from ecm.ledger.records import UnresolvedBatch
+from ecm.ledger.connector import Params, Row, Session
+from ecm.ledger.duty import Duty, Move, Step, add_tally, json_list, take, tenants_of
+from ecm.ledger.records import Right, UnresolvedBatch
+from ecm.ledger.rights import check_right
 from ecm.ledger.states import BatchState, TaskState
 
 
 class Batches(Duty):
     """The committer's words."""
 
-    def persist(self, batch_id: str, versions: Mapping[str, int], now: float) -> int:
+    def persist(
+        self, batch_id: str, versions: Mapping[str, int], now: float, right: Right | None = None
+    ) -> int:
         """Every table of the batch is committed, at these versions. Returns its number of tasks.
 
-        Repeating it is harmless (0). Raises LeaseLost when the batch was requeued meanwhile.
+        Repeating it is harmless (0). Raises LeaseLost when the batch was requeued meanwhile, or
+        when `right`, the right to commit, has been taken by another.
         """
-        with self._db.write() as session:
+        self._operator("persist")
+        with self._db.write("persist") as session:
+            check_right(session, right)
             batch = _batch(session, batch_id)
             if batch["state"] == BatchState.REQUEUED:
                 raise LeaseLost(f"batch {batch_id} was requeued", "ledger.batch_requeued")
             this = {"batch_seq": batch["batch_seq"], "now": now}
+            parts = session.all("count_batch_by_stream", {"batch_seq": batch["batch_seq"]})
             persisted = session.run("persist_tasks", this)
             listed = json.dumps(dict(versions), sort_keys=True)
             session.run("persist_batch", {**this, "versions": listed})
+            _tally(session, parts)
         return persisted
 
     def unresolved_batches(self) -> tuple[UnresolvedBatch, ...]:
         """Batches that were reported and neither persisted nor requeued, oldest first."""
+        self._operator("unresolved_batches")
         tasks: dict[tuple[str, float], list[str]] = {}
         with self._db.read() as session:
             for row in session.all("list_unresolved", {}):
@@ -45,12 +55,15 @@ class Batches(Duty):
             UnresolvedBatch(batch_id, tuple(ids), at) for (batch_id, at), ids in tasks.items()
         )
 
-    def requeue_batch(self, batch_id: str, now: float) -> int:
+    def requeue_batch(self, batch_id: str, now: float, right: Right | None = None) -> int:
         """The batch is lost: its tasks are done again. Returns how many.
 
-        The batch is closed for good. Raises ContractError when it was persisted or never reported.
+        The batch is closed for good. Raises ContractError when it was persisted or never reported,
+        LeaseLost when `right` has been taken by another.
         """
-        with self._db.write() as session:
+        self._operator("requeue_batch")
+        with self._db.write("requeue_batch") as session:
+            check_right(session, right)
             batch = _batch(session, batch_id)
             if batch["state"] == BatchState.PERSISTED:
                 raise ContractError(f"batch {batch_id} is persisted", "ledger.batch_persisted")
@@ -64,12 +77,23 @@ class Batches(Duty):
         if not evidence_keys:
             return frozenset()
         with self._db.read() as session:
-            rows = session.all("find_done_evidence", {"keys": json_list(evidence_keys)})
+            asked: Params = {"keys": json_list(evidence_keys), "tenant_id": self._scope}
+            rows = session.all("find_done_evidence", asked)
         return frozenset(row["evidence_key"] for row in rows)
 
 
+def _tally(session: Session, parts: Sequence[Row]) -> None:
+    """Add a batch's tasks to the totals of their tenants."""
+    tenants = tenants_of(session, (part["stream_id"] for part in parts))
+    sums: Counter[str] = Counter()
+    for part in parts:
+        sums[tenants[part["stream_id"]]] += part["tasks"]
+    for tenant_id, tasks in sorted(sums.items()):
+        add_tally(session, tenant_id, "persisted", tasks)
+
+
 def _batch(session: Session, batch_id: str) -> Row:
-    row = session.one("find_batch", {"batch_id": batch_id})
+    row = session.one("lock_batch", {"batch_id": batch_id})
     if row is None:
         raise ContractError(f"batch {batch_id} was never reported", "ledger.batch_unknown")
     return row

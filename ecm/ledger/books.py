@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from ecm.contracts.identity import KeyDigest
 from ecm.ledger.connector import Row
-from ecm.ledger.duty import Duty, count_of, job_row
+from ecm.ledger.duty import Duty, count_of
 from ecm.ledger.records import JobCounts, SkippedResource
 from ecm.ledger.states import COMMITTED, PENDING, TaskState
 
@@ -21,7 +21,7 @@ class Books(Duty):
         """Count a job's resources and digest their keys, in one pass and constant memory."""
         tally = _Tally()
         with self._db.read() as session:
-            job = job_row(session, job_id)
+            job = self._job_row(session, job_id)
             for _, rows in groupby(
                 session.stream("stream_job", {"job_seq": job["job_seq"]}),
                 key=itemgetter("resource_id"),
@@ -46,20 +46,20 @@ class Books(Duty):
     def open_tasks(self, job_id: str) -> int:
         """Tasks of a job that still have work before them; cheaper than its books."""
         with self._db.read() as session:
-            job = job_row(session, job_id)
+            job = self._job_row(session, job_id)
             return count_of(session, "count_open_tasks", {"job_seq": job["job_seq"]})
 
     def evidence_keys(self, job_id: str) -> Iterator[str]:
         """Evidence keys of the job's committed tasks, one per task; reused resources leave none."""
         with self._db.read() as session:
-            job = job_row(session, job_id)
+            job = self._job_row(session, job_id)
             for row in session.stream("stream_evidence", {"job_seq": job["job_seq"]}):
                 yield row["evidence_key"]
 
     def skipped(self, job_id: str) -> Iterator[SkippedResource]:
         """What the lister skipped and why, in order of URI."""
         with self._db.read() as session:
-            job = job_row(session, job_id)
+            job = self._job_row(session, job_id)
             for row in session.stream("stream_skipped", {"job_seq": job["job_seq"]}):
                 yield SkippedResource(row["uri"], row["reason"])
 

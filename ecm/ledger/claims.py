@@ -11,9 +11,19 @@ from collections.abc import Collection, Sequence
 from ecm.contracts.identity import ContentIdentity
 from ecm.contracts.result import EnvelopeError, ErrorClass
 from ecm.contracts.task import ModelSpec, TaskType
-from ecm.errors import ContractError, LeaseLost
+from ecm.errors import ContractError, Forbidden, LeaseLost
 from ecm.ledger.connector import Params, Row, Session
-from ecm.ledger.duty import Duty, Move, Step, bump, job_seq, json_list, loaded_deadline, take
+from ecm.ledger.duty import (
+    Duty,
+    Ended,
+    Move,
+    Step,
+    bump,
+    count_attempts,
+    json_list,
+    loaded_deadline,
+    take,
+)
 from ecm.ledger.records import ClaimedTask, Lease, LiveHolder
 from ecm.ledger.states import TaskState
 
@@ -22,8 +32,11 @@ class Claims(Duty):
     """Who works on what, for how long."""
 
     def acquire_lease(self, holder: str, now: float, ttl: float) -> Lease:
-        """A new lease for an incarnation, good until `now + ttl` unless prolonged."""
-        with self._db.write() as session:
+        """A new lease for an incarnation, good until `now + ttl` unless prolonged.
+
+        A tenant's lease is good for that tenant's tasks alone.
+        """
+        with self._db.write("acquire_lease") as session:
             fence = bump(session, "fence")
             lease = Lease(f"{holder}/{fence}", holder, fence, now + ttl)
             session.run(
@@ -32,6 +45,7 @@ class Claims(Duty):
                     "lease_id": lease.lease_id,
                     "holder": holder,
                     "fence": fence,
+                    "tenant_id": self._scope,
                     "now": now,
                     "expires_at": lease.expires_at,
                 },
@@ -50,19 +64,24 @@ class Claims(Duty):
         """Lease the best runnable resources: all their runnable tasks of the given transforms.
 
         Best is: higher priority, earlier deadline, the tenant whose turn it is, older. Tasks of one
-        resource stand together. Raises LeaseLost when the lease has run out.
+        resource stand together. Raises LeaseLost when the lease has run out, Forbidden for another
+        tenant than that of the lease or the ledger.
         """
         if max_resources < 1:
             raise ContractError("max_resources must be at least 1", "ledger.claim")
-        with self._db.write() as session:
-            held = _live(session, lease, now)
+        tenant = self._tenant(tenant_id)
+        with self._db.write("claim") as session:
+            job = self._job_seq(session, job_id)
+            held = self._live(session, lease, now)
+            if held["tenant_id"] is not None and tenant not in (None, held["tenant_id"]):
+                raise Forbidden(f"the lease is not good for tenant {tenant!r}", "access.tenant")
             fence = bump(session, "fence")
             session.run(
                 "claim",
                 {
                     "transforms": json_list(transforms),
-                    "tenant_id": tenant_id,
-                    "job_seq": job_seq(session, job_id),
+                    "tenant_id": tenant or held["tenant_id"],
+                    "job_seq": job,
                     "max_resources": max_resources,
                     "lease_seq": held["lease_seq"],
                     "fence": fence,
@@ -76,8 +95,8 @@ class Claims(Duty):
 
     def start(self, lease: Lease, now: float) -> int:
         """The worker begins: everything leased under this lease is running. Returns how many."""
-        with self._db.write() as session:
-            held = _live(session, lease, now)
+        with self._db.write("start") as session:
+            held = self._live(session, lease, now)
             return session.run("start_leased", {"lease_seq": held["lease_seq"], "now": now})
 
     def heartbeat(self, lease: Lease, now: float, ttl: float, progress: int = 0) -> bool:
@@ -85,20 +104,21 @@ class Claims(Duty):
 
         False: the lease was released or its tasks were given to others; stop working on them.
         """
-        with self._db.write() as session:
+        with self._db.write("heartbeat") as session:
             beat: Params = {
                 "lease_id": lease.lease_id,
                 "fence": lease.fence,
                 "now": now,
                 "expires_at": now + ttl,
                 "progress": progress,
+                "tenant_id": self._scope,
             }
             return session.run("heartbeat", beat) == 1
 
     def release_lease(self, lease: Lease, now: float) -> int:
         """Give the lease up; tasks still under it go back without costing an attempt."""
-        with self._db.write() as session:
-            held = session.one("find_lease", {"lease_id": lease.lease_id, "fence": lease.fence})
+        with self._db.write("release_lease") as session:
+            held = self._lease(session, lease)
             if held is None:
                 return 0
             rows = session.all("list_held", {"lease_seq": held["lease_seq"]})
@@ -113,12 +133,14 @@ class Claims(Duty):
         """Give tasks of expired leases back to the queue. Returns how many were taken away.
 
         A task that has seen `max_expiries` expiries is a dead letter (class internal, code
-        `lease.expired`): it probably kills whoever works on it.
+        `lease.expired`): it probably kills whoever works on it. For operators.
         """
+        self._operator("rescue_expired")
         return self._rescue("find_expired_lease", {"now": now}, "was not heard of in time", now)
 
     def expire_holder(self, holder: str, now: float) -> int:
-        """The holder is proved dead: treat all its leases as expired."""
+        """The holder is proved dead: treat all its leases as expired. For operators."""
+        self._operator("expire_holder")
         return self._rescue("find_lease_of_holder", {"holder": holder}, "is dead", now)
 
     def live_holders(self, now: float) -> tuple[LiveHolder, ...]:
@@ -132,23 +154,26 @@ class Claims(Duty):
                     tasks=row["tasks"],
                     progress=row["progress"],
                 )
-                for row in session.all("list_holders", {"now": now})
+                for row in session.all("list_holders", {"now": now, "tenant_id": self._scope})
             )
 
     def _rescue(self, finder: str, params: dict[str, str | float], why: str, now: float) -> int:
         rescued = 0
         while True:
-            with self._db.write() as session:  # one lease at a time keeps transactions short
+            with self._db.write("rescue") as session:  # one lease at a time: short transactions
                 lease = session.one(finder, params)
                 if lease is None:
                     return rescued
                 rows = session.all("list_held", {"lease_seq": lease["lease_seq"]})
                 cause = f"holder {lease['holder']} {why}"
-                take(session, [self._expired(row, cause, now) for row in rows], now)
+                holder = lease["holder"]
+                take(session, [self._expired(row, holder, cause, now) for row in rows], now)
+                ended = (Ended(row["stream_id"], holder, "expired") for row in rows)
+                count_attempts(session, ended, now)
                 session.run("delete_lease", {"lease_seq": lease["lease_seq"]})
                 rescued += len(rows)
 
-    def _expired(self, task: Row, cause: str, now: float) -> Move:
+    def _expired(self, task: Row, holder: str, cause: str, now: float) -> Move:
         expiries = int(task["expiries"]) + 1
         expired = Step(TaskState.LEASE_EXPIRED, cause)
         if expiries < self._config.max_expiries:
@@ -164,15 +189,19 @@ class Claims(Duty):
                 }
             )
             after = Step(TaskState.DEAD_LETTER, message, error)
-        return Move(task, (expired, after), now, task["failures"], expiries)
+        return Move(task, (expired, after), now, task["failures"], expiries, worker=holder)
 
+    def _live(self, session: Session, lease: Lease, now: float) -> Row:
+        """The row of a lease in force. Raises LeaseLost."""
+        row = self._lease(session, lease)
+        if row is None or row["expires_at"] <= now:
+            raise LeaseLost(f"lease {lease.lease_id} is over", hint="acquire a new one")
+        return row
 
-def _live(session: Session, lease: Lease, now: float) -> Row:
-    """The row of a lease in force. Raises LeaseLost."""
-    row = session.one("find_lease", {"lease_id": lease.lease_id, "fence": lease.fence})
-    if row is None or row["expires_at"] <= now:
-        raise LeaseLost(f"lease {lease.lease_id} is over", hint="acquire a new one")
-    return row
+    def _lease(self, session: Session, lease: Lease) -> Row | None:
+        """The row of a lease that exists in this ledger; it stays until the transaction ends."""
+        row = session.one("lock_lease", {"lease_id": lease.lease_id, "fence": lease.fence})
+        return row if row is not None and self._scope in (None, row["tenant_id"]) else None
 
 
 def _claimed(rows: Sequence[Row], fence: int) -> tuple[ClaimedTask, ...]:

@@ -36,7 +36,7 @@ class Session(Protocol):
         ...
 
     def many(self, name: str, rows: Iterable[Params]) -> None:
-        """Execute once per row."""
+        """Execute for every row; where the database allows, all rows in one statement."""
         ...
 
     def stream(self, name: str, params: Params) -> Iterator[Row]:
@@ -47,15 +47,22 @@ class Session(Protocol):
 class Connector(Protocol):
     """One database. Safe to share among threads; each process opens its own."""
 
-    def write(self) -> AbstractContextManager[Session]:
-        """One short transaction that sees no concurrent writer; all or nothing.
+    def write(self, operation: str) -> AbstractContextManager[Session]:
+        """One short transaction, all or nothing, named for crash points (`ecm.crashpoints`).
 
-        Raises LedgerUnavailable when the database stays locked, StoreCorrupt when it is damaged.
+        What a `lock_…` or `list_…` statement returned stays as it is until the end: either nobody
+        else writes meanwhile, or those rows are locked. Raises LedgerUnavailable when the database
+        stays locked or broke off (nothing was written, or all: the operation can be repeated),
+        StoreCorrupt when it is damaged.
         """
         ...
 
     def read(self) -> AbstractContextManager[Session]:
         """A consistent view that neither blocks writers nor is blocked by them."""
+        ...
+
+    def clock(self) -> float:
+        """Unix seconds by the database's clock, on which all who share it agree."""
         ...
 
     def tune(self) -> None:

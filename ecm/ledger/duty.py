@@ -1,4 +1,4 @@
-"""What the duties of the ledger share: the connector, the settings, and exceptional steps.
+"""What the duties of the ledger share: the connector, the settings, whose ledger it is, and steps.
 
 Every step off the normal path goes through `take`, which checks it against the table of
 transitions, writes its rows into task_events and moves the task. Knows no duty.
@@ -8,22 +8,71 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from ecm.contracts.identity import TenantId
 from ecm.contracts.result import EnvelopeError
-from ecm.errors import ContractError
+from ecm.errors import ContractError, Forbidden
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.connector import Connector, Params, Row, Session
 from ecm.ledger.states import TRANSIENT, TaskState, transition
 
 
 class Duty:
-    """Base of every duty; holds no state of its own beside the connection."""
+    """Base of every duty; holds no state of its own beside the connection.
 
-    def __init__(self, connector: Connector, config: LedgerConfig) -> None:
+    `scope` is the one tenant whose ledger this is, or None for an operator's.
+    """
+
+    def __init__(
+        self, connector: Connector, config: LedgerConfig, scope: TenantId | None = None
+    ) -> None:
         self._db = connector
         self._config = config
+        self._scope = scope
+
+    def now(self) -> float:
+        """Unix seconds by the database's clock: the time to pass to every method."""
+        return self._db.clock()
+
+    def _operator(self, operation: str) -> None:
+        """Raises Forbidden in a tenant's ledger."""
+        if self._scope is not None:
+            raise Forbidden(f"{operation} is for operators of the ledger", "access.operator")
+
+    def _tenant(self, tenant_id: TenantId | None) -> TenantId | None:
+        """The tenant meant; in a tenant's ledger its own alone. Raises Forbidden."""
+        if self._scope is None or tenant_id in (None, self._scope):
+            return tenant_id or self._scope
+        raise Forbidden(f"this ledger is not that of tenant {tenant_id!r}", "access.tenant")
+
+    def _job_row(self, session: Session, job_id: str) -> Row:
+        """A job to read. Raises ContractError for one this ledger does not know."""
+        return self._own_job(session.one("find_job", {"job_id": job_id}), job_id)
+
+    def _lock_job(self, session: Session, job_id: str) -> Row:
+        """A job about to be changed. Raises ContractError for one this ledger does not know."""
+        return self._own_job(session.one("lock_job", {"job_id": job_id}), job_id)
+
+    def _job_seq(self, session: Session, job_id: str | None) -> int | None:
+        """The number of a job, or None where no job is asked for."""
+        return None if job_id is None else int(self._job_row(session, job_id)["job_seq"])
+
+    def _own_job(self, row: Row | None, job_id: str) -> Row:
+        if row is None or self._scope not in (None, row["tenant_id"]):
+            raise ContractError(f"no job {job_id} in this ledger", "ledger.job_unknown")
+        return row
+
+    def _own(self, session: Session, rows: Iterable[Row]) -> list[Row]:
+        """Those of the tasks (rows with a stream_id) that exist in this ledger."""
+        tasks = list(rows)
+        if self._scope is None:
+            return tasks
+        tenants = tenants_of(session, (task["stream_id"] for task in tasks))
+        return [task for task in tasks if tenants[task["stream_id"]] == self._scope]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +97,7 @@ class Move:
     failures: str | None
     expiries: int
     asset_id: str | None = None
+    worker: str = ""
 
     @property
     def target(self) -> TaskState:
@@ -81,6 +131,7 @@ def _events(move: Move, now: float) -> Iterable[dict[str, str | int | float | No
                 "to_state": step.to,
                 "attempt": move.task["attempt"],
                 "fence": move.task["fence"],
+                "worker": move.worker,
                 "cause": step.cause,
                 "error_class": step.error.error_class if step.error else None,
                 "code": step.error.code if step.error else None,
@@ -113,17 +164,48 @@ def bump(session: Session, counter: str, by: int = 1) -> int:
     return int(row["value"])
 
 
-def job_row(session: Session, job_id: str) -> Row:
-    """The row of a job. Raises ContractError for a job the ledger does not know."""
-    row = session.one("find_job", {"job_id": job_id})
-    if row is None:
-        raise ContractError(f"no job {job_id} in this ledger", "ledger.job_unknown")
-    return row
+def tenants_of(session: Session, stream_ids: Iterable[int]) -> dict[int, TenantId]:
+    """Whose tasks lie in the streams."""
+    rows = session.all("list_stream_tenants", {"stream_ids": json_list(set(stream_ids))})
+    return {row["stream_id"]: row["tenant_id"] for row in rows}
 
 
-def job_seq(session: Session, job_id: str | None) -> int | None:
-    """The number of a job, or None where no job is asked for."""
-    return None if job_id is None else int(job_row(session, job_id)["job_seq"])
+SLOT_SECONDS: Final = 10
+"""Ended attempts are counted by tens of seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that ended: in which stream, by which worker, and how (see table attempts)."""
+
+    stream_id: int
+    worker: str
+    outcome: str
+
+
+def count_attempts(session: Session, ended: Iterable[Ended], now: float) -> None:
+    """Add ended attempts to the rates of their workers."""
+    counts = Counter(ended)
+    if not counts:
+        return
+    tenants = tenants_of(session, (each.stream_id for each in counts))
+    sums: Counter[tuple[TenantId, str, str]] = Counter()
+    for each, number in counts.items():
+        sums[tenants[each.stream_id], each.worker, each.outcome] += number
+    slot = int(now // SLOT_SECONDS) * SLOT_SECONDS
+    session.many(
+        "add_attempts",
+        (
+            {"slot": slot, "tenant_id": t, "worker": w, "outcome": o, "tasks": number}
+            for (t, w, o), number in sorted(sums.items())
+        ),
+    )
+
+
+def add_tally(session: Session, tenant_id: TenantId, what: str, tasks: int) -> None:
+    """Add to a tenant's total since the beginning."""
+    if tasks:
+        session.run("add_tally", {"tenant_id": tenant_id, "what": what, "tasks": tasks})
 
 
 def count_of(session: Session, name: str, params: Params) -> int:

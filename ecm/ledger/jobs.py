@@ -6,7 +6,7 @@ import json
 
 from ecm.errors import ContractError
 from ecm.ledger.connector import Row, Session
-from ecm.ledger.duty import Duty, Move, Step, count_of, job_row, take
+from ecm.ledger.duty import Duty, Move, Step, add_tally, count_of, take
 from ecm.ledger.records import Job, JobRecord
 from ecm.ledger.states import JobState, TaskState
 
@@ -17,9 +17,10 @@ class Jobs(Duty):
     def open_job(self, record: JobRecord, now: float) -> Job:
         """Enter a job, or find it again: the same id with the same request goes on where it was.
 
-        Raises ContractError when the id belongs to another request.
+        Raises ContractError when the id belongs to another request, Forbidden for another tenant.
         """
-        with self._db.write() as session:
+        self._tenant(record.tenant_id)
+        with self._db.write("open_job") as session:
             session.run(
                 "insert_job",
                 {
@@ -30,7 +31,7 @@ class Jobs(Duty):
                     "created_at": record.created_at,
                 },
             )
-            job = _job(job_row(session, record.job_id))
+            job = _job(self._job_row(session, record.job_id))
         known = job.record
         if (known.tenant_id, known.source, known.transforms) != (
             record.tenant_id,
@@ -44,17 +45,19 @@ class Jobs(Duty):
         """The job, or None when this ledger does not know it."""
         with self._db.read() as session:
             row = session.one("find_job", {"job_id": job_id})
-        return None if row is None else _job(row)
+        known = row is not None and self._scope in (None, row["tenant_id"])
+        return _job(row) if row is not None and known else None
 
     def unfinished_jobs(self, tenant_id: str) -> tuple[Job, ...]:
         """Jobs of a tenant that are neither finished nor cancelled, oldest first."""
         with self._db.read() as session:
-            return tuple(map(_job, session.all("list_unfinished_jobs", {"tenant_id": tenant_id})))
+            wanted = {"tenant_id": self._tenant(tenant_id)}
+            return tuple(map(_job, session.all("list_unfinished_jobs", wanted)))
 
     def close_listing(self, job_id: str, now: float) -> None:
         """Everything is listed. Closing twice is harmless."""
-        with self._db.write() as session:
-            row = job_row(session, job_id)
+        with self._db.write("close_listing") as session:
+            row = self._lock_job(session, job_id)
             session.run("close_listing", {"job_seq": row["job_seq"], "now": now})
         self._db.tune()
 
@@ -63,18 +66,21 @@ class Jobs(Duty):
         done = 0
         after: int | None = 0
         while after is not None:
-            with self._db.write() as session:
-                bounds = self._slice(session, job_id, after)
+            with self._db.write("complete_job") as session:
+                job = self._lock_job(session, job_id)
+                bounds = self._slice(session, job, after)
                 completed = session.run("complete_tasks", {**bounds, "now": now})
-                session.run("bump_counter", {"name": "done", "by": completed})
+                add_tally(session, job["tenant_id"], "done", completed)
             done += completed
             after = bounds["upto"]
+        with self._db.write("complete_job") as session:
+            session.run("prune_attempts", {"before": int(now - self._config.metrics_keep)})
         return done
 
     def finish_job(self, job_id: str, now: float) -> None:
         """The job is over. Raises ContractError while tasks have work before them; repeatable."""
-        with self._db.write() as session:
-            job = job_row(session, job_id)["job_seq"]
+        with self._db.write("finish_job") as session:
+            job = self._lock_job(session, job_id)["job_seq"]
             open_tasks = count_of(session, "count_open_tasks", {"job_seq": job})
             if open_tasks:
                 raise ContractError(
@@ -86,23 +92,23 @@ class Jobs(Duty):
         """Stop a job: its tasks that wait or run are cancelled unless another unfinished job wants
         them too; what is already reported is still committed. Returns the number cancelled.
         """
-        with self._db.write() as session:  # first, so that nobody lists into it meanwhile
-            job = job_row(session, job_id)["job_seq"]
+        with self._db.write("cancel_job") as session:  # first, so that nobody lists into it
+            job = self._lock_job(session, job_id)["job_seq"]
             session.run("end_job", {"job_seq": job, "state": JobState.CANCELLED, "now": now})
         cancelled = 0
         after: int | None = 0
         while after is not None:
-            with self._db.write() as session:
-                bounds = self._slice(session, job_id, after)
+            with self._db.write("cancel_job") as session:
+                bounds = self._slice(session, self._lock_job(session, job_id), after)
                 rows = session.all("list_cancellable", bounds)
                 take(session, [_cancelled(row, job_id) for row in rows], now)
             cancelled += len(rows)
             after = bounds["upto"]
         return cancelled
 
-    def _slice(self, session: Session, job_id: str, after: int) -> dict[str, int | None]:
+    def _slice(self, session: Session, row: Row, after: int) -> dict[str, int | None]:
         """The next resources of a job: those above `after` up to `upto`, null behind the last."""
-        job = int(job_row(session, job_id)["job_seq"])
+        job = int(row["job_seq"])
         limit = max(1, self._config.slice_tasks // 4)  # a resource has about four tasks
         end = session.one("end_of_slice", {"job_seq": job, "after": after, "limit": limit})
         return {"job_seq": job, "after": after, "upto": end["upto"] if end else None}

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from ecm.contracts.identity import TenantId
 from ecm.errors import ConfigError
 from ecm.ledger.batches import Batches
 from ecm.ledger.books import Books
@@ -39,12 +40,22 @@ class Ledger(Jobs, Listing, Claims, Outcomes, Batches, Operations, Rights, Books
     Every method may raise LedgerUnavailable (locked or gone: try again) and StoreCorrupt.
     """
 
+    def scoped(self, tenant_id: TenantId) -> Ledger:
+        """The same ledger as one tenant may use it, over the same connection.
+
+        Jobs, tasks and leases of others do not exist there; what is an operator's business raises
+        Forbidden.
+        """
+        return Ledger(self._db, self._config, self._tenant(tenant_id))
+
     def tune(self) -> None:
         """Refresh planner statistics and bound the write-ahead log; for quiet moments."""
+        self._operator("tune")
         self._db.tune()
 
     def verify(self) -> None:
         """Read the whole database. Raises StoreCorrupt when it is damaged."""
+        self._operator("verify")
         self._db.verify()
 
     def close(self) -> None:

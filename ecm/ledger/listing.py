@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ecm.contracts.identity import KeyDigest, digest
+from ecm.contracts.identity import KeyDigest, TenantId, digest
 from ecm.errors import ContractError, Overloaded
 from ecm.ledger.chunk import ChunkBooks, Known, check, sort
-from ecm.ledger.connector import Row, Session, Value
-from ecm.ledger.duty import Duty, count_of, job_row, json_list
+from ecm.ledger.connector import Params, Row, Session, Value
+from ecm.ledger.duty import Duty, count_of, json_list
 from ecm.ledger.enqueue import enqueue
 from ecm.ledger.records import ListingChunk, ListingOutcome
 from ecm.ledger.states import JobState
@@ -29,8 +29,9 @@ class Listing(Duty):
         the job's listing is closed.
         """
         by_key = {found.identity.key(): found for found in chunk.found}
-        with self._db.write() as session:
-            job = job_row(session, job_id)
+        with self._db.write("record_listing") as session:
+            job = self._lock_job(session, job_id)
+            session.one("lock_listing", {"tenant_id": job["tenant_id"]})
             this = {"job_seq": job["job_seq"], "cursor": chunk.cursor}
             recorded = session.one("find_chunk", this)
             if recorded is not None:
@@ -38,7 +39,7 @@ class Listing(Duty):
             if job["state"] != JobState.LISTING:
                 raise ContractError(f"job {job_id} is {job['state']}", "ledger.listing_closed")
             check(job, chunk)
-            throttle_seconds = self._pressure(session, chunk)
+            throttle_seconds = self._pressure(session, job["tenant_id"], chunk)
             known = _known(session, job, chunk, by_key)
             books = sort(by_key, known)
             books.skipped = _insert_skipped(session, job, chunk)
@@ -48,19 +49,27 @@ class Listing(Duty):
             books.repeated += found_again + skipped_again
             return _outcome(_close(session, job, chunk.cursor, books), throttle_seconds)
 
-    def _pressure(self, session: Session, chunk: ListingChunk) -> float:
+    def _pressure(self, session: Session, tenant_id: TenantId, chunk: ListingChunk) -> float:
         """Seconds the lister should wait after this chunk. Raises Overloaded to refuse it."""
-        limits = self._config
-        depth = count_of(session, "count_runnable", {"limit": limits.refuse_at + 1})
+        config = self._config
         priority = max((t.priority for found in chunk.found for t in found.tasks), default=0)
-        if depth > limits.refuse_at and priority < limits.low_priority_below:
-            raise Overloaded(
-                f"more than {limits.refuse_at} tasks are queued",
-                "ledger.queue_full",
-                "come again later or with a higher priority",
-                limits.retry_after,
-            )
-        return limits.retry_after if depth > limits.throttle_at else 0.0
+        wait = 0.0
+        for whose, limits in ((None, config), (tenant_id, config.tenants.get(tenant_id))):
+            if limits is None:
+                continue
+            counted: Params = {"tenant_id": whose, "limit": limits.refuse_at + 1}
+            depth = count_of(session, "count_runnable", counted)
+            if depth > limits.refuse_at and priority < config.low_priority_below:
+                of_whom = f" of {whose}" if whose else ""
+                raise Overloaded(
+                    f"more than {limits.refuse_at} tasks{of_whom} are queued",
+                    "ledger.queue_full",
+                    "come again later or with a higher priority",
+                    config.retry_after,
+                )
+            if depth > limits.throttle_at:
+                wait = config.retry_after
+        return wait
 
 
 def _known(session: Session, job: Row, chunk: ListingChunk, keys: Iterable[str]) -> Known:

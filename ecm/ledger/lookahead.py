@@ -22,7 +22,8 @@ class Lookahead(Duty):
 
     def runnable(self, tenant_id: str, transforms: Collection[str], now: float) -> Runnable:
         """What a claim of this tenant under these transforms would find, now and later."""
-        wanted: Params = {"tenant_id": tenant_id, "transforms": json_list(transforms), "now": now}
+        tenant = self._tenant(tenant_id)
+        wanted: Params = {"tenant_id": tenant, "transforms": json_list(transforms), "now": now}
         with self._db.read() as session:
             row = session.one("find_runnable", wanted)
         return Runnable(row["resources"], row["next_at"]) if row else Runnable(0, None)
@@ -30,5 +31,5 @@ class Lookahead(Duty):
     def last_job(self, tenant_id: str) -> str | None:
         """The id of the job a tenant opened last, or None."""
         with self._db.read() as session:
-            row = session.one("find_last_job", {"tenant_id": tenant_id})
+            row = session.one("find_last_job", {"tenant_id": self._tenant(tenant_id)})
         return row["job_id"] if row else None

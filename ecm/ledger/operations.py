@@ -6,7 +6,7 @@ Bulk operations run in slices, so that no transaction is long; one that is inter
 from __future__ import annotations
 
 from ecm.ledger.connector import Params, Row
-from ecm.ledger.duty import Duty, Move, Step, job_seq, json_list, take
+from ecm.ledger.duty import Duty, Move, Step, json_list, take
 from ecm.ledger.records import Redrive
 from ecm.ledger.states import TaskState
 
@@ -17,12 +17,14 @@ class Operations(Duty):
     def mark_mismatch(self, transform: str, cause: str, now: float) -> int:
         """No worker may do this transform: block its waiting and leased tasks until a redrive.
 
-        Tasks already running are left to their workers. Returns how many were blocked.
+        Tasks already running are left to their workers. Returns how many were blocked. For an
+        operator.
         """
+        self._operator("mark_mismatch")
         blocked = 0
         selection: Params = {"transform": transform, "limit": self._config.slice_tasks}
         while True:
-            with self._db.write() as session:
+            with self._db.write("mark_mismatch") as session:
                 rows = session.all("list_mismatched", selection)
                 take(session, [_mismatched(row, cause) for row in rows], now)
             blocked += len(rows)
@@ -32,12 +34,13 @@ class Operations(Duty):
     def redrive(self, selector: Redrive, now: float) -> int:
         """Try blocked tasks again with a clean slate. Returns how many; see Redrive for which."""
         redriven = 0
+        tenant = self._tenant(selector.tenant_id)
         task_ids = json_list(selector.task_ids) if selector.task_ids else None
         while True:
-            with self._db.write() as session:
+            with self._db.write("redrive") as session:
                 selection: Params = {
-                    "job_seq": job_seq(session, selector.job_id),
-                    "tenant_id": selector.tenant_id,
+                    "job_seq": self._job_seq(session, selector.job_id),
+                    "tenant_id": tenant,
                     "transform": selector.transform,
                     "error_class": selector.error_class,
                     "code": selector.code,

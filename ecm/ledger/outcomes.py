@@ -6,36 +6,59 @@ Knows the fence rule and the retry rule; knows nothing of claiming or of how a b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from ecm.contracts.result import EnvelopeError
 from ecm.contracts.task import RetryPolicy
 from ecm.errors import ContractError
 from ecm.ledger.connector import Row, Session
-from ecm.ledger.duty import Duty, Move, Step, bump, json_list, loaded_deadline, take
+from ecm.ledger.duty import (
+    Duty,
+    Ended,
+    Move,
+    Step,
+    add_tally,
+    count_attempts,
+    json_list,
+    loaded_deadline,
+    take,
+    tenants_of,
+)
 from ecm.ledger.records import (
     FailOutcome,
     Failure,
     Reported,
     ReportOutcome,
+    Right,
     TaskFence,
 )
 from ecm.ledger.retry import FailedAttempt, GiveUp, RetryAt, decide
+from ecm.ledger.rights import check_right
 from ecm.ledger.states import HELD, BatchState, TaskState
 
 
 class Outcomes(Duty):
     """The ends of attempts."""
 
-    def report(self, batch_id: str, results: Sequence[Reported], now: float) -> ReportOutcome:
+    def report(
+        self,
+        batch_id: str,
+        results: Sequence[Reported],
+        now: float,
+        right: Right | None = None,
+    ) -> ReportOutcome:
         """Take results into a commit batch; from here on they belong to the batch, not to a lease.
 
         Repeating the call is harmless. Stale are results whose task has another holder, another
-        batch or no holder any more, and everything new for a batch that is already closed.
+        batch or no holder any more, and everything new for a batch that is already closed. Raises
+        LeaseLost when `right`, the right to commit, has been taken by another.
         """
-        with self._db.write() as session:
-            tasks = _find(session, (result.task_id for result in results))
-            batch = session.one("find_batch", {"batch_id": batch_id})
+        self._operator("report")
+        with self._db.write("report") as session:
+            check_right(session, right)
+            batch = session.one("lock_batch", {"batch_id": batch_id})
+            tasks = self._lock(session, (result.task_id for result in results))
             closed = batch is not None and batch["state"] != BatchState.REPORTED
             fresh = [r for r in results if not closed and _holds(tasks.get(r.task_id), r.fence)]
             again = [r for r in results if _in_batch(tasks.get(r.task_id), r.fence, batch)]
@@ -43,40 +66,58 @@ class Outcomes(Duty):
                 _add_to_batch(session, batch_id, fresh, tasks, now)
             accepted = frozenset(result.task_id for result in (*fresh, *again))
             stale = frozenset(result.task_id for result in results) - accepted
-            _count_stale(session, stale)
+            self._count_stale(session, stale, tasks)
         return ReportOutcome(accepted, stale)
 
     def fail(self, failures: Sequence[Failure], now: float) -> FailOutcome:
         """End attempts as failed: the retry policy of the error class decides what comes next."""
         by_id = {failure.task_id: failure for failure in failures}
-        with self._db.write() as session:
-            tasks = _find(session, by_id)
+        with self._db.write("fail") as session:
+            tasks = self._lock(session, by_id)
             policies = _policies(session, tasks.values())
             held = [f for f in by_id.values() if _holds(tasks.get(f.task_id), f.fence)]
             moves = {f.task_id: _failed(tasks[f.task_id], f, policies, now) for f in held}
             take(session, list(moves.values()), now)
+            ended = (
+                Ended(tasks[f.task_id]["stream_id"], f.worker, f.error.error_class) for f in held
+            )
+            count_attempts(session, ended, now)
             stale = frozenset(by_id) - frozenset(moves)
-            _count_stale(session, stale)
+            self._count_stale(session, stale, tasks)
         dead = frozenset(t for t, move in moves.items() if move.target is TaskState.DEAD_LETTER)
         return FailOutcome(retried=frozenset(moves) - dead, dead=dead, stale=stale)
 
     def release(self, claims: Sequence[TaskFence], now: float) -> frozenset[str]:
         """Give tasks back without costing an attempt. Returns those that were ours to give."""
-        with self._db.write() as session:
-            tasks = _find(session, (claim.task_id for claim in claims))
+        with self._db.write("release") as session:
+            tasks = self._lock(session, (claim.task_id for claim in claims))
             held = [c for c in claims if _holds(tasks.get(c.task_id), c.fence)]
             session.many(
                 "release_task",
                 ({"seq": tasks[c.task_id]["seq"], "fence": c.fence, "now": now} for c in held),
             )
             released = frozenset(claim.task_id for claim in held)
-            _count_stale(session, frozenset(claim.task_id for claim in claims) - released)
+            stale = frozenset(claim.task_id for claim in claims) - released
+            self._count_stale(session, stale, tasks)
         return released
 
+    def _lock(self, session: Session, task_ids: Iterable[str]) -> dict[str, Row]:
+        """The tasks of this ledger by id; nobody else moves them before the transaction ends."""
+        rows = session.all("lock_tasks", {"task_ids": json_list(task_ids)})
+        return {row["task_id"]: row for row in self._own(session, rows)}
 
-def _find(session: Session, task_ids: Iterable[str]) -> dict[str, Row]:
-    rows = session.all("find_tasks", {"task_ids": json_list(task_ids)})
-    return {row["task_id"]: row for row in rows}
+    def _count_stale(
+        self, session: Session, stale: frozenset[str], tasks: Mapping[str, Row]
+    ) -> None:
+        """Count refused words under the tenant of their task, or of nobody when it is unknown."""
+        if not stale:
+            return
+        known = [tasks[task_id]["stream_id"] for task_id in stale if task_id in tasks]
+        tenants = tenants_of(session, known)
+        sums = Counter(tenants[stream] for stream in known)
+        sums[self._scope or ""] += len(stale) - len(known)
+        for tenant_id, number in sorted(sums.items()):
+            add_tally(session, tenant_id, "stale", number)
 
 
 def _holds(task: Row | None, fence: int) -> bool:
@@ -100,7 +141,7 @@ def _add_to_batch(
     """Move held tasks into the batch, which is made with its first task."""
     added = {result.task_id for result in fresh}
     session.run("grow_batch", {"batch_id": batch_id, "tasks": len(added), "now": now})
-    batch = session.one("find_batch", {"batch_id": batch_id})
+    batch = session.one("lock_batch", {"batch_id": batch_id})
     if batch is None:
         raise ContractError(f"batch {batch_id} vanished while it grew", "ledger.batch")
     session.many(
@@ -118,6 +159,8 @@ def _add_to_batch(
             for result in fresh
         ),
     )
+    ended = (Ended(tasks[r.task_id]["stream_id"], r.worker, "reported") for r in fresh)
+    count_attempts(session, ended, now)
 
 
 def _policies(session: Session, tasks: Iterable[Row]) -> dict[int, RetryPolicy]:
@@ -148,6 +191,7 @@ def _failed(task: Row, failure: Failure, policies: dict[int, RetryPolicy], now: 
         failures=json.dumps(counts),
         expiries=task["expiries"],
         asset_id=failure.asset_id,
+        worker=failure.worker,
     )
 
 
@@ -161,8 +205,3 @@ def _after(decision: RetryAt | GiveUp, error: EnvelopeError) -> Step:
 
 def _cause(error: EnvelopeError) -> str:
     return f"{error.error_class} error {error.code} in {error.stage}"
-
-
-def _count_stale(session: Session, stale: frozenset[str]) -> None:
-    if stale:
-        bump(session, "stale", by=len(stale))

@@ -127,6 +127,7 @@ class Reported:
     asset_id: str
     evidence_key: str
     linked: bool = False
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ class Failure:
     fence: int
     error: EnvelopeError
     asset_id: str | None = None
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,14 @@ class Granted:
 
     fence: int
     expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A right by name, as it was granted: whoever has taken it since has another fence."""
+
+    name: str
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,28 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerRate:
+    """Attempts that ended at one worker: reported, failed by class, and expired without a word."""
+
+    worker: str
+    reported: int
+    failed: dict[ErrorClass, int]
+    expired: int = 0
+
+    @property
+    def failure_rate(self) -> float:
+        """Attempts that failed or expired by all that ended, 0 to 1."""
+        bad = sum(self.failed.values()) + self.expired
+        return bad / max(1, bad + self.reported)
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerStatus:
     """The queue at one moment; rates and latency are over the configured window before it.
 
-    `throughput_per_s` counts tasks committed; `failure_rate` is failed attempts by all attempts
-    that ended, 0 to 1; `stale` counts results refused because of their fence, since the beginning.
+    `throughput_per_s` counts tasks whose results were taken in; `failure_rate` is failed attempts
+    by all attempts that ended, 0 to 1, `failed` the number of them by class; `stale` counts results
+    refused because of their fence, since the beginning.
     """
 
     states: dict[TaskState, int]
@@ -43,6 +60,8 @@ class LedgerStatus:
     failure_rate: float
     dead_letters: dict[ErrorClass, int]
     stale: int
+    failed: dict[ErrorClass, int]
+    workers: tuple[WorkerRate, ...]
 
     @property
     def queued(self) -> int:
@@ -68,13 +87,14 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One step of a task. `cause` is one line; `error` is given for failures."""
+    """One step of a task. `cause` is one line; `error` and `worker` are given for failures."""
 
     at: float
     state: TaskState
     attempt: int
     cause: str
     error: EnvelopeError | None = None
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,10 @@ class TaskHistory:
     """
 
     task_id: str
+    tenant_id: str
+    uri: str
+    task_type: str
+    transform: str
     state: TaskState
     attempt: int
     fence: int

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from ecm.ledger.connector import Params
+from ecm.errors import LeaseLost
+from ecm.ledger.connector import Params, Session
 from ecm.ledger.duty import Duty, bump
-from ecm.ledger.records import Granted, Held
+from ecm.ledger.records import Granted, Held, Right
+
+
+def check_right(session: Session, right: Right | None) -> None:
+    """Raises LeaseLost unless the right is still the one that was granted, for this transaction."""
+    if right is None:
+        return
+    row = session.one("lock_right", {"name": right.name})
+    if row is None or row["fence"] != right.fence:
+        raise LeaseLost(f"the right {right.name} was taken by another holder", "right.lost")
 
 
 class Rights(Duty):
@@ -12,35 +22,36 @@ class Rights(Duty):
 
     def acquire_right(self, name: str, holder: str, ttl: float, now: float) -> Granted | Held:
         """Take a right that is free, expired or this incarnation's own (with a new fence)."""
-        with self._db.write() as session:
-            current = session.one("find_right", {"name": name})
-            if current is not None and current["holder"] != holder and current["expires_at"] > now:
-                return Held(current["holder"], current["expires_at"])
+        self._operator("acquire_right")
+        with self._db.write("acquire_right") as session:
             granted = Granted(bump(session, "fence"), now + ttl)
-            session.run(
-                "grant_right",
-                {
-                    "name": name,
-                    "holder": holder,
-                    "fence": granted.fence,
-                    "now": now,
-                    "expires_at": granted.expires_at,
-                },
-            )
-        return granted
+            wanted: Params = {
+                "name": name,
+                "holder": holder,
+                "fence": granted.fence,
+                "now": now,
+                "expires_at": granted.expires_at,
+            }
+            if session.one("grant_right", wanted) is not None:
+                return granted
+            current = session.one("find_right", {"name": name})
+        return Held(current["holder"], current["expires_at"]) if current else Held("", now)
 
     def renew_right(self, name: str, fence: int, ttl: float, now: float) -> bool:
         """Prolong a right. False: someone else has taken it; stop at once."""
-        with self._db.write() as session:
+        self._operator("renew_right")
+        with self._db.write("renew_right") as session:
             renewed: Params = {"name": name, "fence": fence, "expires_at": now + ttl}
             return session.run("renew_right", renewed) == 1
 
     def release_right(self, name: str, fence: int) -> bool:
         """Give a right up. False: it was not ours any more."""
-        with self._db.write() as session:
+        self._operator("release_right")
+        with self._db.write("release_right") as session:
             return session.run("release_right", {"name": name, "fence": fence}) == 1
 
     def expire_right(self, name: str, holder: str) -> bool:
         """The holder is proved dead: its right is free. False: it does not hold it (any more)."""
-        with self._db.write() as session:
+        self._operator("expire_right")
+        with self._db.write("expire_right") as session:
             return session.run("expire_right", {"name": name, "holder": holder}) == 1

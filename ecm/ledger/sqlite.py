@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ecm.crashpoints import crash_point
 from ecm.errors import (
     ConfigError,
     ContractError,
@@ -73,9 +74,12 @@ class SqliteConnector:
             raise
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        with self._lock, _translated(self._path), _transaction(self._writer):
-            yield SqliteSession(self._writer, self._statements)
+    def write(self, operation: str) -> Iterator[Session]:
+        with self._lock, _translated(self._path):
+            with _transaction(self._writer):
+                yield SqliteSession(self._writer, self._statements)
+                crash_point(f"ledger.{operation}.uncommitted")
+            crash_point(f"ledger.{operation}.committed")
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -87,6 +91,10 @@ class SqliteConnector:
                 yield SqliteSession(connection, self._statements)
             finally:
                 connection.close()
+
+    def clock(self) -> float:
+        """All who open the file share its machine, and so the machine's clock."""
+        return time.time()
 
     def tune(self) -> None:
         with self._lock, _translated(self._path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from ecm.contracts.result import EnvelopeError, ErrorClass
 from ecm.errors import ContractError
-from ecm.ledger.connector import Row, Session
-from ecm.ledger.duty import Duty, job_seq
+from ecm.ledger.connector import Params, Row
+from ecm.ledger.duty import Duty
 from ecm.ledger.reports import (
     DeadLetter,
     HistoryEntry,
@@ -16,6 +17,7 @@ from ecm.ledger.reports import (
     LedgerStatus,
     QueueDepth,
     TaskHistory,
+    WorkerRate,
 )
 from ecm.ledger.states import TRANSIENT, TaskState
 
@@ -33,30 +35,36 @@ _NORMAL_PATH = (
 class Views(Duty):
     """Reads for people and metrics."""
 
-    def status(self, now: float) -> LedgerStatus:
-        """The queue now, and rates and latencies over the configured window before now."""
+    def status(self, now: float, tenant_id: str | None = None) -> LedgerStatus:
+        """The queue now, and rates and latencies over the configured window before now.
+
+        Of one tenant, or of all that this ledger may see.
+        """
+        tenant = self._tenant(tenant_id)
         window = self._config.metrics_window
         with self._db.read() as session:
-            depth = tuple(map(_depth, session.all("count_depth", {})))
-            committed = session.one("count_committed", {"since": now - window})
-            failed = session.one("count_recent_failures", {"since": now - window})
-            oldest = session.one("find_oldest_claim", {})
-            recent = {"since": now - window, "batches": _LATENCY_BATCHES}
-            latencies = [row["seconds"] for row in session.all("list_recent_latencies", recent)]
-            dead = session.all("count_dead", {})
-            stale, done = _counter(session, "stale"), _counter(session, "done")
-        committed_recently = committed["recent"] if committed else 0
-        failures = failed["failures"] if failed else 0
+            whose: Params = {"tenant_id": tenant}
+            depth = tuple(map(_depth, session.all("count_depth", whose)))
+            lately: Params = {**whose, "since": now - window, "batches": _LATENCY_BATCHES}
+            workers = _workers(session.all("list_attempts", lately))
+            latencies = [row["seconds"] for row in session.all("list_recent_latencies", lately)]
+            oldest = session.one("find_oldest_claim", whose)
+            dead = session.all("count_dead", whose)
+            totals = {row["what"]: int(row["tasks"]) for row in session.all("list_tallies", whose)}
+        failed = sum((Counter(worker.failed) for worker in workers), Counter[ErrorClass]())
+        reported = sum(worker.reported for worker in workers)
         leased_at = oldest["leased_at"] if oldest else None
         return LedgerStatus(
-            states=_states(depth, (committed["committed"] if committed else 0) - done, done),
+            states=_states(depth, totals.get("persisted", 0), totals.get("done", 0)),
             depth=depth,
             oldest_lease_seconds=None if leased_at is None else max(0.0, now - leased_at),
             latency_ms=Latency(*(percentile(latencies, share) for share in (0.5, 0.95, 0.99))),
-            throughput_per_s=committed_recently / window,
-            failure_rate=failures / max(1, failures + committed_recently),
+            throughput_per_s=reported / window,
+            failure_rate=failed.total() / max(1, failed.total() + reported),
             dead_letters={ErrorClass(row["error_class"]): row["tasks"] for row in dead},
-            stale=stale,
+            stale=totals.get("stale", 0),
+            failed=dict(failed),
+            workers=workers,
         )
 
     def dead_letters(
@@ -65,14 +73,17 @@ class Views(Duty):
         tenant_id: str | None = None,
         job_id: str | None = None,
         error_class: ErrorClass | None = None,
+        code: str | None = None,
     ) -> tuple[DeadLetter, ...]:
-        """Tasks given up, latest first, of one tenant, job or error class if asked."""
+        """Tasks given up, latest first, of one tenant, job, error class or code if asked."""
+        tenant = self._tenant(tenant_id)
         with self._db.read() as session:
             selection = {
                 "limit": limit,
-                "tenant_id": tenant_id,
-                "job_seq": job_seq(session, job_id),
+                "tenant_id": tenant,
+                "job_seq": self._job_seq(session, job_id),
                 "error_class": error_class,
+                "code": code,
             }
             return tuple(map(_dead_letter, session.all("list_dead", selection)))
 
@@ -80,7 +91,7 @@ class Views(Duty):
         """Everything the ledger remembers of a task. Raises ContractError for an unknown one."""
         with self._db.read() as session:
             task = session.one("find_task", {"task_id": task_id})
-            if task is None:
+            if task is None or self._scope not in (None, task["tenant_id"]):
                 raise ContractError(f"no task {task_id} in this ledger", "ledger.task_unknown")
             events = session.all("list_events", {"seq": task["seq"]})
         normal = [
@@ -90,6 +101,10 @@ class Views(Duty):
         ]
         return TaskHistory(
             task_id=task_id,
+            tenant_id=task["tenant_id"],
+            uri=task["uri"],
+            task_type=task["task_type"],
+            transform=task["transform"],
             state=TaskState(task["state"]),
             attempt=task["attempt"],
             fence=task["fence"],
@@ -112,18 +127,28 @@ def _depth(row: Row) -> QueueDepth:
     return QueueDepth(TaskState(row["state"]), row["tenant_id"], row["priority"], row["tasks"])
 
 
-def _states(depth: Sequence[QueueDepth], persisted: int, done: int) -> dict[TaskState, int]:
+def _states(depth: Sequence[QueueDepth], committed: int, done: int) -> dict[TaskState, int]:
     states = {state: 0 for state in TaskState if state not in TRANSIENT}
     for part in depth:
         states[part.state] += part.tasks
-    states[TaskState.PERSISTED] = persisted
+    states[TaskState.PERSISTED] = committed - done
     states[TaskState.DONE] = done
     return states
 
 
-def _counter(session: Session, name: str) -> int:
-    row = session.one("read_counter", {"name": name})
-    return 0 if row is None else int(row["value"])
+def _workers(rows: Sequence[Row]) -> tuple[WorkerRate, ...]:
+    by_worker: dict[str, Counter[str]] = {}
+    for row in rows:
+        by_worker.setdefault(row["worker"], Counter())[row["outcome"]] += int(row["tasks"])
+    return tuple(
+        WorkerRate(
+            worker=worker,
+            reported=ended["reported"],
+            failed={kind: ended[kind] for kind in ErrorClass if ended[kind]},
+            expired=ended["expired"],
+        )
+        for worker, ended in by_worker.items()
+    )
 
 
 def _dead_letter(row: Row) -> DeadLetter:
@@ -159,6 +184,7 @@ def _entry(event: Row) -> HistoryEntry:
         attempt=event["attempt"],
         cause=event["cause"],
         error=_error(event) if event["error_class"] is not None else None,
+        worker=event["worker"],
     )
 
 

@@ -1,5 +1,8 @@
 SELECT e.error_class, count(*) AS tasks
 FROM tasks AS t INDEXED BY tasks_blocked
 JOIN task_events AS e ON e.event_id = t.last_event
+JOIN streams AS s ON s.stream_id = t.stream_id
+JOIN jobs AS j ON j.job_seq = s.job_seq
 WHERE t.state IN ('dead_letter', 'model_mismatch', 'cancelled') AND t.state = 'dead_letter'
+    AND (:tenant_id IS NULL OR j.tenant_id = :tenant_id)
 GROUP BY e.error_class;

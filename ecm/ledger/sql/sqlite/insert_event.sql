@@ -1,7 +1,8 @@
 INSERT INTO task_events (
-    event_id, seq, at, from_state, to_state, attempt, fence, cause, error_class, code, stage, message
+    event_id, seq, at, from_state, to_state, attempt, fence, worker, cause,
+    error_class, code, stage, message
 )
 VALUES (
-    :event_id, :seq, :at, :from_state, :to_state, :attempt, :fence, :cause,
+    :event_id, :seq, :at, :from_state, :to_state, :attempt, :fence, :worker, :cause,
     :error_class, :code, :stage, :message
 );

@@ -1,2 +1,2 @@
-INSERT INTO leases (lease_id, holder, fence, acquired_at, heartbeat_at, expires_at)
-VALUES (:lease_id, :holder, :fence, :now, :now, :expires_at);
+INSERT INTO leases (lease_id, holder, fence, tenant_id, acquired_at, heartbeat_at, expires_at)
+VALUES (:lease_id, :holder, :fence, :tenant_id, :now, :now, :expires_at);

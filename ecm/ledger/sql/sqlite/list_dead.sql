@@ -8,6 +8,7 @@ JOIN jobs AS j ON j.job_seq = s.job_seq
 WHERE t.state IN ('dead_letter', 'model_mismatch', 'cancelled') AND t.state = 'dead_letter'
     AND (:tenant_id IS NULL OR j.tenant_id = :tenant_id)
     AND (:error_class IS NULL OR e.error_class = :error_class)
+    AND (:code IS NULL OR e.code = :code)
     AND (:job_seq IS NULL OR (
         t.stream_id IN (SELECT stream_id FROM job_streams WHERE job_seq = :job_seq)
         AND EXISTS (

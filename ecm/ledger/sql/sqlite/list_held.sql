@@ -1,3 +1,3 @@
-SELECT seq, task_id, state, attempt, fence, failures, expiries
+SELECT seq, task_id, stream_id, state, attempt, fence, failures, expiries
 FROM tasks
 WHERE lease_seq = :lease_seq;

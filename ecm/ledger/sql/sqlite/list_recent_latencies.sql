@@ -7,4 +7,7 @@ FROM (
     LIMIT :batches
 ) AS b
 CROSS JOIN tasks AS t ON t.batch_seq = b.batch_seq
+JOIN streams AS s ON s.stream_id = t.stream_id
+JOIN jobs AS j ON j.job_seq = s.job_seq
+WHERE :tenant_id IS NULL OR j.tenant_id = :tenant_id
 ORDER BY seconds;

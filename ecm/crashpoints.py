@@ -1,0 +1,130 @@
+"""Named places where a process can be made to die, so that tests can prove that dying is harmless.
+
+    ECM_CRASH=commit.spooled            SIGKILL at the first passage
+    ECM_CRASH=ledger.claim.committed:3  at the third
+    ECM_CRASH=commit.appended:1:stop    SIGSTOP instead: a process that sleeps past its lease
+
+Inert unless `arm` found the variable; a passage then costs one comparison. The table POINTS is what
+ARCHITECTURE.md prints and what the fault tests walk. Knows nothing of what happens at a point.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ecm.errors import ConfigError
+
+VARIABLE = "ECM_CRASH"
+
+COMMIT_POINTS: Mapping[str, str] = {
+    "commit.begun": "a batch is full, nothing of it is written",
+    "spool.written": "the spool file is written and synced under a temporary name",
+    "commit.spooled": "the batch is in the spool, the ledger has not heard of it",
+    "commit.reported": "the ledger holds the batch as reported, no table has it",
+    "table.fragments": "fragments of one table are written, their transaction is not committed",
+    "table.committed": "one table has the batch, others may not",
+    "commit.appended": "every table has the batch, the ledger says reported",
+    "commit.persisted": "the ledger says persisted, the loop has not gone on",
+    "commit.failed": "failed attempts are recorded, their credit is not given back",
+    "recover.begun": "the right to commit is held, nothing is resolved yet",
+    "recover.batch": "one earlier batch is resolved, others may not be",
+    "recover.rows_deleted": "rows of a lost batch are deleted, its tasks are not queued yet",
+    "audit.balanced": "the audit balanced, nothing is done yet",
+    "audit.completed": "tasks are done, the spool is still there",
+    "audit.dropped": "one file of the spool is dropped, others may not be",
+    "run.finished": "the job is over, no snapshot is made",
+    "snapshot.built": "the generation and its indices are written, nothing refers to it",
+    "snapshot.described": "the SnapshotRef is written, it is not published",
+    "snapshot.published": "the snapshot is published, the run has no row",
+}
+"""The commit protocol and the end of a run, line by line."""
+
+OPERATIONS: tuple[str, ...] = (
+    "open_job",
+    "record_listing",
+    "close_listing",
+    "complete_job",
+    "finish_job",
+    "cancel_job",
+    "acquire_lease",
+    "claim",
+    "start",
+    "heartbeat",
+    "release_lease",
+    "rescue",
+    "report",
+    "fail",
+    "release",
+    "persist",
+    "requeue_batch",
+    "mark_mismatch",
+    "redrive",
+    "acquire_right",
+    "renew_right",
+    "release_right",
+    "expire_right",
+    "restore",
+)
+"""Every transaction of the ledger, by the name it is given in `Connector.write`."""
+
+POINTS: Mapping[str, str] = {
+    **COMMIT_POINTS,
+    **{
+        f"ledger.{name}.uncommitted": f"{name}: all is written, COMMIT is next"
+        for name in OPERATIONS
+    },
+    **{
+        f"ledger.{name}.committed": f"{name}: committed, the caller has no answer"
+        for name in OPERATIONS
+    },
+}
+
+
+@dataclass
+class _Armed:
+    """Where to act, at which passage, how."""
+
+    point: str
+    passages_left: int
+    signal: signal.Signals
+
+
+_ACTIONS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+_armed: _Armed | None = None
+
+
+def arm(environ: Mapping[str, str]) -> None:
+    """Read the variable; called once at the edge of a process. Raises ConfigError for a bad one."""
+    global _armed
+    text = environ.get(VARIABLE, "")
+    _armed = _parse(text) if text else None
+
+
+def crash_point(name: str) -> None:
+    """Die or stop here if this is the armed point and its turn has come."""
+    if _armed is None or _armed.point != name:
+        return
+    _armed.passages_left -= 1
+    if _armed.passages_left == 0:
+        os.kill(os.getpid(), _armed.signal)
+
+
+def table(points: Iterable[str] = tuple(POINTS)) -> str:
+    """The points as a Markdown table."""
+    rows = (f"| `{name}` | {POINTS[name]} |" for name in points)
+    return (
+        "\n".join(["| point | what is so when a process dies there |", "|---|---|", *rows]) + "\n"
+    )
+
+
+def _parse(text: str) -> _Armed:
+    name, *rest = text.split(":")
+    if name not in POINTS:
+        raise ConfigError(f"{VARIABLE}: no crash point {name}", "crash.unknown")
+    number, action = (rest + ["1", "kill"][len(rest) :])[:2]
+    if len(rest) > 2 or not number.isdigit() or int(number) < 1 or action not in _ACTIONS:
+        raise ConfigError(f"{VARIABLE}: write it as point[:number[:kill|stop]]", "crash.syntax")
+    return _Armed(name, int(number), _ACTIONS[action])

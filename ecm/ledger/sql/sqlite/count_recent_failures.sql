@@ -1,1 +1,0 @@
-SELECT count(*) AS failures FROM task_events WHERE at > :since AND to_state = 'failed';
