@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -102,7 +101,7 @@ def status(
     """Queue depth, oldest lease, latency, throughput, failures and dead letters."""
     settings = open_profile(profile, home, overrides)
     with existing_ledger(settings) as ledger:
-        now = ledger.status(time.time())
+        now = ledger.status(ledger.now())
     latency = now.latency_ms
     value = {
         "queue": {state.value: count for state, count in now.states.items()},
@@ -189,7 +188,7 @@ def dead_letters_redrive(
         task_ids=tuple(task_ids or ()),
     )
     with existing_ledger(settings) as ledger:
-        count = ledger.redrive(which, time.time())
+        count = ledger.redrive(which, ledger.now())
     emit({"redriven": count}, as_json, lambda console: console.print(f"{count} tasks queued again"))
 
 

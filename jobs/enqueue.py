@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -91,7 +90,7 @@ def enqueue(
     """List every source in chunks, one ledger transaction each: a kill loses one chunk at most."""
     for source in request.sources:
         confine(source, request.roots)
-    now = time.time()
+    now = ledger.now()
     ledger.open_job(
         JobRecord(
             job_id=request.job_id,
@@ -106,7 +105,7 @@ def enqueue(
         if stop.is_set():
             return
         _record(ledger, request, chunk, progress, stop)
-    ledger.close_listing(request.job_id, time.time())
+    ledger.close_listing(request.job_id, ledger.now())
 
 
 def confine(source: str, roots: Sequence[str]) -> None:
@@ -145,7 +144,7 @@ def _record(
     )
     while not stop.is_set():
         try:
-            outcome = ledger.record_listing(request.job_id, listing, time.time())
+            outcome = ledger.record_listing(request.job_id, listing, ledger.now())
         except Overloaded as overload:
             progress.throttled_seconds += overload.retry_after
             stop.wait(overload.retry_after)

@@ -29,6 +29,7 @@ from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.task import TaskType
 from ecm.delivery.audit import Audit, audit_job
 from ecm.delivery.committing import CommitLoop, CommitSettings, CommitTotals
+from ecm.delivery.entries import Settled, entries_of
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.recovery import Recovered
 from ecm.errors import EcmError, ManifestError
@@ -163,9 +164,9 @@ class Credit:
     def __init__(self) -> None:
         self.feeder: Any = None
 
-    def __call__(self, tasks: int, keys: Sequence[str]) -> None:
+    def __call__(self, settled: Sequence[Settled]) -> None:
         if self.feeder is not None:
-            self.feeder.settled.remote(tasks, keys)
+            self.feeder.settled.remote(len(settled), [e.of_key for e in settled if e.entry.key])
 
 
 def _process(run: Run, credit: Credit) -> None:
@@ -193,7 +194,7 @@ def _attest(run: Run) -> None:
         try:
             verify_files(transform.manifest)
         except ManifestError as error:
-            run.ledger.mark_mismatch(transform.fingerprint, error.message, time.time())
+            run.ledger.mark_mismatch(transform.fingerprint, error.message, run.ledger.now())
             mismatch = error
     if mismatch is not None:
         raise mismatch
@@ -213,7 +214,8 @@ def _passes(run: Run) -> Iterator[int]:
     while True:
         run.listing.check()
         closed = run.listing.progress.closed
-        runnable = run.ledger.runnable(run.tenant_id, run.plan.fingerprints, time.time())
+        now = run.ledger.now()
+        runnable = run.ledger.runnable(run.tenant_id, run.plan.fingerprints, now)
         enough = runnable.resources >= FIRST_PASS_BLOCKS * config.block_images
         if runnable.resources and (closed or enough):
             blocks = math.ceil(runnable.resources / config.block_images)
@@ -223,7 +225,7 @@ def _passes(run: Run) -> Iterator[int]:
         else:
             note = ""
             if closed and runnable.next_at is not None:
-                note = f"waiting {max(0.0, runnable.next_at - time.time()):.0f} s to retry"
+                note = f"waiting {max(0.0, runnable.next_at - now):.0f} s to retry"
             run.progress.show(run.reading(note))
             time.sleep(POLL_SECONDS)
 
@@ -241,7 +243,7 @@ def _run_pass(run: Run, credit: Credit, blocks: int) -> None:
         for block in plan.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             if run.warm is None and block.num_rows:
                 run.warm = time.monotonic() - _work_seconds(block)
-            run.loop.submit(block)
+            run.loop.submit(entries_of(block))
             run.progress.show(run.reading())
         run.loop.drain(lambda: run.progress.show(run.reading()))
         run.progress.show(run.reading())
@@ -279,7 +281,7 @@ def _conclude(run: Run, record: RunRecord) -> IndexSummary:
     """Audit, mark done, publish, and write the run's row last."""
     job_id = record.job_id
     audit = audit_job(run.ledger, run.store, job_id)
-    now = time.time()
+    now = run.ledger.now()
     if audit.balanced:
         run.ledger.complete_job(job_id, now)
         for batch_id in run.spool.list():

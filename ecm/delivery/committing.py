@@ -15,19 +15,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
-import pyarrow as pa
-
-from ecm.contracts.identity import evidence_key
-from ecm.contracts.result import EnvelopeStatus, ErrorClass, ResultEnvelope
+from ecm.contracts.result import ErrorClass
+from ecm.crashpoints import crash_point
+from ecm.delivery.entries import Entry, Fate, OnSettled, Settled
 from ecm.delivery.incarnation import is_proven_dead
-from ecm.delivery.recovery import Recovered, failure, recover, reported
+from ecm.delivery.recovery import Recovered, recover
+from ecm.delivery.reporting import Taken, failure, report_batch
 from ecm.errors import LeaseLost, TransientError
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import Ledger, open_ledger
-from ecm.ledger.records import Failure, Granted, Held, TaskFence
+from ecm.ledger.records import Failure, Granted, Held, Right
 
 QUEUE_BLOCKS = 8
 WAKE_SECONDS = 0.2
@@ -60,29 +60,6 @@ class CommitTotals:
     bytes_read: int = 0
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One envelope of the pipeline with its evidence key (None when the bytes were never read)."""
-
-    envelope: ResultEnvelope
-    key: str | None
-    images: int
-
-    @classmethod
-    def parse(cls, row: dict[str, object]) -> Entry:
-        envelope = ResultEnvelope.model_validate_json(row["envelope"])  # type: ignore[arg-type]
-        content = envelope.resource_fingerprint.content_hash
-        key = content and evidence_key(
-            envelope.tenant_id, content, envelope.task_type, envelope.transform
-        )
-        return cls(envelope, key, int(row["images"]))  # type: ignore[call-overload]
-
-    @property
-    def failed(self) -> bool:
-        return self.envelope.status is EnvelopeStatus.FAILED
-
-
-Settled = Callable[[int, Sequence[str]], None]
 Answer = TypeVar("Answer")
 
 
@@ -103,7 +80,7 @@ class CommitLoop:
         store: where evidence goes; this thread is its only committer.
         spool: where batches lie until the run is audited.
         settings: batch limits and the right.
-        settled: called with (tasks, evidence keys) when work has left the loop.
+        settled: called by the thread with what has left the loop; must neither block nor raise.
     """
 
     def __init__(
@@ -112,7 +89,7 @@ class CommitLoop:
         store: EvidenceStore,
         spool: Spool,
         settings: CommitSettings,
-        settled: Settled,
+        settled: OnSettled,
     ) -> None:
         self._config = ledger
         self._store = store
@@ -120,7 +97,7 @@ class CommitLoop:
         self._spool = spool
         self._settings = settings
         self._settled = settled
-        self._blocks: queue.Queue[pa.Table] = queue.Queue(QUEUE_BLOCKS)
+        self._blocks: queue.Queue[Sequence[Entry]] = queue.Queue(QUEUE_BLOCKS)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._guard, name="committer", daemon=True)
         self._work = _Work()
@@ -150,12 +127,12 @@ class CommitLoop:
         self._check()
         return self.recovered
 
-    def submit(self, block: pa.Table) -> None:
-        """Hand over an ENVELOPE_SCHEMA block; blocks while the committer is behind."""
-        while block.num_rows:
+    def submit(self, entries: Sequence[Entry]) -> None:
+        """Hand over results; blocks while the committer is behind."""
+        while entries:
             self._check()
             try:
-                return self._blocks.put(block, timeout=WAKE_SECONDS)
+                return self._blocks.put(entries, timeout=WAKE_SECONDS)
             except queue.Full:
                 continue
 
@@ -182,26 +159,26 @@ class CommitLoop:
 
     def _run(self) -> None:
         with open_ledger(self._config) as ledger:
-            fence = claim_right(ledger, self._settings, self._config.lease_seconds)
+            right = claim_right(ledger, self._settings, self._config.lease_seconds)
             try:
-                self.recovered = recover(ledger, self._committer, self._spool)
+                self.recovered = recover(ledger, self._committer, self._spool, right)
                 self._recovered.set()
                 renewed = time.monotonic()
                 while not self._closing.is_set():
                     if time.monotonic() - renewed > self._config.lease_seconds / 4:
-                        self._renew(ledger, fence)
+                        self._renew(ledger, right)
                         renewed = time.monotonic()
-                    self._step(ledger, fence)
+                    self._step(ledger, right)
             finally:
-                ledger.release_right(self._settings.right, fence)
+                ledger.release_right(right.name, right.fence)
 
-    def _step(self, ledger: Ledger, fence: int) -> None:
+    def _step(self, ledger: Ledger, right: Right) -> None:
         """Take what has come; commit when the batch is full or old, or everything must be out."""
         try:
             self._take(self._blocks.get(timeout=WAKE_SECONDS))
         except queue.Empty:
             if self._draining.is_set():
-                self._commit_all(ledger, fence)
+                self._commit_all(ledger, right)
                 self._give_back(ledger)
                 self._draining.clear()
                 self._drained.set()
@@ -209,75 +186,86 @@ class CommitLoop:
         work = self._work
         full = len(work.entries) >= self._settings.envelopes
         if full or (work.entries and time.monotonic() - work.since > self._settings.seconds):
-            self._commit_all(ledger, fence)
+            self._commit_all(ledger, right)
 
-    def _take(self, block: pa.Table) -> None:
-        rows = block.to_pylist()
+    def _take(self, entries: Sequence[Entry]) -> None:
         if not self._work.entries:
             self._work.since = time.monotonic()
-        for row in rows:
-            self.totals.bytes_read += row["bytes_read"]
-            self.totals.images_through_models += row["modelled"]
-            self._work.entries.append(Entry.parse(row))
+        self._work.entries += entries
+        self.totals.bytes_read += sum(entry.bytes_read for entry in entries)
+        self.totals.images_through_models += sum(entry.modelled for entry in entries)
 
-    def _commit_all(self, ledger: Ledger, fence: int) -> None:
+    def _commit_all(self, ledger: Ledger, right: Right) -> None:
         """Commit everything at hand in batches; links that became ready follow in the next."""
         while self._work.entries:
             size = self._settings.envelopes
             batch, self._work.entries = self._work.entries[:size], self._work.entries[size:]
-            self._commit(ledger, fence, batch)
+            self._commit(ledger, right, batch)
 
-    def _commit(self, ledger: Ledger, fence: int, batch: list[Entry]) -> None:
+    def _commit(self, ledger: Ledger, right: Right, batch: list[Entry]) -> None:
+        crash_point("commit.begun")
         failed = [entry for entry in batch if entry.failed]
         ready = self._ready(ledger, [entry for entry in batch if not entry.failed])
         if ready:
-            self._persist(ledger, fence, ready)
+            self._persist(ledger, right, ready)
         if failed:
             self._fail(ledger, failed)
-        self._settle(ready + failed)
 
     def _ready(self, ledger: Ledger, entries: list[Entry]) -> list[Entry]:
         """Analysed entries, and links to evidence that exists or comes with this batch."""
-        first = {e.key for e in entries if not e.envelope.linked}
-        linked = [e.key for e in entries if e.envelope.linked and e.key and e.key not in first]
+        first = {e.key for e in entries if not e.linked}
+        linked = [e.key for e in entries if e.linked and e.key and e.key not in first]
         stored = self._retrying(lambda: ledger.done_evidence(tuple(linked)))
         known = first | set(stored)
         ready = []
         for entry in entries:
-            if entry.envelope.linked and entry.key not in known:
+            if entry.linked and entry.key not in known:
                 self._work.waiting[entry.key or ""].append(entry)
             else:
                 ready.append(entry)
         return ready
 
-    def _persist(self, ledger: Ledger, fence: int, ready: list[Entry]) -> None:
+    def _persist(self, ledger: Ledger, right: Right, ready: list[Entry]) -> None:
         """Every step is repeatable under the same batch id, in this process or after a crash."""
-        self._renew(ledger, fence)
+        self._renew(ledger, right)
         self.totals.batches += 1
         batch_id = f"{self._settings.run_id}-{self.totals.batches:06d}"
         envelopes = [entry.envelope for entry in ready]
         base = self._retrying(self._store.versions)
-        self._retrying(lambda: self._spool.write(batch_id, envelopes, base, time.time()))
-        reports = [reported(envelope) for envelope in envelopes]
-        outcome = self._retrying(lambda: ledger.report(batch_id, reports, time.time()))
-        self.totals.stale += len(outcome.stale)
-        kept = [e for e in envelopes if e.task_id in outcome.accepted]
+        self._retrying(lambda: self._spool.write(batch_id, envelopes, base, ledger.now()))
+        crash_point("commit.spooled")
+        taken = self._retrying(lambda: report_batch(ledger, batch_id, envelopes, right))
+        crash_point("commit.reported")
+        kept = [e for e in envelopes if e.task_id in taken.accepted]
         if kept:
             versions = self._retrying(lambda: self._committer.append(batch_id, kept, base))
-            self._retrying(lambda: ledger.persist(batch_id, versions, time.time()))
-        self.totals.committed += len(kept)
+            crash_point("commit.appended")
+            self._retrying(lambda: ledger.persist(batch_id, versions, ledger.now(), right))
+            crash_point("commit.persisted")
+        self._settle([Settled(entry, _fate(entry, taken)) for entry in ready if _out(entry, taken)])
+        self._free_links(ledger, ready, taken)
+
+    def _free_links(self, ledger: Ledger, ready: list[Entry], taken: Taken) -> None:
+        """Links to what was committed follow; links to what came too late try themselves."""
+        orphans = [entry for entry in ready if not _out(entry, taken)]
         for entry in ready:
-            self._work.entries += self._work.waiting.pop(entry.key or "", [])
+            if entry.linked:
+                continue
+            links = self._work.waiting.pop(entry.key or "", [])
+            if entry.envelope.task_id in taken.accepted:
+                self._work.entries += links
+            else:
+                orphans += links
+        self._release(ledger, orphans)
 
     def _fail(self, ledger: Ledger, failed: list[Entry]) -> None:
         failures = [failure(entry.envelope) for entry in failed]
-        outcome = self._retrying(lambda: ledger.fail(failures, time.time()))
-        self.totals.retried += len(outcome.retried)
-        self.totals.dead += len(outcome.dead)
-        self.totals.images_dead += sum(
-            entry.images for entry in failed if entry.envelope.task_id in outcome.dead
+        outcome = self._retrying(lambda: ledger.fail(failures, ledger.now()))
+        crash_point("commit.failed")
+        fates = dict.fromkeys(outcome.retried, Fate.RETRIED) | dict.fromkeys(
+            outcome.dead, Fate.DEAD
         )
-        self.totals.stale += len(outcome.stale)
+        self._settle([Settled(e, fates.get(e.envelope.task_id, Fate.STALE)) for e in failed])
         for entry in failed:
             self._resolve_links(ledger, entry)
 
@@ -285,35 +273,55 @@ class CommitLoop:
         """Bytes that can never be analysed fail for every path; else the links try themselves."""
         links = self._work.waiting.pop(entry.key or "", [])
         error = entry.envelope.error
-        if not links or error is None:
+        if error is None or error.error_class is not ErrorClass.INPUT:
+            self._release(ledger, links)
             return
-        refs = [TaskFence(link.envelope.task_id, link.envelope.fence) for link in links]
-        if error.error_class is ErrorClass.INPUT:
-            doomed = [
-                Failure(r.task_id, r.fence, error, entry.envelope.resource_fingerprint.content_hash)
-                for r in refs
-            ]
-            self.totals.dead += len(ledger.fail(doomed, time.time()).dead)
-        else:
-            ledger.release(refs, time.time())
-        self._settle(links)
+        content = entry.envelope.resource_fingerprint.content_hash
+        doomed = [
+            Failure(e.attempt.task_id, e.attempt.fence, error, content, e.envelope.worker_id)
+            for e in links
+        ]
+        if doomed:
+            dead = self._retrying(lambda: ledger.fail(doomed, ledger.now())).dead
+            self._settle(
+                [Settled(e, Fate.DEAD if e.envelope.task_id in dead else Fate.STALE) for e in links]
+            )
 
     def _give_back(self, ledger: Ledger) -> None:
         """Links whose first analysis never came out are returned to the queue."""
         links = [entry for entries in self._work.waiting.values() for entry in entries]
         self._work.waiting.clear()
+        self._release(ledger, links)
+
+    def _release(self, ledger: Ledger, links: Sequence[Entry]) -> None:
         if links:
-            refs = [TaskFence(entry.envelope.task_id, entry.envelope.fence) for entry in links]
-            ledger.release(refs, time.time())
-            self._settle(links)
+            claims = [entry.attempt for entry in links]
+            self._retrying(lambda: ledger.release(claims, ledger.now()))
+            self._settle([Settled(entry, Fate.RELEASED) for entry in links])
 
-    def _settle(self, entries: list[Entry]) -> None:
-        self.totals.images_settled += sum(entry.images for entry in entries)
-        self._settled(len(entries), [entry.key for entry in entries if entry.key])
+    def _settle(self, settled: Sequence[Settled]) -> None:
+        totals = self.totals
+        for each in settled:
+            totals.images_settled += each.entry.images
+            match each.fate:
+                case Fate.COMMITTED | Fate.LINKED:
+                    totals.committed += 1
+                case Fate.RETRIED:
+                    totals.retried += 1
+                case Fate.DEAD:
+                    totals.dead += 1
+                    totals.images_dead += each.entry.images
+                case Fate.STALE:
+                    totals.stale += 1
+                case Fate.RELEASED:
+                    pass
+                case _:
+                    assert_never(each.fate)
+        self._settled(settled)
 
-    def _renew(self, ledger: Ledger, fence: int) -> None:
+    def _renew(self, ledger: Ledger, right: Right) -> None:
         ttl = self._config.lease_seconds
-        if not ledger.renew_right(self._settings.right, fence, ttl, time.time()):
+        if not ledger.renew_right(right.name, right.fence, ttl, ledger.now()):
             raise LeaseLost("another committer took over this store; nothing was lost")
 
     def _retrying(self, step: Callable[[], Answer]) -> Answer:
@@ -328,20 +336,31 @@ class CommitLoop:
         raise AssertionError("unreachable")
 
 
-def claim_right(ledger: Ledger, settings: CommitSettings, ttl: float) -> int:
-    """The fence of the right to commit; a holder proven dead does not keep it.
+def _out(entry: Entry, taken: Taken) -> bool:
+    """Whether the batch has decided about an entry: a link without evidence is still to go."""
+    return entry.envelope.task_id not in taken.unbacked
 
-    Raises LeaseLost while another committer holds it.
+
+def _fate(entry: Entry, taken: Taken) -> Fate:
+    if entry.envelope.task_id not in taken.accepted:
+        return Fate.STALE
+    return Fate.LINKED if entry.linked else Fate.COMMITTED
+
+
+def claim_right(ledger: Ledger, settings: CommitSettings, ttl: float) -> Right:
+    """The right to commit; a holder proven dead does not keep it.
+
+    Raises LeaseLost (code `committer.held`) while another committer holds it.
     """
-    answer = ledger.acquire_right(settings.right, settings.holder, ttl, time.time())
+    answer = ledger.acquire_right(settings.right, settings.holder, ttl, ledger.now())
     if isinstance(answer, Held) and is_proven_dead(answer.holder):
         ledger.expire_right(settings.right, answer.holder)
-        answer = ledger.acquire_right(settings.right, settings.holder, ttl, time.time())
+        answer = ledger.acquire_right(settings.right, settings.holder, ttl, ledger.now())
     match answer:
         case Granted(fence=fence):
-            return fence
+            return Right(settings.right, fence)
         case Held(holder=holder, expires_at=expires):
-            wait = max(0.0, expires - time.time())
+            wait = max(0.0, expires - ledger.now())
             raise LeaseLost(
                 f"another run is committing to this store (holder {holder})",
                 code="committer.held",

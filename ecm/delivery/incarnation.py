@@ -1,7 +1,7 @@
 """Who holds a lease: one process, told apart from every other that ever ran.
 
-An incarnation id names boot, process and start time, so that another process on the same machine
-can prove its holder dead. Knows the process table; knows no ledger.
+An incarnation id names boot and process namespace, process and start time, so that another process
+on the same machine can prove its holder dead. Knows the process table; knows no ledger.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pathlib import Path
 import psutil
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_PID_NAMESPACE = "/proc/self/ns/pid"
 
 
 @dataclass(frozen=True)
 class Incarnation:
-    """boot id, process id and start time (seconds, rounded) of a process, and a random suffix."""
+    """boot and process namespace, process id, start time (whole seconds), and a random suffix."""
 
     boot: str
     pid: int
@@ -52,8 +53,10 @@ def is_proven_dead(holder: str) -> bool:
 
 
 def _boot() -> str:
+    """Names this boot and the process numbers it is seen with: a container has its own."""
     try:
-        return _BOOT_ID.read_text().strip()
+        numbers = os.readlink(_PID_NAMESPACE).strip("pid:[]")
+        return f"{_BOOT_ID.read_text().strip()}.{numbers}"
     except OSError:
         return ""
 

@@ -6,17 +6,16 @@ the commit protocol; runs no model.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-from ecm.contracts.identity import evidence_key
-from ecm.contracts.result import ResultEnvelope
+from ecm.crashpoints import crash_point
 from ecm.delivery.incarnation import is_proven_dead
+from ecm.delivery.reporting import report_batch
 from ecm.errors import StoreCorrupt
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
 from ecm.ledger.ledger import Ledger
-from ecm.ledger.records import Failure, Reported
+from ecm.ledger.records import Right
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,36 @@ class Recovered:
         )
 
 
-def recover(ledger: Ledger, committer: EvidenceCommitter, spool: Spool) -> Recovered:
+def recover(ledger: Ledger, committer: EvidenceCommitter, spool: Spool, right: Right) -> Recovered:
     """Resolve every spooled or reported batch, then free the leases of dead holders.
 
     The order matters: spooled results are reported under the fences of their old leases, which are
-    still good until somebody takes the tasks anew. The caller holds the right to commit.
+    still good until somebody takes the tasks anew. `right` is the caller's right to commit; raises
+    LeaseLost when another has taken it.
     """
-    finished = sum(_finish(ledger, committer, spool, batch_id) for batch_id in spool.list())
+    crash_point("recover.begun")
+    finished = 0
+    for batch_id in spool.list():
+        finished += _finish(ledger, committer, spool, batch_id, right)
+        crash_point("recover.batch")
     lost = ledger.unresolved_batches()
     for batch in lost:
         committer.delete_batch(batch.batch_id)
-        ledger.requeue_batch(batch.batch_id, time.time())
-    now = time.time()
+        crash_point("recover.rows_deleted")
+        ledger.requeue_batch(batch.batch_id, ledger.now(), right)
+    return Recovered(finished, len(lost), free_the_dead(ledger))
+
+
+def free_the_dead(ledger: Ledger) -> int:
+    """Rescue tasks of expired leases and of holders proven dead; how many."""
+    now = ledger.now()
     dead = [h.holder for h in ledger.live_holders(now) if is_proven_dead(h.holder)]
-    freed = ledger.rescue_expired(now) + sum(ledger.expire_holder(h, now) for h in dead)
-    return Recovered(finished, len(lost), freed)
+    return ledger.rescue_expired(now) + sum(ledger.expire_holder(h, now) for h in dead)
 
 
-def _finish(ledger: Ledger, committer: EvidenceCommitter, spool: Spool, batch_id: str) -> bool:
+def _finish(
+    ledger: Ledger, committer: EvidenceCommitter, spool: Spool, batch_id: str, right: Right
+) -> bool:
     """Report, append and persist one spooled batch as far as that has not happened yet.
 
     A torn file was never reported, since it is synced before: its tasks are still to be done.
@@ -65,31 +76,9 @@ def _finish(ledger: Ledger, committer: EvidenceCommitter, spool: Spool, batch_id
         return False
     if spooled is None:
         return False
-    results = [reported(envelope) for envelope in spooled.envelopes]
-    outcome = ledger.report(batch_id, results, time.time())
-    kept = [e for e in spooled.envelopes if e.task_id in outcome.accepted]
+    taken = report_batch(ledger, batch_id, spooled.envelopes, right)
+    kept = [e for e in spooled.envelopes if e.task_id in taken.accepted]
     if not kept:
         return False
     versions = committer.append(batch_id, kept, spooled.base_versions)
-    return ledger.persist(batch_id, versions, time.time()) > 0
-
-
-def reported(envelope: ResultEnvelope) -> Reported:
-    """The ledger's view of an envelope that goes to the store."""
-    content = envelope.resource_fingerprint.content_hash or ""
-    key = evidence_key(envelope.tenant_id, content, envelope.task_type, envelope.transform)
-    return Reported(
-        task_id=envelope.task_id,
-        fence=envelope.fence,
-        asset_id=content,
-        evidence_key=key,
-        linked=envelope.linked,
-    )
-
-
-def failure(envelope: ResultEnvelope) -> Failure:
-    """The ledger's view of an envelope that failed."""
-    if envelope.error is None:
-        raise ValueError("a failed envelope carries its error")
-    content = envelope.resource_fingerprint.content_hash
-    return Failure(envelope.task_id, envelope.fence, envelope.error, content)
+    return ledger.persist(batch_id, versions, ledger.now(), right) > 0

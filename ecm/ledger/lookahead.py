@@ -1,4 +1,4 @@
-"""What is left to claim, for whoever plans the next pass. Only reads."""
+"""What is left to claim and where tasks stand, for whoever plans what comes next. Only reads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ecm.ledger.connector import Params
 from ecm.ledger.duty import Duty, json_list
+from ecm.ledger.states import TaskState
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,14 @@ class Runnable:
 
     resources: int
     next_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a task stands: its state, and the fence it was last claimed with."""
+
+    state: TaskState
+    fence: int
 
 
 class Lookahead(Duty):
@@ -27,6 +36,15 @@ class Lookahead(Duty):
         with self._db.read() as session:
             row = session.one("find_runnable", wanted)
         return Runnable(row["resources"], row["next_at"]) if row else Runnable(0, None)
+
+    def standing(self, task_ids: Collection[str]) -> dict[str, Standing]:
+        """Where tasks stand, by id; without those this ledger does not know."""
+        with self._db.read() as session:
+            rows = session.all("find_tasks", {"task_ids": json_list(task_ids)})
+            return {
+                row["task_id"]: Standing(TaskState(row["state"]), row["fence"])
+                for row in self._own(session, rows)
+            }
 
     def last_job(self, tenant_id: str) -> str | None:
         """The id of the job a tenant opened last, or None."""
