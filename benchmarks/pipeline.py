@@ -64,7 +64,7 @@ def plain_loop(folder: Path, batch_size: int, threads: int) -> dict[str, float]:
     from ecm.models.meaning import meaning_text
     from ecm.models.registry import open_image_model, open_text_embedder
     from ecm.opening import plan_of
-    from jobs.pipeline import cuts_of
+    from ecm.stages.assembly import cuts_of
 
     profile = load_profile("L1", environ=os.environ)
     plan = plan_of(profile)

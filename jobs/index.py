@@ -40,6 +40,7 @@ from ecm.images.listing import list_source
 from ecm.ledger.ledger import Ledger, open_ledger
 from ecm.models.manifest import verify_files
 from ecm.opening import plan_of
+from ecm.stages.assembly import StageSettings
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
 from jobs.enqueue import EnqueueRequest, Listing
@@ -235,9 +236,16 @@ def _run_pass(run: Run, credit: Credit, blocks: int) -> None:
     scratch = run.profile.cache / "scratch" / run.run_id
     feeder = _start_feeder(run)
     credit.feeder = feeder
-    settings = pipeline.PipelineSettings(
-        run.plan, run.profile.images, run.profile.pipeline, run.run_id, scratch
+    config = run.profile.pipeline
+    stages = StageSettings(
+        plan=run.plan,
+        limits=run.profile.images,
+        run_id=run.run_id,
+        batch_size=config.batch_size,
+        threads=config.threads,
+        scratch=scratch,
     )
+    settings = pipeline.PipelineSettings(config, stages)
     try:
         plan = pipeline.build(feeder, settings, blocks, run.blocks)
         for block in plan.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):

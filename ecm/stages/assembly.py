@@ -1,0 +1,109 @@
+"""Which stages a plan needs, in their order, opened for one process.
+
+A pipeline spreads the parts over actor pools, a worker runs them one after the other; both get the
+same stages from here. Knows no Ray and no ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import assert_never
+
+import pyarrow as pa
+
+from ecm.contracts.task import TaskType
+from ecm.images.cuts import Cut
+from ecm.images.limits import ImageLimits
+from ecm.models.manifest import ModelManifest
+from ecm.models.registry import open_image_model, open_text_embedder
+from ecm.stages.analyse import BatchSettings, ImageModelStage, TextModelStage
+from ecm.stages.envelope import EnvelopeStage
+from ecm.stages.plan import TransformPlan
+from ecm.stages.prepare import Admission, PrepareSettings, PrepareStage
+
+TEXTS = 4
+"""Texts per model call for each image: short ones, and equal ones among many are embedded once."""
+
+Stage = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """What every stage of a run is told; small, picklable and without connections.
+
+    `batch_size` is images per model call, `threads` those of one model. Crash markers lie in
+    `scratch`, which must survive a worker process and not the run; None: no crash protection.
+    """
+
+    plan: TransformPlan
+    limits: ImageLimits
+    run_id: str
+    batch_size: int
+    threads: int
+    scratch: Path | None
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """An image model and the task types it serves."""
+
+    manifest: ModelManifest
+    kinds: frozenset[TaskType]
+
+
+class Seal(Enum):
+    """The last part of every pipeline: meaning vectors, then envelopes."""
+
+    SEAL = "seal"
+
+
+SEAL = Seal.SEAL
+Part = ImagePart | Seal
+
+
+def image_parts(plan: TransformPlan) -> list[ImagePart]:
+    """The image models of a plan, in the order in which they see a block."""
+    return [ImagePart(*served) for served in plan.image_models()]
+
+
+def open_part(part: Part, settings: StageSettings, worker_id: str) -> Iterator[Stage]:
+    """The stages of one part, with their models. Raises ManifestError, BackendMissing."""
+    batches = BatchSettings(settings.batch_size, settings.scratch)
+    match part:
+        case ImagePart(manifest=manifest, kinds=kinds):
+            model = open_image_model(manifest, threads=settings.threads)
+            yield ImageModelStage(model, kinds, batches)
+        case Seal():
+            text = settings.plan.text_model()
+            if text is not None:
+                embedder = open_text_embedder(text, threads=settings.threads)
+                texts = replace(batches, batch_size=TEXTS * batches.batch_size)
+                yield TextModelStage(embedder, texts)
+            yield EnvelopeStage(settings.run_id, worker_id)
+        case _:
+            assert_never(part)
+
+
+def open_prepare(settings: StageSettings, admission: Admission) -> PrepareStage:
+    """The first stage: read, admit, decode, cut. To be closed."""
+    prepare = PrepareSettings(
+        limits=settings.limits, cuts=cuts_of(settings.plan), scratch=settings.scratch
+    )
+    return PrepareStage(prepare, admission)
+
+
+def cuts_of(plan: TransformPlan) -> dict[str, Cut]:
+    """The pixel cut each image model of the plan wants, by manifest name."""
+    return {
+        manifest.name: Cut(
+            name=manifest.name,
+            resize_shorter=manifest.preprocessing.resize_shorter,
+            crop=manifest.preprocessing.crop,
+            interpolation=manifest.preprocessing.interpolation,
+        )
+        for manifest, _ in plan.image_models()
+        if manifest.preprocessing is not None
+    }
