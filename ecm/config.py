@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecm.contracts.identity import Digest, TenantId, digest
 from ecm.errors import ConfigError
@@ -25,7 +25,7 @@ from ecm.ledger.config import LedgerConfig
 from ecm.search.config import SearchConfig
 
 ENV_PREFIX = "ECM_"
-NOT_SETTINGS = frozenset({"ECM_CONF", "ECM_PROFILE", "ECM_SHARED"})
+NOT_SETTINGS = frozenset({"ECM_CONF", "ECM_CRASH", "ECM_PROFILE", "ECM_SHARED"})
 DEFAULT_HOME = "~/.ecm"
 
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|api_key|access_key|credential", re.I)
@@ -91,6 +91,15 @@ class ServeConfig(Part):
     api_keys: dict[Digest, TenantId] = Field(
         default_factory=dict, description="sha256 of a key: its tenant; empty: no keys"
     )
+    operator_keys: tuple[Digest, ...] = Field(
+        default=(), description="sha256 of keys that speak for the whole ledger"
+    )
+
+    @model_validator(mode="after")
+    def _one_meaning_of_a_key(self) -> ServeConfig:
+        if set(self.operator_keys) & set(self.api_keys):
+            raise ValueError("a key is either a tenant's or an operator's")
+        return self
 
 
 class Profile(Part):

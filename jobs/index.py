@@ -27,8 +27,9 @@ import ecm
 from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.task import TaskType
-from ecm.delivery.audit import Audit, audit_job
+from ecm.delivery.audit import Audit
 from ecm.delivery.committing import CommitLoop, CommitSettings, CommitTotals
+from ecm.delivery.concluding import conclude_job
 from ecm.delivery.entries import Settled, entries_of
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.recovery import Recovered
@@ -288,14 +289,7 @@ def _start_feeder(run: Run) -> Any:
 def _conclude(run: Run, record: RunRecord) -> IndexSummary:
     """Audit, mark done, publish, and write the run's row last."""
     job_id = record.job_id
-    audit = audit_job(run.ledger, run.store, job_id)
-    now = run.ledger.now()
-    if audit.balanced:
-        run.ledger.complete_job(job_id, now)
-        for batch_id in run.spool.list():
-            run.spool.drop(batch_id)
-    if not run.ledger.open_tasks(job_id):
-        run.ledger.finish_job(job_id, now)
+    audit = conclude_job(run.ledger, run.store, run.spool, job_id)
     snapshot = (
         materialize(run.store, run.plan).snapshot_id if audit.committed + audit.reused else None
     )

@@ -159,7 +159,9 @@ class CommitLoop:
 
     def _run(self) -> None:
         with open_ledger(self._config) as ledger:
-            right = claim_right(ledger, self._settings, self._config.lease_seconds)
+            right, before = claim_right(ledger, self._settings, self._config.lease_seconds)
+            if before is not None:
+                self._retrying(self._committer.fence)
             try:
                 self.recovered = recover(ledger, self._committer, self._spool, right)
                 self._recovered.set()
@@ -238,7 +240,11 @@ class CommitLoop:
         crash_point("commit.reported")
         kept = [e for e in envelopes if e.task_id in taken.accepted]
         if kept:
-            versions = self._retrying(lambda: self._committer.append(batch_id, kept, base))
+            versions = self._retrying(
+                lambda: self._committer.append(
+                    batch_id, kept, base, lambda: ledger.confirm_right(right)
+                )
+            )
             crash_point("commit.appended")
             self._retrying(lambda: ledger.persist(batch_id, versions, ledger.now(), right))
             crash_point("commit.persisted")
@@ -347,18 +353,19 @@ def _fate(entry: Entry, taken: Taken) -> Fate:
     return Fate.LINKED if entry.linked else Fate.COMMITTED
 
 
-def claim_right(ledger: Ledger, settings: CommitSettings, ttl: float) -> Right:
-    """The right to commit; a holder proven dead does not keep it.
+def claim_right(ledger: Ledger, settings: CommitSettings, ttl: float) -> tuple[Right, Held | None]:
+    """The right to commit, and who had it before without giving it back: to be fenced off.
 
-    Raises LeaseLost (code `committer.held`) while another committer holds it.
+    A holder proven dead does not keep it. Raises LeaseLost (code `committer.held`) while another
+    committer holds it.
     """
+    before = ledger.holder_of(settings.right)
+    if before is not None and is_proven_dead(before.holder):
+        ledger.expire_right(settings.right, before.holder)
     answer = ledger.acquire_right(settings.right, settings.holder, ttl, ledger.now())
-    if isinstance(answer, Held) and is_proven_dead(answer.holder):
-        ledger.expire_right(settings.right, answer.holder)
-        answer = ledger.acquire_right(settings.right, settings.holder, ttl, ledger.now())
     match answer:
         case Granted(fence=fence):
-            return Right(settings.right, fence)
+            return Right(settings.right, fence), before
         case Held(holder=holder, expires_at=expires):
             wait = max(0.0, expires - ledger.now())
             raise LeaseLost(

@@ -49,7 +49,7 @@ def recover(ledger: Ledger, committer: EvidenceCommitter, spool: Spool, right: R
         crash_point("recover.batch")
     lost = ledger.unresolved_batches()
     for batch in lost:
-        committer.delete_batch(batch.batch_id)
+        committer.delete_batch(batch.batch_id, lambda: ledger.confirm_right(right))
         crash_point("recover.rows_deleted")
         ledger.requeue_batch(batch.batch_id, ledger.now(), right)
     return Recovered(finished, len(lost), free_the_dead(ledger))
@@ -80,5 +80,7 @@ def _finish(
     kept = [e for e in spooled.envelopes if e.task_id in taken.accepted]
     if not kept:
         return False
-    versions = committer.append(batch_id, kept, spooled.base_versions)
+    versions = committer.append(
+        batch_id, kept, spooled.base_versions, lambda: ledger.confirm_right(right)
+    )
     return ledger.persist(batch_id, versions, ledger.now(), right) > 0

@@ -2,14 +2,17 @@
 
 Every append carries the batch id in its transaction, which is searched before another try; rows
 that a table has already are left out. There must be one committer per store at a time: the fenced
-right to be it is the ledger's, not checked here.
+right to be it is the ledger's. A committer that slept through the loss of its right is kept out by
+two things together: `still_mine` is asked after the version that a change builds on is fixed, and
+whoever takes over from the living calls `fence`, after which no change builds on earlier versions.
 """
 
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import lance
 import pyarrow as pa
@@ -17,6 +20,7 @@ import pyarrow.compute as pc
 from lance.fragment import write_fragments
 
 from ecm.contracts.result import ResultEnvelope
+from ecm.crashpoints import crash_point
 from ecm.errors import ContractError, EcmError, StoreUnavailable
 from ecm.evidence.codec import tables_of
 from ecm.evidence.faults import lance_errors
@@ -26,6 +30,16 @@ from ecm.evidence.spool import BATCH_ID
 from ecm.evidence.store import EvidenceStore
 
 BATCH_PROPERTY: Final = "ecm.batch"
+FENCE_PROPERTY: Final = "ecm.fence"
+
+_Answer = TypeVar("_Answer")
+
+StillMine = Callable[[], None]
+"""Raises LeaseLost when another has taken the right to commit."""
+
+
+def unquestioned() -> None:
+    """The `StillMine` of a store that nobody else can be writing to."""
 
 
 class EvidenceCommitter:
@@ -45,6 +59,7 @@ class EvidenceCommitter:
         batch_id: str,
         envelopes: Sequence[ResultEnvelope],
         base_versions: Mapping[str, int] | None = None,
+        still_mine: StillMine = unquestioned,
     ) -> dict[str, int]:
         """Append what a batch says; the version of each table it concerns in which it can be read.
 
@@ -52,18 +67,19 @@ class EvidenceCommitter:
         given) carry the batch is left alone. Lost races and outages are tried again with back-off.
 
         Raises StoreUnavailable when the attempts are used up, StoreCorrupt, ResourceExhausted,
-        ContractError (malformed batch id, vectors of mixed dimension).
+        ContractError (malformed batch id, vectors of mixed dimension), LeaseLost.
         """
         _check_batch(batch_id)
+        base = base_versions or {}
         return {
-            name: self._append_table(name, table, batch_id, (base_versions or {}).get(name, 0))
+            name: self._append_table(name, table, batch_id, base.get(name, 0), still_mine)
             for name, table in tables_of(envelopes, batch_id).items()
         }
 
     def append_rows(self, name: str, table: pa.Table, batch_id: str) -> int:
         """Append rows of one table under a batch id of their own, once. Raises as `append` does."""
         _check_batch(batch_id)
-        return self._append_table(name, table, batch_id, 0)
+        return self._append_table(name, table, batch_id, 0, unquestioned)
 
     def resolve(
         self, batch_id: str, base_versions: Mapping[str, int] | None = None
@@ -77,36 +93,65 @@ class EvidenceCommitter:
                 found[name] = version
         return found
 
-    def delete_batch(self, batch_id: str) -> dict[str, int]:
+    def delete_batch(self, batch_id: str, still_mine: StillMine = unquestioned) -> dict[str, int]:
         """Delete what a batch stated, for a batch whose spool is lost; rows deleted per table.
 
         Assets, their versions and thumbnails stay: they are facts about bytes that later batches
-        may have relied on, and their ids keep them from being doubled.
+        may have relied on, and their ids keep them from being doubled. Raises as `append`.
         """
         _check_batch(batch_id)
-        deleted: dict[str, int] = {}
-        for name in filter(is_evidence_table, self._store.tables()):
-            dataset = self._store.dataset(name)
-            with lance_errors(f"cannot delete batch {batch_id} from {name}"):
-                rows = dataset.count_rows(filter=pc.field("batch_id") == batch_id)
-                if rows:
-                    dataset.delete(pc.field("batch_id") == batch_id)
-                    deleted[name] = int(rows)
-        return deleted
+        deleted = {
+            name: self._retrying(lambda name=name: self._delete_once(name, batch_id, still_mine))  # type: ignore[misc]
+            for name in filter(is_evidence_table, self._store.tables())
+        }
+        return {name: rows for name, rows in deleted.items() if rows}
 
-    def _append_table(self, name: str, table: pa.Table, batch_id: str, base: int) -> int:
+    def fence(self) -> None:
+        """From now on no table takes a change that builds on its present or an earlier version.
+
+        For whoever takes the right to commit over from a holder that may be alive. Changes no row.
+        Raises StoreUnavailable, StoreCorrupt.
+        """
+        for name in self._store.tables():
+            self._retrying(lambda name=name: self._fence_once(name))  # type: ignore[misc]
+
+    def _append_table(
+        self, name: str, table: pa.Table, batch_id: str, base: int, still_mine: StillMine
+    ) -> int:
+        return self._retrying(lambda: self._append_once(name, table, batch_id, base, still_mine))
+
+    def _retrying(self, change: Callable[[], _Answer]) -> _Answer:
+        """Each change looks at the newest version first, so any outcome allows another try."""
         attempts = self._store.config.commit_attempts
-        for attempt in range(1, attempts + 1):
+        for attempt in range(1, attempts):
             try:
-                return self._append_once(name, table, batch_id, base)
+                return change()
             except StoreUnavailable:
-                if attempt == attempts:
-                    raise
                 self._sleep(self._store.config.commit_backoff_seconds * 2 ** (attempt - 1))
-        raise StoreUnavailable(f"cannot append batch {batch_id} to {name}")
+        return change()
 
-    def _append_once(self, name: str, table: pa.Table, batch_id: str, base: int) -> int:
+    def _delete_once(self, name: str, batch_id: str, still_mine: StillMine) -> int:
+        dataset = self._store.dataset(name)
+        still_mine()
+        with lance_errors(f"cannot delete batch {batch_id} from {name}"):
+            rows = int(dataset.count_rows(filter=pc.field("batch_id") == batch_id))
+            if rows:
+                dataset.delete(pc.field("batch_id") == batch_id, conflict_retries=0)
+        return rows
+
+    def _fence_once(self, name: str) -> None:
+        """A merge of nothing: Lance refuses appends and deletes that began before it."""
+        dataset = self._store.dataset(name)
+        with lance_errors(f"cannot fence {name}"):
+            fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+            operation = lance.LanceOperation.Merge(fragments, dataset.lance_schema)
+            _commit(dataset, operation, {FENCE_PROPERTY: uuid.uuid4().hex})
+
+    def _append_once(
+        self, name: str, table: pa.Table, batch_id: str, base: int, still_mine: StillMine
+    ) -> int:
         dataset = self._store.ensure_table(name, table.schema)
+        still_mine()
         done = _version_with(name, dataset, batch_id, base)
         if done is not None:
             return done
@@ -116,21 +161,26 @@ class EvidenceCommitter:
         if not fresh.num_rows:
             return int(dataset.version)
         with lance_errors(f"cannot append batch {batch_id} to {name}"):
-            version = _commit(dataset, fresh, batch_id)
+            options = dataset.latest_storage_options()
+            fragments = write_fragments(
+                fresh, dataset.uri, schema=dataset.schema, storage_options=options
+            )
+            crash_point("table.fragments")
+            appended = lance.LanceOperation.Append(fragments)
+            version = _commit(dataset, appended, {BATCH_PROPERTY: batch_id})
+        crash_point("table.committed")
         if version == known.version + 1:
             known.version = version
             known.keys.add(keys)
         return version
 
 
-def _commit(dataset: Any, rows: pa.Table, batch_id: str) -> int:
-    fragments = write_fragments(
-        rows, dataset.uri, schema=dataset.schema, storage_options=dataset.latest_storage_options()
-    )
+def _commit(dataset: Any, operation: Any, properties: Mapping[str, str]) -> int:
+    """Commit on top of the version that `dataset` shows; the version made."""
     transaction = lance.Transaction(
         read_version=dataset.version,
-        operation=lance.LanceOperation.Append(fragments),
-        transaction_properties={BATCH_PROPERTY: batch_id},
+        operation=operation,
+        transaction_properties=dict(properties),
     )
     options = dataset.latest_storage_options()
     committed = lance.LanceDataset.commit(dataset.uri, transaction, storage_options=options)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from ecm.contracts.identity import digest
 from ecm.contracts.result import Space
 from ecm.contracts.search import Axis
+from ecm.crashpoints import crash_point
 from ecm.errors import SnapshotNotFound, StoreCorrupt
 from ecm.evidence.choice import chosen
 from ecm.evidence.generation import create_indices, dim_of, write_generation
@@ -63,7 +64,9 @@ class SnapshotStore:
         if existing is not None:
             return existing
         ref = self._written(_snapshot_id(policy, versions, now), policy, datasets, vectors, now)
+        crash_point("snapshot.built")
         write_ref(self._store, ref)
+        crash_point("snapshot.described")
         return ref
 
     def publish(self, snapshot_id: str, now: float) -> SnapshotRef:
@@ -79,6 +82,7 @@ class SnapshotStore:
         history = () if before is None else (*before.history, before.current)
         current = Publication(snapshot_id=snapshot_id, at=now)
         write_published(self._store, Published(current=current, history=history))
+        crash_point("snapshot.published")
         return ref
 
     def published(self) -> SnapshotRef | None:

@@ -18,10 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from ecm.contracts.identity import canonical_json
 from ecm.contracts.result import ResultEnvelope
+from ecm.crashpoints import crash_point
 from ecm.errors import ContractError, StoreCorrupt
 from ecm.evidence.faults import file_errors
 from ecm.evidence.schema import SCHEMA_VERSION
-from ecm.evidence.storage import put_file
+from ecm.evidence.storage import put_in_place, written_beside
 
 BATCH_ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")
 
@@ -73,7 +74,9 @@ class Spool:
         with file_errors(f"cannot spool batch {batch_id} to {self._folder}"):
             self._folder.mkdir(parents=True, exist_ok=True)
             older = [file for file in self._files(batch_id) if file != path]
-            put_file(path, data)
+            written = written_beside(path, data)
+            crash_point("spool.written")
+            put_in_place(written, path)
             for file in older:
                 file.unlink(missing_ok=True)
         return path

@@ -110,7 +110,7 @@ class LocalStorage:
         path = self._path(name)
         with file_errors(f"cannot write {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            written = _written_beside(path, data)
+            written = written_beside(path, data)
             try:
                 os.link(written, path)
             except FileExistsError:
@@ -162,7 +162,11 @@ class LocalStorage:
 
 def put_file(path: Path, data: bytes) -> None:
     """Atomically write a file that survives a power cut. Raises OSError."""
-    written = _written_beside(path, data)
+    put_in_place(written_beside(path, data), path)
+
+
+def put_in_place(written: Path, path: Path) -> None:
+    """Rename a file of `written_beside`, over an older one if need be. Raises OSError."""
     try:
         os.replace(written, path)
     except OSError:
@@ -171,7 +175,8 @@ def put_file(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def _written_beside(path: Path, data: bytes) -> Path:
+def written_beside(path: Path, data: bytes) -> Path:
+    """The data, synced, under a name of no meaning in the same folder. Raises OSError."""
     written = path.parent / f".writing-{uuid.uuid4().hex}"
     try:
         with written.open("xb") as file:

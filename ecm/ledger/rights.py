@@ -14,7 +14,11 @@ def check_right(session: Session, right: Right | None) -> None:
         return
     row = session.one("lock_right", {"name": right.name})
     if row is None or row["fence"] != right.fence:
-        raise LeaseLost(f"the right {right.name} was taken by another holder", "right.lost")
+        raise _lost(right)
+
+
+def _lost(right: Right) -> LeaseLost:
+    return LeaseLost(f"the right {right.name} was taken by another holder", "right.lost")
 
 
 class Rights(Duty):
@@ -37,6 +41,12 @@ class Rights(Duty):
             current = session.one("find_right", {"name": name})
         return Held(current["holder"], current["expires_at"]) if current else Held("", now)
 
+    def holder_of(self, name: str) -> Held | None:
+        """Who took a right last, and until when it is good; None when it was given back."""
+        with self._db.read() as session:
+            row = session.one("find_right", {"name": name})
+        return Held(row["holder"], row["expires_at"]) if row and row["holder"] else None
+
     def renew_right(self, name: str, fence: int, ttl: float, now: float) -> bool:
         """Prolong a right. False: someone else has taken it; stop at once."""
         self._operator("renew_right")
@@ -50,8 +60,19 @@ class Rights(Duty):
         with self._db.write("release_right") as session:
             return session.run("release_right", {"name": name, "fence": fence}) == 1
 
+    def confirm_right(self, right: Right) -> None:
+        """Raises LeaseLost when the right is no longer the one that was granted. Only reads."""
+        self._operator("confirm_right")
+        with self._db.read() as session:
+            row = session.one("find_right", {"name": right.name})
+        if row is None or row["fence"] != right.fence:
+            raise _lost(right)
+
     def expire_right(self, name: str, holder: str) -> bool:
-        """The holder is proved dead: its right is free. False: it does not hold it (any more)."""
+        """The holder is proved dead: its right has run out. False: it does not hold it (any more).
+
+        It stays known as not given back, so that whoever takes it next can fence the store.
+        """
         self._operator("expire_right")
         with self._db.write("expire_right") as session:
             return session.run("expire_right", {"name": name, "holder": holder}) == 1
