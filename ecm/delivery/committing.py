@@ -114,11 +114,20 @@ class CommitLoop:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.stop()
+        if self._failure is not None and kind is None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End the thread after the step it is in; what it has not committed stays undone."""
         if self._thread.is_alive():
             self._closing.set()
             self._thread.join()
-        if self._failure is not None and kind is None:
-            raise self._failure
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the thread before its time."""
+        return self._failure
 
     def wait_until_recovered(self) -> Recovered:
         """Returns once the right is held and earlier batches are resolved; raises what prevents."""

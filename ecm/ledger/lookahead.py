@@ -29,8 +29,11 @@ class Standing:
 class Lookahead(Duty):
     """Reads for planning."""
 
-    def runnable(self, tenant_id: str, transforms: Collection[str], now: float) -> Runnable:
-        """What a claim of this tenant under these transforms would find, now and later."""
+    def runnable(self, tenant_id: str | None, transforms: Collection[str], now: float) -> Runnable:
+        """What a claim of this tenant under these transforms would find, now and later.
+
+        None: the ledger's own tenant, or all of an operator's ledger.
+        """
         tenant = self._tenant(tenant_id)
         wanted: Params = {"tenant_id": tenant, "transforms": json_list(transforms), "now": now}
         with self._db.read() as session:

@@ -1,0 +1,114 @@
+"""What a worker asks for and where it brings its results, near or far.
+
+The protocol, and the workplace in the worker's own process; `remote` has the one over HTTP. Knows
+no stage and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ecm.contracts.identity import TenantId
+from ecm.contracts.result import ResultEnvelope
+from ecm.delivery.desk import Desk
+from ecm.delivery.receipts import Receipt
+from ecm.ledger.ledger import Ledger
+from ecm.ledger.lookahead import Runnable
+from ecm.ledger.records import ClaimedTask, Lease
+from ecm.stages.prepare import AdmitDecision, AdmitRequest
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Whose tasks a worker does (None: whoever's key it is), by which transforms, for how long.
+
+    `vision_transform` is the fingerprint whose texts its meaning vectors embed.
+    """
+
+    tenant_id: TenantId | None
+    transforms: tuple[str, ...]
+    vision_transform: str | None
+    lease_seconds: float
+
+
+class Workplace(Protocol):
+    """Every method may raise TransientError: try again. Times are the other side's."""
+
+    def lease(self, holder: str) -> Lease:
+        """A new lease for an incarnation."""
+        ...
+
+    def claim(self, lease: Lease, max_resources: int) -> tuple[ClaimedTask, ...]:
+        """Claim a block and say that work on it has begun. Raises LeaseLost."""
+        ...
+
+    def heartbeat(self, lease: Lease, progress: int) -> bool:
+        """Prolong the lease; False when it is lost."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give back the lease and what is claimed under it."""
+        ...
+
+    def runnable(self) -> Runnable:
+        """What is left to claim on these terms."""
+        ...
+
+    def admit(self, requests: Sequence[AdmitRequest]) -> list[AdmitDecision]:
+        """Which of the bytes are to be analysed."""
+        ...
+
+    def deliver(self, envelopes: Sequence[ResultEnvelope]) -> Receipt:
+        """Returns when the results are committed or refused. May be repeated."""
+        ...
+
+
+def claim_block(
+    ledger: Ledger, terms: Terms, lease: Lease, max_resources: int
+) -> tuple[ClaimedTask, ...]:
+    """Claim on these terms and start. Raises LeaseLost."""
+    claimed = ledger.claim(
+        lease,
+        terms.transforms,
+        tenant_id=terms.tenant_id,
+        job_id=None,
+        max_resources=max_resources,
+        now=ledger.now(),
+    )
+    if claimed:
+        ledger.start(lease, ledger.now())
+    return claimed
+
+
+class LocalWorkplace:
+    """Ledger and desk in the process of the worker."""
+
+    def __init__(self, ledger: Ledger, desk: Desk, terms: Terms) -> None:
+        self._ledger = ledger
+        self._desk = desk
+        self._terms = terms
+
+    def lease(self, holder: str) -> Lease:
+        return self._ledger.acquire_lease(holder, self._ledger.now(), self._terms.lease_seconds)
+
+    def claim(self, lease: Lease, max_resources: int) -> tuple[ClaimedTask, ...]:
+        return claim_block(self._ledger, self._terms, lease, max_resources)
+
+    def heartbeat(self, lease: Lease, progress: int) -> bool:
+        now = self._ledger.now()
+        return self._ledger.heartbeat(lease, now, self._terms.lease_seconds, progress)
+
+    def release(self, lease: Lease) -> None:
+        self._ledger.release_lease(lease, self._ledger.now())
+
+    def runnable(self) -> Runnable:
+        terms = self._terms
+        return self._ledger.runnable(terms.tenant_id, terms.transforms, self._ledger.now())
+
+    def admit(self, requests: Sequence[AdmitRequest]) -> list[AdmitDecision]:
+        return self._desk.admit(requests, self._terms.vision_transform)
+
+    def deliver(self, envelopes: Sequence[ResultEnvelope]) -> Receipt:
+        return self._desk.deliver(envelopes).result()
