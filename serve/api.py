@@ -15,6 +15,8 @@ from starlette.responses import Response
 import ecm
 from ecm.contracts.identity import TenantId
 from ecm.contracts.search import MAX_IMAGE_BYTES, SearchRequest
+from ecm.ledger.wire import OPERATIONS
+from ecm.ledger.wire import PATH as LEDGER_PATH
 from serve.edge import BodyLimit, SecureHeaders
 from serve.metrics import Measured
 from serve.problem import Problem, problem_of_call
@@ -23,6 +25,7 @@ FORM_OVERHEAD = 64 * 2**10
 BODY_LIMITS = {
     "/v1/search/image": MAX_IMAGE_BYTES + FORM_OVERHEAD,
     "/v1/search": MAX_IMAGE_BYTES * 4 // 3 + FORM_OVERHEAD,
+    **{f"{LEDGER_PATH}/{name}": each.body_bytes for name, each in OPERATIONS.items()},
 }
 EXAMPLES: dict[str, Any] = {
     "words": {"value": {"text": "a dog on the beach", "limit": 10}},
@@ -34,9 +37,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in (
         (401, "no known API key"),
         (403, "another tenant's name"),
+        (404, "not there, or another tenant's"),
+        (409, "out of date, or not possible in its present state"),
         (413, "body too large"),
-        (415, "not an image format that is read here"),
+        (415, "not a format that is read here"),
         (422, "cannot be answered as asked"),
+        (429, "too much is waiting: come again after Retry-After seconds"),
         (503, "come again after Retry-After seconds"),
     )
 }

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping, MutableMapping
+import re
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,6 +28,9 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}\Z")
 
 
 class BodyLimit:
@@ -82,44 +87,82 @@ def too_large(limit: int) -> Problem:
     return Problem(413, "input.too_large", f"the request body has more than {limit} bytes")
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: the tenant whose things are made and searched, and what of the ledger is seen.
+
+    `scope` is the one tenant that exists for this caller; None is an operator's, who sees all.
+    """
+
+    tenant: str
+    scope: str | None
+    operator: bool = False
+
+
 class Access:
     """Whose tenant a caller speaks for.
 
-    `keys` maps the hex sha256 of an API key to a tenant, so that a profile holds no secret. Without
-    keys every caller is the profile's own tenant.
+    `keys` maps the hex sha256 of an API key to a tenant, so that a profile holds no secret, and
+    `operators` are those of keys that speak for every tenant. Without any keys every caller is the
+    profile's own tenant, and nobody is an operator: whoever reaches the port would be one.
     """
 
-    def __init__(self, keys: Mapping[str, str], tenant: str) -> None:
-        self._keys = {mark.lower(): owner for mark, owner in keys.items()}
+    def __init__(
+        self, keys: Mapping[str, str], tenant: str, operators: Collection[str] = ()
+    ) -> None:
+        owners: dict[str, str | None] = {mark.lower(): owner for mark, owner in keys.items()}
+        self._keys = {**owners, **{mark.lower(): None for mark in operators}}
         self._tenant = tenant
 
+    @property
+    def open(self) -> bool:
+        """Whether this service asks for no key."""
+        return not self._keys
+
     def tenant_of(self, headers: Headers, named: str | None = None) -> str | Problem:
-        """The tenant, or the problem: 401 without a known key, 403 for another tenant's name.
+        """The tenant, or the problem: 401 without a known key, 403 for another tenant's name."""
+        caller = self.caller_of(headers, named)
+        return caller if isinstance(caller, Problem) else caller.tenant
 
-        `named` is a tenant that the request itself names; so does the header X-Tenant.
+    def caller_of(self, headers: Headers, named: str | None = None) -> Caller | Problem:
+        """Who asks, or the problem as `tenant_of` has it.
+
+        `named` is a tenant that the request itself names; so does the header X-Tenant. An operator
+        who names one acts as that tenant.
         """
-        owner = self._owner(headers)
+        names = {name for name in (named, headers.get("x-tenant")) if name is not None}
+        owner: str | None = self._tenant
+        if not self.open:
+            mark = self._mark(headers)
+            if mark is None:
+                return Problem(
+                    401,
+                    "access.key",
+                    "this service needs an API key",
+                    "send it as X-API-Key, or as Authorization: Bearer",
+                    {"WWW-Authenticate": 'Bearer realm="ecm"'},
+                )
+            owner = self._keys[mark]
         if owner is None:
-            return Problem(
-                401,
-                "access.key",
-                "this service needs an API key",
-                "send it as X-API-Key, or as Authorization: Bearer",
-                {"WWW-Authenticate": 'Bearer realm="ecm"'},
-            )
-        for name in (named, headers.get("x-tenant")):
-            if name is not None and name != owner:
-                return Problem(403, "access.tenant", f"this caller may not ask tenant {name!r}")
-        return owner
+            return self._operator(sorted(names))
+        for name in sorted(names - {owner}):
+            return Problem(403, "access.tenant", f"this caller may not ask tenant {name!r}")
+        return Caller(owner, owner)
 
-    def _owner(self, headers: Headers) -> str | None:
-        if not self._keys:
-            return self._tenant
+    def _operator(self, names: Sequence[str]) -> Caller | Problem:
+        if not names:
+            return Caller(self._tenant, None, operator=True)
+        if len(names) > 1 or not _TENANT.match(names[0]):
+            return Problem(422, "access.tenant", f"not the name of one tenant: {names}")
+        return Caller(names[0], names[0], operator=True)
+
+    def _mark(self, headers: Headers) -> str | None:
+        """The digest of the caller's key, if it is a known one."""
         bearer = headers.get("authorization", "")
         key = headers.get("x-api-key") or bearer.removeprefix("Bearer ").strip()
         mark = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
         found = None
-        for known, owner in self._keys.items():
+        for known in self._keys:
             if hmac.compare_digest(known, mark):
-                found = owner
+                found = known
         return found if key else None

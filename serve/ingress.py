@@ -24,7 +24,9 @@ from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchRequest, SearchRes
 from ecm.errors import EcmError, ImageError, QueryError
 from ecm.search.assets import AssetView
 from serve.api import EXAMPLES, PROBLEMS, Failed, SearchBody, invalid, new_api
+from serve.confine import Roots
 from serve.edge import Access, too_large
+from serve.ledger_api import Door, ledger_routes
 from serve.problem import Problem, problem_of, problem_of_call
 from serve.searcher import Readiness, SnapshotView
 
@@ -61,6 +63,14 @@ def _json(text: str) -> Response:
     return Response(text, media_type="application/json")
 
 
+def _door(_: Request) -> Door:
+    door: Door = serve.get_replica_context().servable_object.door
+    return door
+
+
+api.include_router(ledger_routes(_door))
+
+
 @serve.deployment
 @serve.ingress(api)
 class Ingress:
@@ -68,7 +78,8 @@ class Ingress:
 
     def __init__(self, profile: Profile, searcher: DeploymentHandle) -> None:
         self._searcher = searcher
-        self._access = Access(profile.serve.api_keys, profile.tenant)
+        self._access = Access(profile.serve.api_keys, profile.tenant, profile.serve.operator_keys)
+        self.door = Door(profile.ledger, self._access, Roots(profile.roots, self._access.open))
         self._seconds = profile.serve.request_timeout_seconds * _SHARE_OF_TIMEOUT
         folder = resources.files("serve") / "ui"
         self._page = (folder / "index.html").read_bytes()

@@ -6,8 +6,9 @@ Knows statuses and headers; knows no route. What a person can do about it travel
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
@@ -15,13 +16,18 @@ from starlette.responses import Response
 
 from ecm.errors import (
     AxisUnavailable,
+    ContractError,
     EcmError,
+    Forbidden,
     ImageError,
+    LeaseLost,
     Overloaded,
     QueryError,
     SnapshotNotFound,
+    SourceError,
     TransientError,
 )
+from ecm.ledger.wire import error_members
 
 RETRY_SECONDS = 2.0
 
@@ -31,6 +37,16 @@ STATUS_OF_CODE = {
     "query.asset_unknown": 404,
     "input.too_large": 413,
     "decode.unsupported": 415,
+    "ledger.queue_full": 429,
+    "ledger.job_unknown": 404,
+    "ledger.task_unknown": 404,
+    "ledger.batch_unknown": 404,
+    "ledger.job": 409,
+    "ledger.job_open": 409,
+    "ledger.listing_closed": 409,
+    "ledger.batch_persisted": 409,
+    "ledger.transition": 409,
+    "source.root": 403,
 }
 """Codes whose status is not that of their class."""
 
@@ -45,6 +61,16 @@ STATUS_OF_CLASS: tuple[tuple[type[EcmError], int], ...] = (
 )
 """The first class that an error belongs to decides, unless its code does."""
 
+LEDGER_STATUS_OF_CLASS: tuple[tuple[type[EcmError], int], ...] = (
+    (ContractError, 422),
+    (SourceError, 422),
+    (Forbidden, 403),
+    (LeaseLost, 409),
+    (Overloaded, 429),
+    *STATUS_OF_CLASS,
+)
+"""The same at the doors of the ledger, whose callers send contracts and hold leases."""
+
 TITLES = {
     400: "Bad request",
     401: "Key needed",
@@ -55,6 +81,7 @@ TITLES = {
     413: "Too large",
     415: "Not an image format this service reads",
     422: "Cannot be answered",
+    429: "Too much at once",
     500: "Internal error",
     503: "Not available now",
     504: "Too slow",
@@ -63,13 +90,17 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One failure as HTTP tells it: `code` is for programs, `detail` and `hint` are for people."""
+    """One failure as HTTP tells it: `code` is for programs, `detail` and `hint` are for people.
+
+    `members` are said beside these.
+    """
 
     status: int
     code: str
     detail: str
     hint: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=dict)
 
     def response(self) -> Response:
         body = {
@@ -79,6 +110,7 @@ class Problem:
             "code": self.code,
             "detail": self.detail,
             "hint": self.hint,
+            **self.members,
         }
         return Response(
             json.dumps(body, ensure_ascii=False),
@@ -90,12 +122,21 @@ class Problem:
 
 def problem_of(error: EcmError) -> Problem:
     """The problem that an error of ecm is to the caller; internal errors keep their words."""
-    by_class = next(status for kind, status in STATUS_OF_CLASS if isinstance(error, kind))
+    return _problem(error, STATUS_OF_CLASS)
+
+
+def ledger_problem(error: EcmError) -> Problem:
+    """The same at a door of the ledger; it names the class, so that a client raises it again."""
+    return replace(_problem(error, LEDGER_STATUS_OF_CLASS), members=error_members(error))
+
+
+def _problem(error: EcmError, table: Sequence[tuple[type[EcmError], int]]) -> Problem:
+    by_class = next(status for kind, status in table if isinstance(error, kind))
     status = STATUS_OF_CODE.get(error.code, by_class)
     if status == 500:
         return Problem(500, error.code, "the service failed; its log says how")
     wait = getattr(error, "retry_after", RETRY_SECONDS)
-    headers = {"Retry-After": str(max(1, round(wait)))} if status == 503 else {}
+    headers = {"Retry-After": str(max(1, round(wait)))} if status in (429, 503) else {}
     return Problem(status, error.code, error.message, error.hint, headers)
 
 

@@ -12,7 +12,15 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 TenantId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -142,3 +150,20 @@ class KeyDigest:
 
     def __str__(self) -> str:
         return f"{self.total:064x}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        """In JSON: the count, a colon, and the sum in 64 hex digits."""
+        text = core_schema.str_schema(pattern=r"^[0-9]{1,18}:[0-9a-f]{64}$")
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.no_info_after_validator_function(cls._of_json, text),
+            python_schema=core_schema.is_instance_schema(cls),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda keys: f"{keys.count}:{keys}"
+            ),
+        )
+
+    @classmethod
+    def _of_json(cls, text: str) -> KeyDigest:
+        count, _, total = text.partition(":")
+        return cls.parse(total, int(count))

@@ -25,7 +25,15 @@ class QueueLimits(BaseModel):
 class LedgerConfig(QueueLimits):
     """The ledger's part of a profile. Times are seconds; the limits are of all tenants together."""
 
-    url: str = Field(min_length=1, description="sqlite:///absolute/path or postgresql://…")
+    url: str = Field(
+        min_length=1, description="sqlite:///absolute/path, postgresql://… or http(s)://…"
+    )
+    api_key: str = Field(
+        default="",
+        max_length=512,
+        repr=False,
+        description="http(s) only; give it as ECM_LEDGER__API_KEY, it is shown nowhere",
+    )
     lease_seconds: float = Field(default=60.0, gt=0)
     max_expiries: int = Field(
         default=5, ge=1, description="a task whose lease expired this often is a dead letter"

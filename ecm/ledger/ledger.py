@@ -79,8 +79,12 @@ def open_ledger(config: LedgerConfig) -> Ledger:
     Raises ConfigError for a URL no connector knows; see each connector for what else.
     """
     scheme = config.url.partition("://")[0]
+    if scheme in ("http", "https"):
+        from ecm.ledger.http import open_http  # it is made from the methods above
+
+        return open_http(config)
     connect = CONNECTORS.get(scheme)
     if connect is None:
-        known = ", ".join(f"{name}://" for name in CONNECTORS)
+        known = ", ".join(f"{name}://" for name in (*CONNECTORS, "http", "https"))
         raise ConfigError(f"no ledger for {scheme}://", "ledger.url", f"known are {known}")
     return Ledger(connect(config), config)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
+from tests.ledger_server import KEY, server
 
 MEMORY_DISK = Path("/dev/shm")
 
@@ -30,19 +31,29 @@ def _sqlite(folder: Path, name: str) -> str:
     return f"sqlite://{folder / name}.db"
 
 
-LEDGERS: dict[str, Callable[[Path, str], str]] = {"sqlite": _sqlite}
+LEDGERS: dict[str, Callable[[Path, str], str]] = {"sqlite": _sqlite, "rest": _sqlite}
+SERVED = frozenset({"rest"})
+"""Back ends that are reached through a server, which has the ledger of that URL."""
 
 
 @pytest.fixture(params=list(LEDGERS))
 def ledger_config(
     request: pytest.FixtureRequest, quick_folder: Path
-) -> Callable[..., LedgerConfig]:
+) -> Iterator[Callable[..., LedgerConfig]]:
     """Settings for a ledger of each back end, fresh and empty for every test and name."""
+    served: set[str] = set()
 
     def config(name: str = "ledger", **settings: Any) -> LedgerConfig:
-        return LedgerConfig(url=LEDGERS[request.param](quick_folder, name), **settings)
+        made = LedgerConfig(url=LEDGERS[request.param](quick_folder, name), **settings)
+        if request.param not in SERVED:
+            return made
+        address = server().address(made)
+        served.add(address)
+        return made.model_copy(update={"url": address, "api_key": KEY})
 
-    return config
+    yield config
+    for address in served:  # before the folder goes
+        server().forget(address)
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""Which files callers may have read: those below the profile's roots, whatever links lie between.
+
+Knows URIs and the file system's links; opens nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from ecm.contracts.identity import path_uri, uri_path
+from ecm.errors import SourceError
+from ecm.images.objects import is_object_uri, root_uri
+
+_FILE = "file://"
+
+
+class Roots:
+    """The roots of a profile, as HTTP callers are held to them.
+
+    Without roots nothing may be named in a service that has keys: its callers are others, and a
+    path of theirs would be read with the rights of the service. `trusting` is a service without
+    keys, whose caller is the one who started it.
+    """
+
+    def __init__(self, roots: Sequence[str], trusting: bool) -> None:
+        self._roots = tuple(
+            _place(root if "://" in root else os.path.abspath(root)) for root in roots
+        )
+        self._any = trusting and not roots
+
+    def confine(self, uris: Iterable[str]) -> None:
+        """Raises SourceError `source.root` for the first that may not be read."""
+        for uri in uris:
+            place = _place(uri)
+            if self._any:
+                continue
+            if not any(place.startswith(root.rstrip("/") + "/") for root in self._roots):
+                raise SourceError(
+                    f"{uri} is not below the roots of this service",
+                    "source.root",
+                    "see roots in its profile",
+                )
+
+
+def _place(uri: str) -> str:
+    """The canonical URI of a path or URI. Raises SourceError for what is neither local nor s3."""
+    if is_object_uri(uri):
+        place = root_uri(uri)
+        if {".", ".."} & set(place.split("/")):
+            raise SourceError(f"{uri}: a key with . or .. in it", "source.root")
+        return place
+    path = uri_path(uri) if uri.startswith(_FILE) else uri
+    if not path.startswith("/") or "\0" in path:
+        raise SourceError(f"not a resource: {uri!r}", "source.scheme", "write file:/// or s3://")
+    return path_uri(os.path.realpath(path))
