@@ -12,6 +12,7 @@ import pytest
 
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
 from tests.ledger_server import KEY, server
+from tests.postgres_server import PostgresServer
 
 MEMORY_DISK = Path("/dev/shm")
 
@@ -27,16 +28,39 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def _sqlite(folder: Path, name: str) -> str:
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests of the session; each ledger is a schema of its own."""
+    with PostgresServer() as server:
+        yield server
+
+
+def _sqlite(request: pytest.FixtureRequest, name: str) -> str:
+    folder: Path = request.getfixturevalue("quick_folder")
     return f"sqlite://{folder / name}.db"
 
 
-LEDGERS: dict[str, Callable[[Path, str], str]] = {"sqlite": _sqlite, "rest": _sqlite}
+def _postgres(request: pytest.FixtureRequest, name: str) -> str:
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.url(f"{server.schema_of(request.node.nodeid)}_{name.replace('-', '_')}")
+
+
+LEDGERS: dict[str, Callable[[pytest.FixtureRequest, str], str]] = {
+    "sqlite": _sqlite,
+    "rest": _sqlite,
+    "postgres": _postgres,
+}
 SERVED = frozenset({"rest"})
 """Back ends that are reached through a server, which has the ledger of that URL."""
 
+BACK_ENDS = [
+    "sqlite",
+    "rest",
+    pytest.param("postgres", marks=pytest.mark.needs("postgres")),
+]
 
-@pytest.fixture(params=list(LEDGERS))
+
+@pytest.fixture(params=BACK_ENDS)
 def ledger_config(
     request: pytest.FixtureRequest, quick_folder: Path
 ) -> Iterator[Callable[..., LedgerConfig]]:
@@ -44,7 +68,7 @@ def ledger_config(
     served: set[str] = set()
 
     def config(name: str = "ledger", **settings: Any) -> LedgerConfig:
-        made = LedgerConfig(url=LEDGERS[request.param](quick_folder, name), **settings)
+        made = LedgerConfig(url=LEDGERS[request.param](request, name), **settings)
         if request.param not in SERVED:
             return made
         address = server().address(made)

@@ -1,0 +1,1 @@
+SELECT holder, fence, expires_at FROM rights WHERE name = %(name)s;

@@ -1,0 +1,5 @@
+SELECT seq, task_id, stream_id, state, attempt, fence, failures, expiries
+FROM tasks
+WHERE lease_seq = %(lease_seq)s
+ORDER BY seq
+FOR NO KEY UPDATE;

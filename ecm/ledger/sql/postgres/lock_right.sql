@@ -1,0 +1,1 @@
+SELECT fence FROM rights WHERE name = %(name)s FOR SHARE;

@@ -1,0 +1,1 @@
+UPDATE counters SET value = greatest(value, %(upto)s) WHERE name = 'folded';

@@ -1,0 +1,1 @@
+SELECT pg_advisory_xact_lock(hashtextextended('ecm ledger ' || %(schema)s::text, 0));

@@ -1,0 +1,1 @@
+UPDATE ecm_ledger SET version = %(version)s;

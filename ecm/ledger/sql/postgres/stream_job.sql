@@ -1,0 +1,10 @@
+-- All of a job's open books in one pass, ordered by resource.
+SELECT jr.resource_id, r.identity_key, t.task_id, t.state, t.evidence_key
+FROM job_resources AS jr
+JOIN resources AS r ON r.resource_id = jr.resource_id
+JOIN tasks AS t ON t.resource_id = jr.resource_id
+WHERE jr.job_seq = %(job_seq)s
+    AND t.stream_id IN (
+        SELECT js.stream_id FROM job_streams AS js WHERE js.job_seq = %(job_seq)s
+    )
+ORDER BY jr.resource_id;
