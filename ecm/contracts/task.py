@@ -101,6 +101,11 @@ class RetryPolicy(Contract):
         return policy
 
 
+def task_id_of(key: str) -> str:
+    """The id of the task with this dedupe key."""
+    return digest(["task_id", key])
+
+
 class TaskSpec(Contract):
     """One unit of work: (tenant, resource, task type, transform)."""
 
@@ -136,7 +141,7 @@ class TaskSpec(Contract):
         key = dedupe_key(tenant_id, identity.key(), transform, task_type.value)
         return cls(
             tenant_id=tenant_id,
-            task_id=digest(["task_id", key]),
+            task_id=task_id_of(key),
             job_id=job_id,
             resource_ref=ResourceRef.from_uri(identity.uri),
             identity=identity,

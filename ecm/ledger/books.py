@@ -27,6 +27,7 @@ class Books(Duty):
                 key=itemgetter("resource_id"),
             ):
                 tally.add(rows)
+        counted = job["tasks"] is not None
         reused = KeyDigest.parse(job["reused_digest"], job["reused"])
         filtered = KeyDigest.parse(job["filtered_digest"], job["filtered"])
         reused_keys = KeyDigest.parse(job["reused_keys_digest"], job["reused_keys"])
@@ -41,6 +42,8 @@ class Books(Duty):
             key_digest=tally.keys + reused_keys,
             listed_digest=KeyDigest.parse(job["listed_digest"], job["listed"]),
             accounted_digest=tally.resources + reused + filtered,
+            listed_tasks=KeyDigest.parse(job["tasks_digest"], job["tasks"]) if counted else None,
+            found_tasks=tally.tasks if counted else None,
         )
 
     def open_tasks(self, job_id: str) -> int:
@@ -75,6 +78,7 @@ class _Tally:
     open_tasks: int = 0
     keys: KeyDigest = field(default_factory=KeyDigest)
     resources: KeyDigest = field(default_factory=KeyDigest)
+    tasks: KeyDigest = field(default_factory=KeyDigest)
 
     def add(self, rows: Iterable[Row]) -> None:
         """One resource with all its tasks, into the first class that any of them is in."""
@@ -88,6 +92,7 @@ class _Tally:
             if state in COMMITTED:
                 evidence.append(row["evidence_key"])
             identity_key = row["identity_key"]
+            self.tasks.add(row["task_id"])
         self.resources.add(identity_key)
         if TaskState.DEAD_LETTER in states:
             self.dead += 1

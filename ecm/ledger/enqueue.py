@@ -5,14 +5,14 @@ Knows rows; which resources come here was decided before (see chunk.py).
 
 from __future__ import annotations
 
-from ecm.contracts.task import ModelSpec, RetryPolicy, TaskSpec
+from ecm.contracts.task import ModelSpec, RetryPolicy, TaskType
 from ecm.errors import ContractError
 from ecm.ledger.chunk import ChunkBooks, Known
 from ecm.ledger.connector import Row, Session, Value
 from ecm.ledger.duty import Move, Step, bump, stored_deadline, take
 from ecm.ledger.states import TaskState
 
-_StreamKey = tuple[str, str, ModelSpec, RetryPolicy]
+_StreamKey = tuple[TaskType, str, ModelSpec, RetryPolicy]
 
 
 def enqueue(session: Session, job: Row, books: ChunkBooks, known: Known, now: float) -> None:
@@ -22,7 +22,7 @@ def enqueue(session: Session, job: Row, books: ChunkBooks, known: Known, now: fl
         "insert_job_resource",
         ({"job_seq": job["job_seq"], "resource_id": resource_ids[key]} for key, _ in books.queued),
     )
-    streams = _Streams(session, job)
+    streams = Streams(session, job)
     turn = _first_turn(session, job["tenant_id"], len(books.queued))
     rows: list[dict[str, Value]] = []
     for offset, (key, found) in enumerate(books.queued):
@@ -35,7 +35,9 @@ def enqueue(session: Session, job: Row, books: ChunkBooks, known: Known, now: fl
                 {
                     "task_id": task.task_id,
                     "resource_id": resource_ids[key],
-                    "stream_id": streams.id_of(task),
+                    "stream_id": streams.id_of(
+                        task.task_type, task.transform, task.model, task.retry_policy
+                    ),
                     "priority": task.priority,
                     "deadline_at": stored_deadline(task.deadline_at),
                     "turn": turn + offset,
@@ -47,7 +49,7 @@ def enqueue(session: Session, job: Row, books: ChunkBooks, known: Known, now: fl
     take(session, [_wanted_again(row, job["job_id"], now) for row in books.wanted_again], now)
 
 
-class _Streams:
+class Streams:
     """The streams a chunk's tasks lie in: found or made once, then joined by the job."""
 
     def __init__(self, session: Session, job: Row) -> None:
@@ -56,11 +58,13 @@ class _Streams:
         self._ids: dict[_StreamKey, int] = {}
         self.joined: set[int] = set()
 
-    def id_of(self, task: TaskSpec) -> int:
-        key = (task.task_type, task.transform, task.model, task.retry_policy)
+    def id_of(
+        self, task_type: TaskType, transform: str, model: ModelSpec, retries: RetryPolicy
+    ) -> int:
+        key = (task_type, transform, model, retries)
         found = self._ids.get(key)
         if found is None:
-            found = self._ids[key] = self._make(task)
+            found = self._ids[key] = self._make(key)
             self.joined.add(found)
         return found
 
@@ -71,13 +75,14 @@ class _Streams:
             ({"job_seq": job_seq, "stream_id": stream} for stream in sorted(self.joined)),
         )
 
-    def _make(self, task: TaskSpec) -> int:
+    def _make(self, key: _StreamKey) -> int:
+        task_type, transform, model, retries = key
         stream: dict[str, Value] = {
             "job_seq": self._job["job_seq"],
-            "task_type": task.task_type,
-            "transform": task.transform,
-            "model_spec": task.model.model_dump_json(),
-            "retry_policy": task.retry_policy.model_dump_json(),
+            "task_type": task_type,
+            "transform": transform,
+            "model_spec": model.model_dump_json(),
+            "retry_policy": retries.model_dump_json(),
         }
         self._session.run("insert_stream", stream)
         row = self._session.one("find_stream", stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ecm.errors import ContractError
-from ecm.ledger.connector import Row, Session
+from ecm.ledger.connector import Params, Row, Session
 from ecm.ledger.duty import Duty, Move, Step, add_tally, count_of, take
 from ecm.ledger.records import Job, JobRecord
 from ecm.ledger.states import JobState, TaskState
@@ -53,6 +53,12 @@ class Jobs(Duty):
         with self._db.read() as session:
             wanted = {"tenant_id": self._tenant(tenant_id)}
             return tuple(map(_job, session.all("list_unfinished_jobs", wanted)))
+
+    def jobs(self, limit: int, tenant_id: str | None = None) -> tuple[Job, ...]:
+        """The jobs opened last, newest first: of one tenant, or of all this ledger may see."""
+        with self._db.read() as session:
+            wanted: Params = {"tenant_id": self._tenant(tenant_id), "limit": limit}
+            return tuple(map(_job, session.all("list_jobs", wanted)))
 
     def close_listing(self, job_id: str, now: float) -> None:
         """Everything is listed. Closing twice is harmless."""
@@ -137,4 +143,7 @@ def _job(row: Row) -> Job:
         cursor=row["cursor"],
         listed_at=row["listed_at"],
         finished_at=row["finished_at"],
+        listed=row["listed"],
+        reused=row["reused"],
+        filtered=row["filtered"],
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ecm.contracts.identity import KeyDigest, TenantId, digest
 from ecm.errors import ContractError, Overloaded
-from ecm.ledger.chunk import ChunkBooks, Known, check, sort
+from ecm.ledger.chunk import ChunkBooks, Known, check, check_ids, sort
 from ecm.ledger.connector import Params, Row, Session, Value
 from ecm.ledger.duty import Duty, count_of, json_list
 from ecm.ledger.enqueue import enqueue
@@ -39,6 +39,8 @@ class Listing(Duty):
             if job["state"] != JobState.LISTING:
                 raise ContractError(f"job {job_id} is {job['state']}", "ledger.listing_closed")
             check(job, chunk)
+            if self._scope is not None:
+                check_ids(chunk)
             throttle_seconds = self._pressure(session, job["tenant_id"], chunk)
             known = _known(session, job, chunk, by_key)
             books = sort(by_key, known)
@@ -121,9 +123,13 @@ def _close(session: Session, job: Row, cursor: str, books: ChunkBooks) -> dict[s
         "filtered": books.skipped,
         "reused": books.reused,
         "reused_keys": books.reused_keys,
+        "tasks": KeyDigest(task.task_id for _, found in books.queued for task in found.tasks),
     }
     sums: dict[str, Value] = {"job_seq": job["job_seq"], "cursor": cursor}
     for name, more in added.items():
+        if job[name] is None:  # listed in part by an ecm that did not count this
+            sums |= {name: None, f"{name}_digest": None}
+            continue
         total = KeyDigest.parse(job[f"{name}_digest"], job[name]) + more
         sums |= {name: total.count, f"{name}_digest": str(total)}
     session.run("count_chunk", sums)

@@ -5,8 +5,8 @@ Bulk operations run in slices, so that no transaction is long; one that is inter
 
 from __future__ import annotations
 
-from ecm.ledger.connector import Params, Row
-from ecm.ledger.duty import Duty, Move, Step, json_list, take
+from ecm.ledger.connector import Params, Row, Session, Value
+from ecm.ledger.duty import Duty, Move, Step, count_of, json_list, take
 from ecm.ledger.records import Redrive
 from ecm.ledger.states import TaskState
 
@@ -34,25 +34,33 @@ class Operations(Duty):
     def redrive(self, selector: Redrive, now: float) -> int:
         """Try blocked tasks again with a clean slate. Returns how many; see Redrive for which."""
         redriven = 0
-        tenant = self._tenant(selector.tenant_id)
-        task_ids = json_list(selector.task_ids) if selector.task_ids else None
         while True:
             with self._db.write("redrive") as session:
-                selection: Params = {
-                    "job_seq": self._job_seq(session, selector.job_id),
-                    "tenant_id": tenant,
-                    "transform": selector.transform,
-                    "error_class": selector.error_class,
-                    "code": selector.code,
-                    "task_ids": task_ids,
-                    "limit": self._config.slice_tasks,
-                }
-                rows = session.all("list_redrivable", selection)
+                selection = self._selection(session, selector)
+                limit = {"limit": self._config.slice_tasks}
+                rows = session.all("list_redrivable", selection | limit)
                 take(session, [_redriven(row, now) for row in rows], now)
                 session.run("reopen_jobs", {"seqs": json_list(int(row["seq"]) for row in rows)})
             redriven += len(rows)
             if len(rows) < self._config.slice_tasks:
                 return redriven
+
+    def redrivable(self, selector: Redrive) -> int:
+        """How many tasks a redrive would queue again now."""
+        with self._db.read() as session:
+            return count_of(session, "count_redrivable", self._selection(session, selector))
+
+    def _selection(self, session: Session, selector: Redrive) -> dict[str, Value]:
+        return {
+            "job_seq": self._job_seq(session, selector.job_id),
+            "tenant_id": self._tenant(selector.tenant_id),
+            "transform": selector.transform,
+            "error_class": selector.error_class,
+            "code": selector.code,
+            "state": selector.state,
+            "text": selector.text,
+            "task_ids": json_list(selector.task_ids) if selector.task_ids else None,
+        }
 
 
 def _mismatched(task: Row, cause: str) -> Move:

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints
 from ecm.contracts.identity import ContentIdentity, Contract, Digest, KeyDigest, TenantId
 from ecm.contracts.result import EnvelopeError, ErrorClass
 from ecm.contracts.task import ModelSpec, TaskSpec, TaskType
-from ecm.ledger.states import JobState
+from ecm.ledger.states import JobState, TaskState
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -31,13 +31,19 @@ class JobRecord(Contract):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as the ledger knows it; listing goes on strictly after `cursor`."""
+    """A job as the ledger knows it; listing goes on strictly after `cursor`.
+
+    `listed` counts resources so far, `reused` and `filtered` those among them without work.
+    """
 
     record: JobRecord
     state: JobState
     cursor: str | None
     listed_at: float | None
     finished_at: float | None
+    listed: int = 0
+    reused: int = 0
+    filtered: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +177,9 @@ class FailOutcome:
 class Redrive:
     """Which blocked tasks are tried again: those that match every field given.
 
-    `task_ids` empty means all. Dead letters and model mismatches are meant; `error_class` and
-    `code` narrow it to dead letters with that cause.
+    `task_ids` empty means all. Dead letters and model mismatches are meant; `state` narrows it to
+    one of the two, `error_class` and `code` to dead letters with that cause, `text` to tasks whose
+    URI, message or cause contains it, whatever the case of its letters.
     """
 
     job_id: str | None = None
@@ -181,6 +188,57 @@ class Redrive:
     error_class: ErrorClass | None = None
     code: str | None = None
     task_ids: Sequence[str] = ()
+    state: TaskState | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredTask:
+    """A task whose evidence lies in the store; `model` is as much as is known of who made it."""
+
+    task_type: TaskType
+    transform: str
+    model: ModelSpec
+    evidence_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredResource:
+    """A resource as the store saw it: its bytes (`asset_id`), when, and all that is known of it."""
+
+    identity: ContentIdentity
+    asset_id: str
+    observed_at: float
+    tasks: tuple[RestoredTask, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOutcome:
+    """Resources and tasks entered anew, and tasks that were waiting or given up and are done."""
+
+    resources: int
+    tasks: int
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShortResource:
+    """A resource of a job with fewer tasks than the job has transforms."""
+
+    uri: str
+    identity_key: str
+    tasks: int
+    transforms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a job saw what an evidence key is about."""
+
+    evidence_key: str
+    task_id: str
+    uri: str
+    task_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +284,8 @@ class JobCounts:
     `key_digest` covers the evidence keys of committed and reused resources, one per task;
     `listed_digest` and `accounted_digest` cover the resources listed and those found in the books.
     `open_tasks` are tasks that still have work before them, also on resources that count as dead.
+    `listed_tasks` and `found_tasks` cover the ids of the tasks asked for and of those that are
+    there; null for a job that an older ecm listed.
     """
 
     listed: int
@@ -238,6 +298,8 @@ class JobCounts:
     key_digest: KeyDigest
     listed_digest: KeyDigest
     accounted_digest: KeyDigest
+    listed_tasks: KeyDigest | None = None
+    found_tasks: KeyDigest | None = None
 
     @property
     def balanced(self) -> bool:

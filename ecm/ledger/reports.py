@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ecm.contracts.result import EnvelopeError, ErrorClass
+from ecm.contracts.task import ModelSpec
 from ecm.ledger.states import TaskState
 
 
@@ -86,6 +87,26 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenTask:
+    """A task that is not committed: where it stands, and the cause of its last exceptional step.
+
+    `run_after` (Unix seconds) is when a waiting task may be claimed.
+    """
+
+    task_id: str
+    tenant_id: str
+    job_id: str
+    uri: str
+    task_type: str
+    transform: str
+    state: TaskState
+    attempt: int
+    priority: int
+    run_after: float
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """One step of a task. `cause` is one line; `error` and `worker` are given for failures."""
 
@@ -113,4 +134,7 @@ class TaskHistory:
     state: TaskState
     attempt: int
     fence: int
+    job_id: str
+    model: ModelSpec
+    asset_id: str | None
     entries: tuple[HistoryEntry, ...]

@@ -8,8 +8,9 @@
                  leased | running ──▶ lease_expired ─▶ retry_queued | dead_letter
 
 `failed` and `lease_expired` are passed through inside one transaction: they are rows in the task's
-history and never the state a task rests in. Which statement takes a step is the business of the
-other modules; whether the step exists is decided here alone.
+history and never the state a task rests in. Which statement takes a step is the
+business of the other modules; whether the step exists is decided here alone. Tasks enter as queued,
+or as done when a lost ledger is restored from its evidence store.
 """
 
 from __future__ import annotations
@@ -93,6 +94,10 @@ TRANSITIONS: dict[tuple[TaskState, TaskState], Transition] = {
     (_S.DEAD_LETTER, _S.RETRY_QUEUED): Transition("redriven", recorded=True),
     (_S.MODEL_MISMATCH, _S.RETRY_QUEUED): Transition("redriven", recorded=True),
     (_S.CANCELLED, _S.RETRY_QUEUED): Transition("wanted again", recorded=True),
+    (_S.QUEUED, _S.DONE): Transition("its evidence was found in the store", recorded=True),
+    (_S.RETRY_QUEUED, _S.DONE): Transition("its evidence was found in the store", recorded=True),
+    (_S.DEAD_LETTER, _S.DONE): Transition("its evidence was found in the store", recorded=True),
+    (_S.MODEL_MISMATCH, _S.DONE): Transition("its evidence was found in the store", recorded=True),
     (_S.QUEUED, _S.CANCELLED): Transition("its job was cancelled", recorded=True),
     (_S.RETRY_QUEUED, _S.CANCELLED): Transition("its job was cancelled", recorded=True),
     (_S.LEASED, _S.CANCELLED): Transition("its job was cancelled", recorded=True),
@@ -106,6 +111,7 @@ RUNNABLE = frozenset({_S.QUEUED, _S.RETRY_QUEUED})
 HELD = frozenset({_S.LEASED, _S.RUNNING})
 COMMITTED = frozenset({_S.PERSISTED, _S.DONE})
 PENDING = RUNNABLE | HELD | {_S.REPORTED, _S.MODEL_MISMATCH}
+RESTORABLE = RUNNABLE | {_S.DEAD_LETTER, _S.MODEL_MISMATCH}
 SETTLED = COMMITTED | {_S.DEAD_LETTER, _S.CANCELLED}
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ecm.contracts.result import EnvelopeError, ErrorClass
+from ecm.contracts.task import ModelSpec
 from ecm.errors import ContractError
 from ecm.ledger.connector import Params, Row
 from ecm.ledger.duty import Duty
@@ -15,6 +16,7 @@ from ecm.ledger.reports import (
     HistoryEntry,
     Latency,
     LedgerStatus,
+    OpenTask,
     QueueDepth,
     TaskHistory,
     WorkerRate,
@@ -74,8 +76,12 @@ class Views(Duty):
         job_id: str | None = None,
         error_class: ErrorClass | None = None,
         code: str | None = None,
+        text: str | None = None,
     ) -> tuple[DeadLetter, ...]:
-        """Tasks given up, latest first, of one tenant, job, error class or code if asked."""
+        """Tasks given up, latest first: of one tenant, job, error class or code if asked.
+
+        `text`: those whose URI, message or cause contains it, whatever the case of its letters.
+        """
         tenant = self._tenant(tenant_id)
         with self._db.read() as session:
             selection = {
@@ -84,8 +90,17 @@ class Views(Duty):
                 "job_seq": self._job_seq(session, job_id),
                 "error_class": error_class,
                 "code": code,
+                "text": text,
             }
             return tuple(map(_dead_letter, session.all("list_dead", selection)))
+
+    def open_tasks_in(
+        self, limit: int, tenant_id: str | None = None, state: TaskState | None = None
+    ) -> tuple[OpenTask, ...]:
+        """Tasks that are not committed, at most `limit`, of one tenant or state if asked."""
+        wanted: Params = {"limit": limit, "tenant_id": self._tenant(tenant_id), "state": state}
+        with self._db.read() as session:
+            return tuple(map(_open_task, session.all("list_open", wanted)))
 
     def task_history(self, task_id: str) -> TaskHistory:
         """Everything the ledger remembers of a task. Raises ContractError for an unknown one."""
@@ -108,6 +123,9 @@ class Views(Duty):
             state=TaskState(task["state"]),
             attempt=task["attempt"],
             fence=task["fence"],
+            job_id=task["job_id"],
+            model=ModelSpec.model_validate_json(task["model_spec"]),
+            asset_id=task["asset_id"],
             entries=_in_order(normal, [_entry(event) for event in events]),
         )
 
@@ -163,6 +181,22 @@ def _dead_letter(row: Row) -> DeadLetter:
         error=_error(row),
         attempts=row["attempt"],
         at=row["at"],
+    )
+
+
+def _open_task(row: Row) -> OpenTask:
+    return OpenTask(
+        task_id=row["task_id"],
+        tenant_id=row["tenant_id"],
+        job_id=row["job_id"],
+        uri=row["uri"],
+        task_type=row["task_type"],
+        transform=row["transform"],
+        state=TaskState(row["state"]),
+        attempt=row["attempt"],
+        priority=row["priority"],
+        run_after=row["run_after"],
+        cause=row["cause"] or "",
     )
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from ecm import errors
+from ecm.contracts.identity import Digest
 from ecm.errors import ContractError, EcmError, LedgerUnavailable, Overloaded
 from ecm.ledger.ledger import Ledger
 
@@ -32,6 +33,7 @@ BODY_BYTES: Final = 8 * 2**20
 
 _MAX_INTEGER = 2**63 - 1
 _BOUNDED = frozenset({"limit", "max_resources"})
+_DIGESTS = frozenset({"evidence_keys"})
 
 
 class Who(StrEnum):
@@ -71,6 +73,12 @@ FOR_TENANTS: Final = (
     "status",
     "dead_letters",
     "task_history",
+    "jobs",
+    "redrivable",
+    "open_tasks_in",
+    "resource_uri",
+    "short_resources",
+    "places",
 )
 FOR_OPERATORS: Final = (
     "report",
@@ -86,6 +94,10 @@ FOR_OPERATORS: Final = (
     "expire_right",
     "tune",
     "verify",
+    "batch_states",
+    "begin_restore",
+    "restore",
+    "restore_batches",
 )
 ONCE: Final = frozenset({"claim", "acquire_lease"})
 """Never sent a second time by itself: what a lost answer leased stays leased until it expires."""
@@ -246,6 +258,8 @@ def _argument(name: str, hint: Any) -> Any:
     """An argument's type on the wire: bounded, and lists where any collection will do."""
     if name in _BOUNDED:
         return Annotated[hint, Field(le=MAX_ITEMS)]
+    if name in _DIGESTS:
+        return tuple[Digest, ...]
     if get_origin(hint) in (Collection, Sequence):
         return tuple[get_args(hint)[0], ...]  # type: ignore[misc]
     return hint

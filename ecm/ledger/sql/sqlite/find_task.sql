@@ -1,4 +1,4 @@
-SELECT t.*, r.uri, s.task_type, s.transform, j.tenant_id
+SELECT t.*, r.uri, s.task_type, s.transform, s.model_spec, j.job_id, j.tenant_id
 FROM tasks AS t
 JOIN resources AS r ON r.resource_id = t.resource_id
 JOIN streams AS s ON s.stream_id = t.stream_id

@@ -9,6 +9,10 @@ WHERE t.state IN ('dead_letter', 'model_mismatch', 'cancelled') AND t.state = 'd
     AND (:tenant_id IS NULL OR j.tenant_id = :tenant_id)
     AND (:error_class IS NULL OR e.error_class = :error_class)
     AND (:code IS NULL OR e.code = :code)
+    AND (:text IS NULL
+        OR instr(lower(r.uri), lower(:text)) > 0
+        OR instr(lower(e.message), lower(:text)) > 0
+        OR instr(lower(e.cause), lower(:text)) > 0)
     AND (:job_seq IS NULL OR (
         t.stream_id IN (SELECT stream_id FROM job_streams WHERE job_seq = :job_seq)
         AND EXISTS (

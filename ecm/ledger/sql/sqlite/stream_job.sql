@@ -1,5 +1,5 @@
 -- All of a job's open books in one pass, ordered by resource.
-SELECT jr.resource_id, r.identity_key, t.state, t.evidence_key
+SELECT jr.resource_id, r.identity_key, t.task_id, t.state, t.evidence_key
 FROM job_resources AS jr
 CROSS JOIN resources AS r ON r.resource_id = jr.resource_id
 CROSS JOIN tasks AS t ON t.resource_id = jr.resource_id
