@@ -8,13 +8,14 @@ end cannot rot unnoticed. Tests on the development data outside the repository s
 from __future__ import annotations
 
 import ctypes.util
-import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.postgres_server import binaries
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -24,7 +25,7 @@ def _chromium() -> bool:
 
 
 def _postgres() -> bool:
-    return shutil.which("postgres") is not None or importlib.util.find_spec("pgserver") is not None
+    return binaries() is not None
 
 
 def _turbojpeg() -> bool:

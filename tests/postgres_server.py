@@ -40,6 +40,8 @@ SETTINGS = {
     "log_min_messages": "fatal",
 }
 
+INITDB = ("-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions")
+
 
 def _folders() -> Iterator[Path]:
     """Where `postgres` and `initdb` may be, best first."""
@@ -160,8 +162,7 @@ class PostgresServer:
         if os.geteuid() == 0:
             shutil.chown(self.folder, "nobody", "nogroup")
         subprocess.run(
-            [self._bin / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8"]
-            + ["--locale=C", "--no-sync", "--no-instructions"],
+            [self._bin / "initdb", "-D", data, "-U", USER, *INITDB],
             check=True,
             capture_output=True,
             cwd=self.folder,
