@@ -1,4 +1,4 @@
-"""Commit batches: persisted, lost, found again after a crash; and which evidence exists.
+"""Commit batches: persisted, lost, found again after a crash.
 
 Knows the ledger's half of the commit protocol; where evidence is stored it does not know.
 """
@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from ecm.errors import ContractError, LeaseLost
+from ecm.errors import ContractError, LeaseLost, StoreCorrupt
 from ecm.ledger.connector import Params, Row, Session
-from ecm.ledger.duty import Duty, Move, Step, add_tally, json_list, take, tenants_of
+from ecm.ledger.duty import Move, Step, add_tally, take, tenants_of
+from ecm.ledger.existing import Existing
 from ecm.ledger.records import Right, UnresolvedBatch
 from ecm.ledger.rights import check_right
 from ecm.ledger.states import BatchState, TaskState
 
 
-class Batches(Duty):
+class Batches(Existing):
     """The committer's words."""
 
     def persist(
@@ -38,8 +39,12 @@ class Batches(Duty):
             parts = session.all("count_batch_by_stream", {"batch_seq": batch["batch_seq"]})
             persisted = session.run("persist_tasks", this)
             listed = json.dumps(dict(versions), sort_keys=True)
-            session.run("persist_batch", {**this, "versions": listed})
-            _tally(session, parts)
+            if batch["state"] == BatchState.REPORTED:
+                place = _next_place(session)
+                done: Params = {**this, "versions": listed, "persisted_as": place}
+                session.run("persist_batch", done)
+                _tally(session, parts)
+        self.fold_evidence(self._config.fold_tasks)
         return persisted
 
     def unresolved_batches(self) -> tuple[UnresolvedBatch, ...]:
@@ -72,15 +77,6 @@ class Batches(Duty):
             session.run("close_batch", {"batch_seq": batch["batch_seq"]})
         return len(rows)
 
-    def done_evidence(self, evidence_keys: Collection[str]) -> frozenset[str]:
-        """Those of the keys whose evidence is committed (linked tasks have none of their own)."""
-        if not evidence_keys:
-            return frozenset()
-        with self._db.read() as session:
-            asked: Params = {"keys": json_list(evidence_keys), "tenant_id": self._scope}
-            rows = session.all("find_done_evidence", asked)
-        return frozenset(row["evidence_key"] for row in rows)
-
 
 def _tally(session: Session, parts: Sequence[Row]) -> None:
     """Add a batch's tasks to the totals of their tenants."""
@@ -90,6 +86,14 @@ def _tally(session: Session, parts: Sequence[Row]) -> None:
         sums[tenants[part["stream_id"]]] += part["tasks"]
     for tenant_id, tasks in sorted(sums.items()):
         add_tally(session, tenant_id, "persisted", tasks)
+
+
+def _next_place(session: Session) -> int:
+    """The batch's place in the order of persisting; nobody gets the next one before we are done."""
+    row = session.one("number_batch", {})
+    if row is None:
+        raise StoreCorrupt("the ledger does not count its batches", "ledger.corrupt")
+    return int(row["value"])
 
 
 def _batch(session: Session, batch_id: str) -> Row:

@@ -44,6 +44,9 @@ class LedgerConfig(QueueLimits):
     low_priority_below: int = Field(default=0, description="what is refused above refuse_at")
     retry_after: float = Field(default=5.0, gt=0, description="told to those who must wait")
     busy_timeout: float = Field(default=15.0, gt=0, le=600)
+    fold_tasks: int = Field(
+        default=200_000, ge=1, description="tasks whose evidence keys are held in memory"
+    )
     slice_tasks: int = Field(
         default=4000, ge=1, description="tasks one transaction of a bulk operation touches"
     )

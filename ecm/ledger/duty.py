@@ -18,20 +18,27 @@ from ecm.contracts.result import EnvelopeError
 from ecm.errors import ContractError, Forbidden
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.connector import Connector, Params, Row, Session
+from ecm.ledger.recent import Recent
 from ecm.ledger.states import TRANSIENT, TaskState, transition
 
 
 class Duty:
     """Base of every duty; holds no state of its own beside the connection.
 
-    `scope` is the one tenant whose ledger this is, or None for an operator's.
+    `scope` is the one tenant whose ledger this is, or None for an operator's; `recent` is what this
+    process remembers of evidence that exists.
     """
 
     def __init__(
-        self, connector: Connector, config: LedgerConfig, scope: TenantId | None = None
+        self,
+        connector: Connector,
+        config: LedgerConfig,
+        recent: Recent,
+        scope: TenantId | None = None,
     ) -> None:
         self._db = connector
         self._config = config
+        self._recent = recent
         self._scope = scope
 
     def now(self) -> float:

@@ -4,7 +4,9 @@
     claims      leases, claims, heartbeats, rescue   outcomes  reported, failed, given back
     batches     the committer's words                rights    one holder at a time
     operations  mismatch, redrive                    books     conservation, by number and key
-    views       status, dead letters, history    lookahead what is left to claim
+    views       status, dead letters, history        lookahead what is left to claim
+    existing    which evidence exists                 inventory what an audit names
+    restoring   the done set, told by the store
 
 Knows which database serves which URL. Time is an argument of every method that needs it.
 """
@@ -16,25 +18,56 @@ from types import TracebackType
 from typing import Self
 
 from ecm.contracts.identity import TenantId
-from ecm.errors import ConfigError
+from ecm.errors import BackendMissing, ConfigError
 from ecm.ledger.batches import Batches
 from ecm.ledger.books import Books
 from ecm.ledger.claims import Claims
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.connector import Connector
+from ecm.ledger.inventory import Inventory
 from ecm.ledger.jobs import Jobs
 from ecm.ledger.listing import Listing
 from ecm.ledger.lookahead import Lookahead
 from ecm.ledger.operations import Operations
 from ecm.ledger.outcomes import Outcomes
+from ecm.ledger.recent import Recent
+from ecm.ledger.restoring import Restoring
 from ecm.ledger.rights import Rights
 from ecm.ledger.sqlite import open_sqlite
 from ecm.ledger.views import Views
 
-CONNECTORS: dict[str, Callable[[LedgerConfig], Connector]] = {"sqlite": open_sqlite}
+
+def _open_postgres(config: LedgerConfig) -> Connector:
+    try:
+        from ecm.ledger.postgres import open_postgres
+    except ImportError as error:
+        raise BackendMissing(
+            f"a ledger on PostgreSQL needs psycopg: {error}", hint="pip install 'ecm[cloud]'"
+        ) from error
+    return open_postgres(config)
 
 
-class Ledger(Jobs, Listing, Claims, Outcomes, Batches, Operations, Rights, Books, Views, Lookahead):
+CONNECTORS: dict[str, Callable[[LedgerConfig], Connector]] = {
+    "sqlite": open_sqlite,
+    "postgresql": _open_postgres,
+    "postgres": _open_postgres,
+}
+
+
+class Ledger(
+    Jobs,
+    Listing,
+    Claims,
+    Outcomes,
+    Batches,
+    Operations,
+    Rights,
+    Books,
+    Views,
+    Lookahead,
+    Inventory,
+    Restoring,
+):
     """All duties over one connector. Safe to share among threads; each process opens its own.
 
     Every method may raise LedgerUnavailable (locked or gone: try again) and StoreCorrupt.
@@ -46,7 +79,7 @@ class Ledger(Jobs, Listing, Claims, Outcomes, Batches, Operations, Rights, Books
         Jobs, tasks and leases of others do not exist there; what is an operator's business raises
         Forbidden.
         """
-        return Ledger(self._db, self._config, self._tenant(tenant_id))
+        return Ledger(self._db, self._config, self._recent, self._tenant(tenant_id))
 
     def tune(self) -> None:
         """Refresh planner statistics and bound the write-ahead log; for quiet moments."""
@@ -87,4 +120,4 @@ def open_ledger(config: LedgerConfig) -> Ledger:
     if connect is None:
         known = ", ".join(f"{name}://" for name in (*CONNECTORS, "http", "https"))
         raise ConfigError(f"no ledger for {scheme}://", "ledger.url", f"known are {known}")
-    return Ledger(connect(config), config)
+    return Ledger(connect(config), config, Recent())

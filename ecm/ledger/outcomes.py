@@ -37,6 +37,9 @@ from ecm.ledger.retry import FailedAttempt, GiveUp, RetryAt, decide
 from ecm.ledger.rights import check_right
 from ecm.ledger.states import HELD, BatchState, TaskState
 
+MOST_CLAIMS = 64
+"""Claims looked up by their fences in one call; a worker reports a few at a time."""
+
 
 class Outcomes(Duty):
     """The ends of attempts."""
@@ -58,7 +61,7 @@ class Outcomes(Duty):
         with self._db.write("report") as session:
             check_right(session, right)
             batch = session.one("lock_batch", {"batch_id": batch_id})
-            tasks = self._lock(session, (result.task_id for result in results))
+            tasks = self._lock(session, {result.task_id: result.fence for result in results})
             closed = batch is not None and batch["state"] != BatchState.REPORTED
             fresh = [r for r in results if not closed and _holds(tasks.get(r.task_id), r.fence)]
             again = [r for r in results if _in_batch(tasks.get(r.task_id), r.fence, batch)]
@@ -73,7 +76,7 @@ class Outcomes(Duty):
         """End attempts as failed: the retry policy of the error class decides what comes next."""
         by_id = {failure.task_id: failure for failure in failures}
         with self._db.write("fail") as session:
-            tasks = self._lock(session, by_id)
+            tasks = self._lock(session, {f.task_id: f.fence for f in by_id.values()})
             policies = _policies(session, tasks.values())
             held = [f for f in by_id.values() if _holds(tasks.get(f.task_id), f.fence)]
             moves = {f.task_id: _failed(tasks[f.task_id], f, policies, now) for f in held}
@@ -90,7 +93,7 @@ class Outcomes(Duty):
     def release(self, claims: Sequence[TaskFence], now: float) -> frozenset[str]:
         """Give tasks back without costing an attempt. Returns those that were ours to give."""
         with self._db.write("release") as session:
-            tasks = self._lock(session, (claim.task_id for claim in claims))
+            tasks = self._lock(session, {claim.task_id: claim.fence for claim in claims})
             held = [c for c in claims if _holds(tasks.get(c.task_id), c.fence)]
             session.many(
                 "release_task",
@@ -101,10 +104,20 @@ class Outcomes(Duty):
             self._count_stale(session, stale, tasks)
         return released
 
-    def _lock(self, session: Session, task_ids: Iterable[str]) -> dict[str, Row]:
-        """The tasks of this ledger by id; nobody else moves them before the transaction ends."""
-        rows = session.all("lock_tasks", {"task_ids": json_list(task_ids)})
-        return {row["task_id"]: row for row in self._own(session, rows)}
+    def _lock(self, session: Session, fences: Mapping[str, int]) -> dict[str, Row]:
+        """The tasks of this ledger by id; nobody else moves them before the transaction ends.
+
+        By their fences first: the tasks of a claim lie side by side, ids are strewn everywhere.
+        """
+        found: dict[str, Row] = {}
+        claims = set(fences.values())
+        if len(claims) <= MOST_CLAIMS:
+            rows = session.all("lock_held", {"fences": json_list(claims)})
+            found = {row["task_id"]: row for row in rows if row["task_id"] in fences}
+        if rest := fences.keys() - found.keys():
+            rows = session.all("lock_tasks", {"task_ids": json_list(rest)})
+            found |= {row["task_id"]: row for row in rows}
+        return {row["task_id"]: row for row in self._own(session, found.values())}
 
     def _count_stale(
         self, session: Session, stale: frozenset[str], tasks: Mapping[str, Row]

@@ -81,6 +81,7 @@ FOR_TENANTS: Final = (
     "places",
 )
 FOR_OPERATORS: Final = (
+    "fold_evidence",
     "report",
     "persist",
     "unresolved_batches",

@@ -17,9 +17,12 @@ PACKAGE = Path(ecm.ledger.__file__).parent
 DIALECTS = sorted(path.name for path in (PACKAGE / "sql").iterdir())
 STATEMENTS = load_statements("sqlite")
 
-# Small tables (leases, jobs and totals of a ledger, a chunk's parameters, common table expressions) may be
-# walked, and so may an index that holds nothing but the rows wanted.
-SMALL = r"(json_each|leases|jobs|tallies|l|o|b|c|w|busy|wanted|candidates|picked|counted|\(subquery-\d+\))"
+# Small tables (leases, jobs and totals of a ledger, a chunk's parameters, common table expressions)
+# may be walked, and so may an index that holds nothing but the rows wanted.
+SMALL = (
+    r"(json_each|leases|jobs|tallies|l|o|b|c|w|p|f|e|busy|wanted|candidates|picked|counted"
+    r"|\(subquery-\d+\))"
+)
 WALKS = re.compile(rf"^SCAN {SMALL}(\s|$)")
 WANTED_INDEX = re.compile(r"^SCAN \w+ USING (COVERING )?INDEX (tasks_runnable|tasks_by_lease)\b")
 

@@ -1,0 +1,1 @@
+UPDATE counters SET value = max(value, :upto) WHERE name = 'folded';
