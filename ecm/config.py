@@ -25,7 +25,7 @@ from ecm.ledger.config import LedgerConfig
 from ecm.search.config import SearchConfig
 
 ENV_PREFIX = "ECM_"
-NOT_SETTINGS = frozenset({"ECM_CONF", "ECM_CRASH", "ECM_PROFILE", "ECM_SHARED"})
+NOT_SETTINGS = frozenset({"ECM_API_KEY", "ECM_CONF", "ECM_CRASH", "ECM_PROFILE", "ECM_SHARED"})
 DEFAULT_HOME = "~/.ecm"
 
 _SECRET_NAME = re.compile(r"password|passwd|secret|token|api_key|access_key|credential", re.I)
@@ -87,6 +87,9 @@ class ServeConfig(Part):
     max_ongoing_requests: int = Field(default=16, ge=1, le=10_000, description="per replica")
     max_queued_requests: int = Field(default=64, ge=-1, le=100_000, description="-1: unbounded")
     request_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
+    desk_idle_seconds: float = Field(
+        default=20.0, gt=0, le=3600, description="the right to commit is kept so long without work"
+    )
     snapshot_poll_seconds: float = Field(default=0.5, gt=0, le=3600)
     api_keys: dict[Digest, TenantId] = Field(
         default_factory=dict, description="sha256 of a key: its tenant; empty: no keys"

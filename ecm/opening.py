@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ecm.config import Profile
 from ecm.contracts.search import Axis
 from ecm.contracts.task import TaskType
+from ecm.delivery.desk import DeskSettings
 from ecm.models.manifest import load_manifest
 from ecm.search.engine import SearchEngine
 from ecm.search.opening import SearchParts
@@ -74,3 +75,15 @@ def search_parts(profile: Profile) -> SearchParts:
 def open_engine(profile: Profile) -> SearchEngine:
     """A search engine in this process on the published snapshot. Raises as `ecm.search.opening`."""
     return open_engine_of(search_parts(profile))
+
+
+def desk_settings(profile: Profile) -> DeskSettings:
+    """The parts of a profile that taking results in needs."""
+    return DeskSettings(
+        ledger=profile.ledger,
+        evidence=profile.evidence,
+        spool=profile.spool,
+        envelopes=profile.pipeline.commit_envelopes,
+        seconds=profile.pipeline.commit_seconds,
+        idle_seconds=profile.serve.desk_idle_seconds,
+    )

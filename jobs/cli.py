@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import ecm
-from jobs import cli_evidence, cli_ledger, cli_models, cli_search
+from jobs import cli_evidence, cli_ledger, cli_models, cli_search, cli_worker
 from jobs.edge import (
     FAILED,
     HomeOption,
@@ -34,6 +34,7 @@ cli_ledger.register(app)
 cli_evidence.register(app)
 cli_models.register(app)
 cli_search.register(app)
+cli_worker.register(app)
 
 Sources = Annotated[
     list[str], typer.Argument(help="Folders, files, file:// or s3:// URIs.", show_default=False)

@@ -1,34 +1,62 @@
 """The end of a job, in the order that makes a kill harmless: audit, done, spool, over.
 
-Knows neither who listed the job nor who worked on it; publishes nothing.
+Jobs whose runs were killed after their work was committed are ended here as well. Knows neither who
+listed a job nor who worked on it; publishes nothing.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from ecm.crashpoints import crash_point
 from ecm.delivery.audit import Audit, audit_job
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
+from ecm.ledger.states import JobState
 
 
 def conclude_job(ledger: Ledger, store: EvidenceStore, spool: Spool, job_id: str) -> Audit:
-    """Audit the job; when it balances its tasks are done and the spool is dropped.
+    """Audit the job and all that its tenant left listed; what balances is done.
 
     Call it while holding the right to commit, when everything submitted is committed or given
-    back. The job is over when no task of it has work before it. Repeatable. Raises as the ledger
-    and the store do.
+    back. The spool is dropped when everything balances, since until then it is the only other copy.
+    Repeatable. Raises as the ledger and the store do; ContractError for an unknown job.
     """
-    audit = audit_job(ledger, store, job_id)
-    now = ledger.now()
-    if audit.balanced:
-        crash_point("audit.balanced")
-        ledger.complete_job(job_id, now)
-        crash_point("audit.completed")
+    audit = _completed(ledger, store, job_id)
+    problems = list(audit.problems)
+    for earlier in _abandoned(ledger, job_id):
+        ended = _completed(ledger, store, earlier)
+        problems += (f"job {earlier}: {problem}" for problem in ended.problems)
+        if ended.balanced:
+            ledger.finish_job(earlier, ledger.now())
+    if not problems:
         for batch_id in spool.list():
             spool.drop(batch_id)
             crash_point("audit.dropped")
     if not ledger.open_tasks(job_id):
-        ledger.finish_job(job_id, now)
+        ledger.finish_job(job_id, ledger.now())
         crash_point("run.finished")
+    return replace(audit, balanced=not problems, problems=tuple(problems))
+
+
+def _completed(ledger: Ledger, store: EvidenceStore, job_id: str) -> Audit:
+    audit = audit_job(ledger, store, job_id)
+    if audit.balanced:
+        crash_point("audit.balanced")
+        ledger.complete_job(job_id, ledger.now())
+        crash_point("audit.completed")
     return audit
+
+
+def _abandoned(ledger: Ledger, job_id: str) -> list[str]:
+    """Other jobs of the same tenant that are wholly listed, have no work left and never ended."""
+    job = ledger.job(job_id)
+    if job is None:
+        return []
+    ids = [
+        other.record.job_id
+        for other in ledger.unfinished_jobs(job.record.tenant_id)
+        if other.state is JobState.LISTED and other.record.job_id != job_id
+    ]
+    return [other for other in ids if not ledger.open_tasks(other)]

@@ -37,6 +37,8 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 log = logging.getLogger("ecm.desk")
 
 TEND_SECONDS = 0.25
+ANSWER_SECONDS = 0.5
+"""Longest wait of a batch: workers wait for it."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ class Desk:
             holder=self._holder,
             right=f"committer:{self._settings.evidence.uri}",
             envelopes=self._settings.envelopes,
-            seconds=self._settings.seconds,
+            seconds=min(self._settings.seconds, ANSWER_SECONDS),
         )
         if self._store is None:
             self._store = EvidenceStore.create(self._settings.evidence, self._ledger.now())

@@ -1,0 +1,337 @@
+"""A worker without Ray: lease, claim, analyse, deliver, until there is nothing left or it is told.
+
+Two blocks are in its hands at most: one is analysed while the one before it is delivered. Whatever
+dies, nothing is lost: the lease runs out and another worker takes the tasks. Knows the stages and
+the workplace; whether that is near or far it does not know.
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
+
+import pyarrow as pa
+
+from ecm.contracts.result import ResultEnvelope
+from ecm.delivery.claimed import block_of
+from ecm.delivery.incarnation import Incarnation
+from ecm.delivery.workplace import Workplace
+from ecm.errors import LeaseLost, Overloaded, TransientError
+from ecm.ledger.records import ClaimedTask, Lease
+from ecm.stages.assembly import SEAL, StageSettings, image_parts, open_part, open_prepare
+from ecm.stages.prepare import AdmitDecision, AdmitRequest
+from jobs.progress import LiveProgress, Reading
+
+BLOCKS = 2
+BUSY_SECONDS = 0.1
+LINK_SECONDS = 0.5
+GRACE_SECONDS = 10.0
+FIRST_WAIT, LONGEST_WAIT = 0.25, 15.0
+
+FATES = ("committed", "linked", "retried", "dead", "stale", "released")
+
+Answer = TypeVar("Answer")
+Admit = Callable[[Sequence[AdmitRequest]], Sequence[AdmitDecision]]
+
+
+@dataclass(frozen=True)
+class WorkSettings:
+    """Resources in a block, seconds between two looks at an empty queue and two heartbeats.
+
+    `once`: stop when nothing is left to claim, now or after a retry's waiting time.
+    """
+
+    block: int
+    once: bool
+    poll_seconds: float
+    beat_seconds: float
+
+
+@dataclass
+class WorkSummary:
+    """What a worker did; tasks, but for what is named images. The JSON of `ecm worker`."""
+
+    run_id: str
+    worker_id: str
+    images: int = 0
+    images_through_models: int = 0
+    bytes_read: int = 0
+    committed: int = 0
+    linked: int = 0
+    retried: int = 0
+    dead: int = 0
+    stale: int = 0
+    released: int = 0
+    dropped: int = 0
+    blocks: int = 0
+    leases: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def worker_id_of(holder: Incarnation) -> str:
+    """Host, process and a mark of this very process: who it was, in results and statistics."""
+    return f"{socket.gethostname()}/{holder.pid}/{holder.nonce}"
+
+
+@dataclass
+class Tenure:
+    """A lease, and whether it is known to be lost."""
+
+    lease: Lease
+    lost: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The results of a block and the lease they belong to."""
+
+    tenure: Tenure
+    envelopes: tuple[ResultEnvelope, ...]
+
+
+class LeaseGone(Exception):
+    """The block in hand belongs to somebody else now."""
+
+
+class Analyst:
+    """All stages of a plan in this process, with their models open. A context manager."""
+
+    def __init__(self, settings: StageSettings, worker_id: str, admit: Admit) -> None:
+        self._prepare = open_prepare(settings, admit)
+        parts = [*image_parts(settings.plan), SEAL]
+        self._stages = [s for part in parts for s in open_part(part, settings, worker_id)]
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        """ENVELOPE_SCHEMA rows for CLAIM_SCHEMA rows."""
+        block = self._prepare(block)
+        for stage in self._stages:
+            block = stage(block)
+        return block
+
+    def __enter__(self) -> Analyst:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._prepare.__exit__()
+
+
+class Worker:
+    """One worker: `run` in the main thread, heartbeats and deliveries in threads of their own."""
+
+    def __init__(
+        self,
+        place: Workplace,
+        settings: WorkSettings,
+        holder: str,
+        summary: WorkSummary,
+        progress: LiveProgress,
+    ) -> None:
+        self._place = place
+        self._settings = settings
+        self._holder = holder
+        self.summary = summary
+        self._progress = progress
+        self._stop = threading.Event()
+        self._tenure: Tenure | None = None
+        self._outgoing: queue.Queue[Sealed] = queue.Queue()
+        self._links: list[Sealed] = []
+        self._counting = threading.Lock()
+        self._left = 0
+        self._failure: BaseException | None = None
+        self._note = ""
+
+    def admit(self, requests: Sequence[AdmitRequest]) -> Sequence[AdmitDecision]:
+        """For the stages: ask, however long it takes. Raises LeaseGone."""
+        return self._patiently(lambda: self._place.admit(requests), self._tenure)
+
+    def run(self, analyse: Callable[[pa.Table], pa.Table]) -> None:
+        """Work until nothing is left (`once`) or an interrupt; the lease is given back either way.
+
+        Raises what makes further work impossible, such as Forbidden.
+        """
+        threads = [
+            threading.Thread(target=self._guarded, args=(part,), name=name, daemon=True)
+            for name, part in (("heartbeat", self._beat), ("delivery", self._deliver_all))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            while not self._stop.is_set():
+                self._check()
+                self._turn(analyse)
+        finally:
+            self._finish(threads)
+        self._check()
+
+    def _turn(self, analyse: Callable[[pa.Table], pa.Table]) -> None:
+        """Claim and work off one block, or wait for one."""
+        if self._outgoing.unfinished_tasks >= BLOCKS:
+            self._show()
+            self._stop.wait(BUSY_SECONDS)
+            return
+        try:
+            tenure = self._held()
+            claimed = self._patiently(
+                lambda: self._place.claim(tenure.lease, self._settings.block), tenure
+            )
+            if claimed:
+                self._work_off(tenure, claimed, analyse)
+                return
+        except LeaseGone:
+            return
+        except LeaseLost:
+            tenure.lost.set()
+            return
+        self._show()
+        if self._busy():
+            self._stop.wait(BUSY_SECONDS)
+        elif self._settings.once and self._nothing_left(tenure):
+            self._stop.set()
+        else:
+            self._stop.wait(self._settings.poll_seconds)
+
+    def _held(self) -> Tenure:
+        """The lease in force, a new one when it was lost."""
+        if self._tenure is None or self._tenure.lost.is_set():
+            lease = self._patiently(lambda: self._place.lease(self._holder), None)
+            self._tenure = Tenure(lease)
+            self.summary.leases += 1
+        return self._tenure
+
+    def _work_off(
+        self,
+        tenure: Tenure,
+        claimed: Sequence[ClaimedTask],
+        analyse: Callable[[pa.Table], pa.Table],
+    ) -> None:
+        block = block_of(claimed)
+        try:
+            sealed = analyse(block)
+        except LeaseGone:
+            self._drop(len(claimed))
+            return
+        rows = sealed.to_pylist()
+        envelopes = tuple(ResultEnvelope.model_validate_json(row["envelope"]) for row in rows)
+        self.summary.blocks += 1
+        self.summary.images += block.num_rows
+        self.summary.images_through_models += sum(row["modelled"] for row in rows)
+        self.summary.bytes_read += sum(row["bytes_read"] for row in rows)
+        self._outgoing.put(Sealed(tenure, envelopes))
+        self._show()
+
+    def _nothing_left(self, tenure: Tenure) -> bool:
+        try:
+            left = self._patiently(self._place.runnable, tenure)
+        except LeaseGone:
+            return False
+        return left.resources == 0 and left.next_at is None
+
+    def _busy(self) -> bool:
+        return bool(self._outgoing.unfinished_tasks or self._links)
+
+    def _beat(self) -> None:
+        """Prolong the lease; one that is lost is known from here or from the next claim."""
+        while not self._stop.wait(self._settings.beat_seconds):
+            tenure = self._tenure
+            if tenure is None or tenure.lost.is_set():
+                continue
+            try:
+                if not self._place.heartbeat(tenure.lease, self.summary.images):
+                    tenure.lost.set()
+                self._left = self._place.runnable().resources
+            except TransientError as error:
+                self._note = error.message
+
+    def _deliver_all(self) -> None:
+        """Deliver blocks as they come, and links again whose evidence was not there yet."""
+        while True:
+            try:
+                sealed = self._outgoing.get(timeout=LINK_SECONDS)
+            except queue.Empty:
+                if self._stop.is_set():
+                    return
+                self._links = [left for links in self._links for left in self._delivered(links)]
+                continue
+            self._links += self._delivered(sealed)
+            self._outgoing.task_done()
+
+    def _delivered(self, sealed: Sealed) -> list[Sealed]:
+        """Deliver; what is to be delivered again."""
+        try:
+            receipt = self._patiently(lambda: self._place.deliver(sealed.envelopes), sealed.tenure)
+        except LeaseGone:
+            self._drop(len(sealed.envelopes))
+            return []
+        with self._counting:
+            for name in FATES:
+                here = getattr(self.summary, name) + len(getattr(receipt, name))
+                setattr(self.summary, name, here)
+        waiting = frozenset(receipt.waiting)
+        links = tuple(e for e in sealed.envelopes if e.task_id in waiting)
+        return [Sealed(sealed.tenure, links)] if links else []
+
+    def _drop(self, tasks: int) -> None:
+        with self._counting:
+            self.summary.dropped += tasks
+
+    def _patiently(self, call: Callable[[], Answer], tenure: Tenure | None) -> Answer:
+        """Try until it is done; the wait grows. Raises LeaseGone when the lease is lost meanwhile,
+        and the last error when the worker is stopping.
+        """
+        wait = FIRST_WAIT
+        while True:
+            if tenure is not None and tenure.lost.is_set():
+                raise LeaseGone
+            try:
+                answer = call()
+            except TransientError as error:
+                if self._stop.is_set():
+                    raise
+                self._note = error.message
+                self._show()
+                asked = error.retry_after if isinstance(error, Overloaded) else 0.0
+                self._stop.wait(max(asked, wait))
+                wait = min(LONGEST_WAIT, wait * 2)
+                continue
+            self._note = ""
+            return answer
+
+    def _finish(self, threads: Sequence[threading.Thread]) -> None:
+        """Give what is analysed a moment to be delivered, then the lease back."""
+        self._stop.set()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        tenure = self._tenure
+        if tenure is not None and not tenure.lost.is_set():
+            try:
+                self._place.release(tenure.lease)
+            except TransientError as error:
+                self._note = f"the lease will run out by itself: {error.message}"
+        self._show()
+
+    def _guarded(self, part: Callable[[], None]) -> None:
+        try:
+            part()
+        except TransientError as error:
+            self._note = error.message  # only when stopping
+        except BaseException as error:  # noqa: BLE001 - raised in the main thread by _check
+            self._failure = error
+            self._stop.set()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _show(self) -> None:
+        done = self.summary.images
+        note = self._note or f"{self.summary.committed} tasks committed"
+        self._progress.show(Reading(done + self._left, done, 0, self.summary.dead, note))
