@@ -20,11 +20,14 @@ from ecm.ledger.wire import PATH as LEDGER_PATH
 from serve.edge import BodyLimit, SecureHeaders
 from serve.metrics import Measured
 from serve.problem import Problem, problem_of_call
+from serve.submission import REDRIVE_BYTES, SUBMISSION_BYTES
 
 FORM_OVERHEAD = 64 * 2**10
 BODY_LIMITS = {
     "/v1/search/image": MAX_IMAGE_BYTES + FORM_OVERHEAD,
     "/v1/search": MAX_IMAGE_BYTES * 4 // 3 + FORM_OVERHEAD,
+    "/v1/tasks": SUBMISSION_BYTES,
+    "/v1/dead-letters/redrive": REDRIVE_BYTES,
     **{f"{LEDGER_PATH}/{name}": each.body_bytes for name, each in OPERATIONS.items()},
 }
 EXAMPLES: dict[str, Any] = {

@@ -29,27 +29,33 @@ class Roots:
         )
         self._any = trusting and not roots
 
-    def confine(self, uris: Iterable[str]) -> None:
-        """Raises SourceError `source.root` for the first that may not be read."""
-        for uri in uris:
-            place = _place(uri)
-            if self._any:
-                continue
-            if not any(place.startswith(root.rstrip("/") + "/") for root in self._roots):
-                raise SourceError(
-                    f"{uri} is not below the roots of this service",
-                    "source.root",
-                    "see roots in its profile",
-                )
+    def confine(self, uris: Iterable[str]) -> list[str]:
+        """The resources by their canonical URIs.
+
+        Raises SourceError `source.root` for the first that may not be read, `source.scheme` for
+        what is neither a local path nor on an object store.
+        """
+        return [self._confined(uri) for uri in uris]
+
+    def _confined(self, uri: str) -> str:
+        place = _place(uri)
+        if self._any or any(place.startswith(root.rstrip("/") + "/") for root in self._roots):
+            return place
+        raise SourceError(
+            f"{uri} is not below the roots of this service",
+            "source.root",
+            "see roots in its profile",
+        )
 
 
 def _place(uri: str) -> str:
-    """The canonical URI of a path or URI. Raises SourceError for what is neither local nor s3."""
+    """The canonical URI of a path or URI, with its links followed. Raises SourceError."""
+    if "\0" in uri:
+        raise SourceError("a name with a zero character", "source.scheme")
     if is_object_uri(uri):
-        place = root_uri(uri)
-        if {".", ".."} & set(place.split("/")):
+        if {".", ".."} & set(root_uri(uri).split("/")):
             raise SourceError(f"{uri}: a key with . or .. in it", "source.root")
-        return place
+        return uri
     path = uri_path(uri) if uri.startswith(_FILE) else uri
     if not path.startswith("/") or "\0" in path:
         raise SourceError(f"not a resource: {uri!r}", "source.scheme", "write file:/// or s3://")

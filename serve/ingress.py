@@ -6,6 +6,7 @@ uses, when it is decorated: so its functions stand above it, and annotations are
 
 import asyncio
 import base64
+import functools
 import re
 from collections.abc import Awaitable
 from importlib import resources
@@ -22,13 +23,16 @@ from starlette.responses import Response
 from ecm.config import Profile
 from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchRequest, SearchResponse
 from ecm.errors import EcmError, ImageError, QueryError
+from ecm.opening import plan_of
 from ecm.search.assets import AssetView
 from serve.api import EXAMPLES, PROBLEMS, Failed, SearchBody, invalid, new_api
 from serve.confine import Roots
 from serve.edge import Access, too_large
 from serve.ledger_api import Door, ledger_routes
 from serve.problem import Problem, problem_of, problem_of_call
+from serve.queue_api import queue_routes
 from serve.searcher import Readiness, SnapshotView
+from serve.submission import Producer
 
 FILES = {
     "page.js": "text/javascript; charset=utf-8",
@@ -68,7 +72,13 @@ def _door(_: Request) -> Door:
     return door
 
 
+def _producer(_: Request) -> Producer:
+    producer: Producer = serve.get_replica_context().servable_object.producer
+    return producer
+
+
 api.include_router(ledger_routes(_door))
+api.include_router(queue_routes(_door, _producer))
 
 
 @serve.deployment
@@ -79,7 +89,9 @@ class Ingress:
     def __init__(self, profile: Profile, searcher: DeploymentHandle) -> None:
         self._searcher = searcher
         self._access = Access(profile.serve.api_keys, profile.tenant, profile.serve.operator_keys)
-        self.door = Door(profile.ledger, self._access, Roots(profile.roots, self._access.open))
+        roots = Roots(profile.roots, self._access.open)
+        self.door = Door(profile.ledger, self._access, roots)
+        self.producer = Producer(functools.cache(lambda: plan_of(profile)), roots.confine)
         self._seconds = profile.serve.request_timeout_seconds * _SHARE_OF_TIMEOUT
         folder = resources.files("serve") / "ui"
         self._page = (folder / "index.html").read_bytes()

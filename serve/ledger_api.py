@@ -26,6 +26,7 @@ from serve.problem import Problem, ledger_problem
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
+ELSEWHERE = ("cross-site", "same-site")
 
 
 class Door:
@@ -50,7 +51,12 @@ class Door:
         self._opened: Ledger | None = None
 
     def caller(self, request: Request, named: str | None = None) -> Caller:
-        """Who asks. Raises Failed with 401 or 403."""
+        """Who asks. Raises Failed with 401 or 403.
+
+        Without keys a browser's page from elsewhere would speak for the person at it: refused.
+        """
+        if self.access.open and request.headers.get("sec-fetch-site") in ELSEWHERE:
+            raise Failed(Problem(403, "access.origin", "a page of another site may not ask this"))
         caller = self.access.caller_of(request.headers, named)
         if isinstance(caller, Problem):
             raise Failed(caller)

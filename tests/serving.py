@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import functools
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,10 @@ from ecm.config import Profile
 from tests.factories import Indexer, fake_profile, gallery, picture
 
 REPO = Path(__file__).resolve().parents[1]
-KEYS = {"key-of-t": "t", "key-of-other": "other"}
+KEYS = {"key-of-t": "t", "key-of-other": "other", "key-of-narrow": "narrow"}
+OPERATOR_KEY = "key-of-operator"
+NARROW = {"throttle_at": 3, "refuse_at": 8}
+"""Limits of the queue of tenant `narrow`."""
 PICTURES = gallery(3)
 FOREIGN = {"secret-red.png": picture("red", 7)}
 START_SECONDS = 240.0
@@ -92,15 +96,17 @@ def _started() -> Service:
 
 
 def _settings() -> list[str]:
-    marks = ", ".join(
-        f'"{hashlib.sha256(key.encode()).hexdigest()}": "{tenant}"' for key, tenant in KEYS.items()
-    )
+    marks = {hashlib.sha256(key.encode()).hexdigest(): tenant for key, tenant in KEYS.items()}
+    operators = [hashlib.sha256(OPERATOR_KEY.encode()).hexdigest()]
     values = [
         "models.vision=fake-image",
         "models.vv=fake-image",
         "models.mv=fake-text",
         "tenant=t",
-        f"serve.api_keys={{{marks}}}",
+        f"serve.api_keys={json.dumps(marks)}",
+        f"serve.operator_keys={json.dumps(operators)}",
+        f"ledger.tenants={json.dumps({'narrow': NARROW})}",
+        'roots=["/photos", "s3://pictures"]',
     ]
     return [part for value in values for part in ("--set", value)]
 

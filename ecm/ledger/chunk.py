@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ecm.contracts.identity import KeyDigest
+from ecm.contracts.identity import KeyDigest, dedupe_key, digest
 from ecm.contracts.task import TaskSpec
 from ecm.errors import ContractError
 from ecm.ledger.connector import Row
@@ -46,6 +46,21 @@ def check(job: Row, chunk: ListingChunk) -> None:
                 f"{found.identity.uri}: a task of another job, tenant, transform or resource",
                 "ledger.listing",
             )
+
+
+def check_ids(chunk: ListingChunk) -> None:
+    """Every task must have the ids that follow from what it is. Raises ContractError.
+
+    A made-up id could be that of another tenant's task, which the job would join.
+    """
+    for found in chunk.found:
+        identity_key = found.identity.key()
+        for task in found.tasks:
+            key = dedupe_key(task.tenant_id, identity_key, task.transform, task.task_type.value)
+            if (task.dedupe_key, task.task_id) != (key, digest(["task_id", key])):
+                raise ContractError(
+                    f"{found.identity.uri}: a task with the id of another", "ledger.listing"
+                )
 
 
 def sort(by_key: Mapping[str, ResourceTasks], known: Known) -> ChunkBooks:
