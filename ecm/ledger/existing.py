@@ -36,7 +36,7 @@ class Existing(Duty):
                 if (stream := self._recent.streams.get(bytes.fromhex(key))) is not None
             }
             rest = set(evidence_keys) - found.keys()
-            if rest and self._recent.since:
+            if rest:
                 prefixes = json_list({key[:PREFIX] for key in rest})
                 rows = session.all("find_evidence", {"prefixes": prefixes})
                 found |= {
