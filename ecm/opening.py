@@ -11,6 +11,7 @@ from ecm.config import Profile
 from ecm.contracts.search import Axis
 from ecm.contracts.task import TaskType
 from ecm.delivery.desk import DeskSettings
+from ecm.delivery.scrutiny import SPACE_OF
 from ecm.models.manifest import load_manifest
 from ecm.search.engine import SearchEngine
 from ecm.search.opening import SearchParts
@@ -78,7 +79,8 @@ def open_engine(profile: Profile) -> SearchEngine:
 
 
 def desk_settings(profile: Profile) -> DeskSettings:
-    """The parts of a profile that taking results in needs."""
+    """The parts of a profile that taking results in needs. Raises ManifestError or ConfigError."""
+    plan = plan_of(profile)
     return DeskSettings(
         ledger=profile.ledger,
         evidence=profile.evidence,
@@ -86,4 +88,9 @@ def desk_settings(profile: Profile) -> DeskSettings:
         envelopes=profile.pipeline.commit_envelopes,
         seconds=profile.pipeline.commit_seconds,
         idle_seconds=profile.serve.desk_idle_seconds,
+        dimensions=tuple(
+            (SPACE_OF[kind], transform.fingerprint, transform.manifest.space_dim(SPACE_OF[kind]))
+            for kind, transform in plan.by_type.items()
+            if kind in SPACE_OF
+        ),
     )

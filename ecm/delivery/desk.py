@@ -17,13 +17,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ecm.contracts.result import ResultEnvelope
+from ecm.contracts.result import ResultEnvelope, Space
 from ecm.delivery.admission import Admission
 from ecm.delivery.closing import close_books
 from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.entries import Entry, Fate, Settled
 from ecm.delivery.receipts import Receipt
 from ecm.delivery.recovery import free_the_dead
+from ecm.delivery.scrutiny import Dimensions, check_task
 from ecm.errors import EcmError, LeaseLost, TransientError
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.spool import Spool
@@ -43,7 +44,10 @@ ANSWER_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class DeskSettings:
-    """Where results go, how they are batched, and how long (seconds) the right is kept unused."""
+    """Where results go, how they are batched, and how long (seconds) the right is kept unused.
+
+    `dimensions` are declared ones, by space and transform.
+    """
 
     ledger: LedgerConfig
     evidence: EvidenceConfig
@@ -51,6 +55,7 @@ class DeskSettings:
     envelopes: int
     seconds: float
     idle_seconds: float
+    dimensions: tuple[tuple[Space, str, int], ...] = ()
 
 
 @dataclass
@@ -86,6 +91,7 @@ class Desk:
         self._closed = closed
         self._admission = Admission(ledger, settings.evidence)
         self._spool = Spool(settings.spool)
+        self._dimensions = Dimensions(settings.dimensions)
         self._working = threading.Lock()  # held to open, feed or close the loop
         self._loop: CommitLoop | None = None
         self._store: EvidenceStore | None = None
@@ -117,13 +123,14 @@ class Desk:
         """Take results in; the answer comes when each of them is committed or refused.
 
         Raises TransientError (code `committer.held`) while another run commits to the store: keep
-        the results and deliver them again.
+        the results and deliver them again. Raises ContractError when one of them is not what its
+        task asks for; then none is taken.
         """
         entries = {entry.attempt: entry for entry in map(Entry.of, envelopes)}
-        fates: dict[TaskFence, Fate | None] = dict.fromkeys(entries)
-        fates.update(self._known(entries))
+        fates = self._known(entries)
         with self._working:
             loop = self._opened()
+            self._dimensions.check(self._opened_store(), envelopes)
             fresh, waiting, orphans = self._sorted(entries, fates)
             fates.update(self._released(orphans))
             delivery = self._registered(fates, waiting, fresh)
@@ -139,16 +146,22 @@ class Desk:
             self._drop(loop)
             raise TransientError(f"the committer stopped: {error}", "committer.stopped") from error
 
-    def _known(self, entries: Mapping[TaskFence, Entry]) -> dict[TaskFence, Fate]:
-        """Results that were committed when they were delivered before."""
+    def _known(self, entries: Mapping[TaskFence, Entry]) -> dict[TaskFence, Fate | None]:
+        """What is known at once: results committed when they were delivered before, and tasks that
+        are not their tenant's, which are nobody's here. None: still to be decided.
+        """
         standing = self._ledger.standing([attempt.task_id for attempt in entries])
-        return {
-            attempt: Fate.LINKED if entry.linked else Fate.COMMITTED
-            for attempt, entry in entries.items()
-            if (stands := standing.get(attempt.task_id)) is not None
-            and stands.fence == attempt.fence
-            and stands.state in COMMITTED
-        }
+        fates: dict[TaskFence, Fate | None] = {}
+        for attempt, entry in entries.items():
+            stands = standing.get(attempt.task_id)
+            if stands is None or stands.tenant_id != entry.envelope.tenant_id:
+                fates[attempt] = Fate.STALE
+                continue
+            check_task(entry.envelope, stands)
+            committed = stands.fence == attempt.fence and stands.state in COMMITTED
+            fate = Fate.LINKED if entry.linked else Fate.COMMITTED
+            fates[attempt] = fate if committed else None
+        return fates
 
     def _sorted(
         self, entries: Mapping[TaskFence, Entry], fates: Mapping[TaskFence, Fate | None]
@@ -248,6 +261,11 @@ class Desk:
         self._loop = loop
         self._used = time.monotonic()
         return loop
+
+    def _opened_store(self) -> EvidenceStore:
+        if self._store is None:
+            self._store = EvidenceStore.create(self._settings.evidence, self._ledger.now())
+        return self._store
 
     def _drop(self, loop: CommitLoop) -> None:
         """A loop that failed: whoever waits for it is told to come again."""

@@ -20,10 +20,13 @@ class Runnable:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a task stands: its state, and the fence it was last claimed with."""
+    """Where a task stands, the fence it was last claimed with, whose it is, what it asks for."""
 
     state: TaskState
     fence: int
+    tenant_id: str
+    task_type: str
+    transform: str
 
 
 class Lookahead(Duty):
@@ -42,11 +45,17 @@ class Lookahead(Duty):
 
     def standing(self, task_ids: Collection[str]) -> dict[str, Standing]:
         """Where tasks stand, by id; without those this ledger does not know."""
+        asked: Params = {"task_ids": json_list(task_ids), "tenant_id": self._scope}
         with self._db.read() as session:
-            rows = session.all("find_tasks", {"task_ids": json_list(task_ids)})
             return {
-                row["task_id"]: Standing(TaskState(row["state"]), row["fence"])
-                for row in self._own(session, rows)
+                row["task_id"]: Standing(
+                    state=TaskState(row["state"]),
+                    fence=row["fence"],
+                    tenant_id=row["tenant_id"],
+                    task_type=row["task_type"],
+                    transform=row["transform"],
+                )
+                for row in session.all("find_standing", asked)
             }
 
     def last_job(self, tenant_id: str) -> str | None:

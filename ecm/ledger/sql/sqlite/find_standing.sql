@@ -1,0 +1,7 @@
+-- Where tasks stand and what they ask for; of one tenant, or of all.
+SELECT t.task_id, t.state, t.fence, s.task_type, s.transform, j.tenant_id
+FROM tasks AS t
+JOIN streams AS s ON s.stream_id = t.stream_id
+JOIN jobs AS j ON j.job_seq = s.job_seq
+WHERE t.task_id IN (SELECT value FROM json_each(:task_ids))
+    AND (:tenant_id IS NULL OR j.tenant_id = :tenant_id);
