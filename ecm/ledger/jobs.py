@@ -105,7 +105,10 @@ class Jobs(Duty):
         after: int | None = 0
         while after is not None:
             with self._db.write("cancel_job") as session:
-                bounds = self._slice(session, self._lock_job(session, job_id), after)
+                row = self._lock_job(session, job_id)
+                # Another job that is listing the same resource may be about to want its tasks.
+                session.one("lock_listing", {"tenant_id": row["tenant_id"]})
+                bounds = self._slice(session, row, after)
                 rows = session.all("list_cancellable", bounds)
                 take(session, [_cancelled(row, job_id) for row in rows], now)
             cancelled += len(rows)

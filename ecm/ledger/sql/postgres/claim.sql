@@ -41,11 +41,11 @@ near AS MATERIALIZED (
         WHERE q.runnable
             AND q.stream_id = w.stream_id
             AND q.run_after <= %(now)s
-            AND (%(job_seq)s::bigint IS NULL OR EXISTS (
-                SELECT 1
+            AND (%(job_seq)s::bigint IS NULL OR (
+                SELECT jr.job_seq
                 FROM job_resources AS jr
                 WHERE jr.job_seq = %(job_seq)s AND jr.resource_id = q.resource_id
-            ))
+            ) IS NOT NULL)
         ORDER BY q.priority DESC, q.deadline_at, q.turn, q.seq
         LIMIT 2 * %(max_resources)s + 64
     ) AS c
@@ -73,11 +73,11 @@ far AS MATERIALIZED (
         WHERE q.runnable
             AND q.stream_id = w.stream_id
             AND q.run_after <= %(now)s
-            AND (%(job_seq)s::bigint IS NULL OR EXISTS (
-                SELECT 1
+            AND (%(job_seq)s::bigint IS NULL OR (
+                SELECT jr.job_seq
                 FROM job_resources AS jr
                 WHERE jr.job_seq = %(job_seq)s AND jr.resource_id = q.resource_id
-            ))
+            ) IS NOT NULL)
         ORDER BY q.priority DESC, q.deadline_at, q.turn, q.seq
         LIMIT 64 * %(max_resources)s
     ) AS c

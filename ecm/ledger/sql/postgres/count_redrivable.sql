@@ -19,11 +19,11 @@ WHERE t.blocked IN ('dead_letter', 'model_mismatch')
         t.stream_id IN (
             SELECT js.stream_id FROM job_streams AS js WHERE js.job_seq = %(job_seq)s
         )
-        AND EXISTS (
-            SELECT 1
+        AND (
+            SELECT jr.job_seq
             FROM job_resources AS jr
             WHERE jr.job_seq = %(job_seq)s AND jr.resource_id = t.resource_id
-        )
+        ) IS NOT NULL
     ))
     AND (%(task_ids)s::json IS NULL OR t.task_id = ANY (ARRAY(
         SELECT json_array_elements_text(%(task_ids)s::json)

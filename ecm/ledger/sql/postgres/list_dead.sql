@@ -17,11 +17,11 @@ WHERE t.blocked = 'dead_letter'
         t.stream_id IN (
             SELECT js.stream_id FROM job_streams AS js WHERE js.job_seq = %(job_seq)s
         )
-        AND EXISTS (
-            SELECT 1
+        AND (
+            SELECT jr.job_seq
             FROM job_resources AS jr
             WHERE jr.job_seq = %(job_seq)s AND jr.resource_id = t.resource_id
-        )
+        ) IS NOT NULL
     ))
 ORDER BY e.event_id DESC
 LIMIT %(limit)s;
