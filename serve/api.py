@@ -15,6 +15,7 @@ from starlette.responses import Response
 import ecm
 from ecm.contracts.identity import TenantId
 from ecm.contracts.search import MAX_IMAGE_BYTES, SearchRequest
+from ecm.delivery.remote import ADMIT_BYTES, ADMIT_PATH, RESULTS_BYTES, RESULTS_PATH
 from ecm.ledger.wire import OPERATIONS
 from ecm.ledger.wire import PATH as LEDGER_PATH
 from serve.edge import BodyLimit, SecureHeaders
@@ -27,6 +28,8 @@ BODY_LIMITS = {
     "/v1/search/image": MAX_IMAGE_BYTES + FORM_OVERHEAD,
     "/v1/search": MAX_IMAGE_BYTES * 4 // 3 + FORM_OVERHEAD,
     "/v1/tasks": SUBMISSION_BYTES,
+    ADMIT_PATH: ADMIT_BYTES,
+    RESULTS_PATH: RESULTS_BYTES,
     "/v1/dead-letters/redrive": REDRIVE_BYTES,
     **{f"{LEDGER_PATH}/{name}": each.body_bytes for name, each in OPERATIONS.items()},
 }

@@ -31,6 +31,7 @@ from ecm.credentials import local_ray_environment
 from ecm.errors import ConfigError, EcmError, TerminalError, TransientError
 from ecm.opening import search_parts
 from ecm.search.opening import open_ranking
+from serve.desk import Desk
 from serve.encoder import Encoder
 from serve.ingress import Ingress
 from serve.searcher import Searcher
@@ -40,6 +41,9 @@ LOGICAL_CPUS = 4.0
 """Replicas wait more than they compute: Ray's logical CPUs of a local service, at the least."""
 
 START_SECONDS = 300.0
+HEAD = "node:__internal_head__"
+"""Ray's own resource of the head node: there lie the home and its spool."""
+
 EDGE_REQUESTS = 256
 """Requests in one ingress replica: above the searcher's bound, so that its refusal is answered."""
 
@@ -61,7 +65,7 @@ def build(args: ServeArgs) -> Application:
 
 
 def application(profile: Profile) -> Application:
-    """Encoder, searcher and ingress, with the replicas and bounds of the profile.
+    """Encoder, searcher, desk and ingress, with the replicas and bounds of the profile.
 
     Raises ConfigError or ManifestError here rather than in every replica.
     """
@@ -74,7 +78,13 @@ def application(profile: Profile) -> Application:
         max_ongoing_requests=EDGE_REQUESTS,
         max_queued_requests=EDGE_REQUESTS,
     )
-    return ingress.bind(profile, searcher)
+    desk = Desk.options(
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0, "resources": {HEAD: 0.001}},
+        max_ongoing_requests=EDGE_REQUESTS,
+        max_queued_requests=EDGE_REQUESTS,
+    )
+    return ingress.bind(profile, searcher, desk.bind(profile))
 
 
 def profile_of(args: ServeArgs, overrides: Sequence[str]) -> Profile:

@@ -33,6 +33,7 @@ from serve.problem import Problem, problem_of, problem_of_call
 from serve.queue_api import queue_routes
 from serve.searcher import Readiness, SnapshotView
 from serve.submission import Producer
+from serve.work_api import WorkDesk, work_routes
 
 FILES = {
     "page.js": "text/javascript; charset=utf-8",
@@ -77,8 +78,14 @@ def _producer(_: Request) -> Producer:
     return producer
 
 
+def _desk(_: Request) -> WorkDesk:
+    desk: WorkDesk = serve.get_replica_context().servable_object.desk
+    return desk
+
+
 api.include_router(ledger_routes(_door))
 api.include_router(queue_routes(_door, _producer))
+api.include_router(work_routes(_door, _desk))
 
 
 @serve.deployment
@@ -86,13 +93,16 @@ api.include_router(queue_routes(_door, _producer))
 class Ingress:
     """The edge of the service. Holds no model and no snapshot."""
 
-    def __init__(self, profile: Profile, searcher: DeploymentHandle) -> None:
+    def __init__(
+        self, profile: Profile, searcher: DeploymentHandle, desk: DeploymentHandle
+    ) -> None:
         self._searcher = searcher
         self._access = Access(profile.serve.api_keys, profile.tenant, profile.serve.operator_keys)
         roots = Roots(profile.roots, self._access.open)
         self.door = Door(profile.ledger, self._access, roots)
         self.producer = Producer(functools.cache(lambda: plan_of(profile)), roots.confine)
         self._seconds = profile.serve.request_timeout_seconds * _SHARE_OF_TIMEOUT
+        self.desk = WorkDesk(desk, self._seconds)
         folder = resources.files("serve") / "ui"
         self._page = (folder / "index.html").read_bytes()
         self._files = {name: (folder / name).read_bytes() for name in FILES}

@@ -31,6 +31,7 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 ADMIT_PATH: Final = "/v1/work/admit"
 RESULTS_PATH: Final = "/v1/work/results"
 RESULTS_TYPE: Final = "application/x-ndjson"
+ADMIT_BYTES: Final = 8 * 2**20
 RESULTS_BYTES: Final = 64 * 2**20
 """The longest body of a delivery; a worker sends half of it at most."""
 

@@ -1,0 +1,101 @@
+"""The deployment that takes results from workers: one replica, on the node that has the home.
+
+Knows how a desk (`ecm.delivery.desk`) is opened in a replica; knows no HTTP. The service searches
+on when the ledger cannot be opened: then workers are told to come again.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TypeVar
+
+from ray import serve
+
+from ecm.config import Profile
+from ecm.contracts.result import ResultEnvelope
+from ecm.delivery.desk import Desk as DeliveryDesk
+from ecm.delivery.incarnation import Incarnation
+from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, AdmittedBytes, Receipt
+from ecm.errors import EcmError
+from ecm.ledger.ledger import open_ledger
+from ecm.opening import desk_settings
+
+log = logging.getLogger("ray.serve")
+
+THREADS = 16
+
+Answer = TypeVar("Answer")
+
+
+def _log_with_serve() -> None:
+    """What the desk has to say stands in the log of its replica."""
+    desk = logging.getLogger("ecm.desk")
+    desk.setLevel(logging.INFO)
+    desk.handlers = log.handlers
+    desk.propagate = False
+
+
+@serve.deployment
+class Desk:
+    """Admission and commits for the workers of one store."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
+        self._opening = threading.Lock()
+        self._closing = ExitStack()
+        self._desk: DeliveryDesk | None = None
+        self._trouble = ""
+        _log_with_serve()
+        self._threads.submit(self._try_to_open)
+
+    async def admit(self, question: AdmitQuestion) -> AdmitAnswer:
+        """See `ecm.delivery.admission`."""
+        return await self._in_thread(self._admit, question)
+
+    async def deliver(self, envelopes: Sequence[ResultEnvelope]) -> Receipt:
+        """The receipt, when everything is committed or refused. Raises as the desk does."""
+        return await asyncio.wrap_future(await self._in_thread(self._deliver, envelopes))
+
+    async def check_health(self) -> None:
+        """Asked by Serve from time to time; a desk that could not be opened is tried again."""
+        await self._in_thread(self._try_to_open)
+
+    def __del__(self) -> None:
+        """Called by Serve before the replica ends: what was taken in is committed first."""
+        self._closing.close()
+
+    async def _in_thread(self, work: Callable[..., Answer], *given: object) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+
+    def _admit(self, question: AdmitQuestion) -> AdmitAnswer:
+        requests = [wanted.request() for wanted in question.wanted]
+        decisions = self._opened().admit(requests, question.vision_transform)
+        return AdmitAnswer(admitted=tuple(map(AdmittedBytes.of, decisions)))
+
+    def _deliver(self, envelopes: Sequence[ResultEnvelope]) -> Future[Receipt]:
+        return self._opened().deliver(envelopes)
+
+    def _opened(self) -> DeliveryDesk:
+        with self._opening:
+            if self._desk is None:
+                settings = desk_settings(self._profile)
+                with ExitStack() as stack:
+                    ledger = stack.enter_context(open_ledger(settings.ledger))
+                    holder = str(Incarnation.here())
+                    desk = stack.enter_context(DeliveryDesk(settings, holder, ledger))
+                    self._closing = stack.pop_all()
+                self._desk = desk
+            return self._desk
+
+    def _try_to_open(self) -> None:
+        try:
+            self._opened()
+            self._trouble = ""
+        except EcmError as error:
+            if str(error) != self._trouble:
+                log.warning("no results can be taken from workers: %s", error)
+            self._trouble = str(error)

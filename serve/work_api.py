@@ -1,0 +1,100 @@
+"""What workers outside the cluster ask over HTTP: admission of bytes, delivery of results.
+
+Leases, claims and heartbeats go through the ledger's own routes. Knows HTTP, limits and whose
+results they may be; the desk knows the rest. No annotation here is a string: Serve copies what it
+serves.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Body, Request
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from starlette.responses import Response
+
+from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, Receipt
+from ecm.delivery.remote import ADMIT_PATH, RESULTS_PATH, RESULTS_TYPE
+from ecm.delivery.scrutiny import parse_results
+from ecm.errors import EcmError
+from serve.api import PROBLEMS, Failed
+from serve.edge import Caller
+from serve.ledger_api import JSON, Door
+from serve.problem import Problem, ledger_problem, problem_of_call
+
+Answer = TypeVar("Answer")
+
+
+class WorkDesk:
+    """The desk as routes reach it: its deployment, and how many seconds it is waited for."""
+
+    def __init__(self, desk: DeploymentHandle, seconds: float) -> None:
+        self.desk = desk
+        self._seconds = seconds
+
+    async def asked(self, answer: Awaitable[Answer]) -> Answer:
+        """The answer of the desk. Raises Failed."""
+        try:
+            return await asyncio.wait_for(answer, self._seconds)
+        except (EcmError, RayError, RayServeException, TimeoutError) as error:
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            problem = ledger_problem(cause) if isinstance(cause, EcmError) else None
+            raise Failed(problem or problem_of_call(error)) from error
+
+
+def work_routes(
+    door_of: Callable[[Request], Door], desk_of: Callable[[Request], WorkDesk]
+) -> APIRouter:
+    """The routes of workers; `door_of` and `desk_of` find those of the replica that is asked."""
+    router = APIRouter(tags=["work"])
+
+    @router.post(ADMIT_PATH, response_model=AdmitAnswer, responses=PROBLEMS)
+    async def admit(request: Request, question: Annotated[AdmitQuestion, Body()]) -> Response:
+        """Which bytes are to be analysed, and which are linked to evidence that exists or that
+        another worker is making now. One answer for each, in order.
+        """
+        caller = door_of(request).caller(request)
+        for tenant in {wanted.tenant_id for wanted in question.wanted}:
+            _own(caller, tenant)
+        desk = desk_of(request)
+        answer = await desk.asked(desk.desk.admit.remote(question))
+        return Response(answer.model_dump_json(), media_type=JSON)
+
+    @router.post(
+        RESULTS_PATH,
+        response_model=Receipt,
+        responses=PROBLEMS,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {RESULTS_TYPE: {}, JSON: {}},
+            }
+        },
+    )
+    async def results(request: Request) -> Response:
+        """ResultEnvelopes, one a line or as one JSON list; answered when they are committed.
+
+        May be sent again after any failure: what is committed already is said to be committed. A
+        503 with Retry-After means that another run commits to the store just now.
+        """
+        caller = door_of(request).caller(request)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        if kind not in (RESULTS_TYPE, JSON):
+            raise Failed(Problem(415, "request.type", f"the body must be {RESULTS_TYPE} or {JSON}"))
+        body = await request.body()
+        try:
+            envelopes = await asyncio.to_thread(parse_results, body, caller.scope)
+        except EcmError as error:
+            raise Failed(ledger_problem(error)) from error
+        desk = desk_of(request)
+        receipt = await desk.asked(desk.desk.deliver.remote(envelopes))
+        return Response(receipt.model_dump_json(), media_type=JSON)
+
+    return router
+
+
+def _own(caller: Caller, tenant: str) -> None:
+    if caller.scope is not None and tenant != caller.scope:
+        raise Failed(Problem(403, "access.tenant", f"this caller may not ask tenant {tenant!r}"))
