@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres_server import binaries
+from tests.postgres_server import PostgresServer, binaries
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -74,6 +74,13 @@ def shared_data() -> Path:
     if not (root / "photos.jsonl").is_file():
         pytest.skip(f"no development data at {root} (set ECM_SHARED)")
     return root
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One server for all tests of the session; each ledger is a schema of its own."""
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -250,8 +250,8 @@ class PostgresConnector:
             raise self._translation(error) from error
 
     def _translation(self, error: psycopg.Error) -> EcmError:
-        state = error.sqlstate or ""
         said = " ".join(str(error).split()) or type(error).__name__
+        state = error.sqlstate or _state_of_refusal(said)
         where = self._address.label
         for pattern, kind, code, hint in _TRANSLATIONS:
             if re.match(pattern, state):
@@ -286,6 +286,12 @@ _TRANSLATIONS: Final[tuple[tuple[str, type[EcmError], str, str], ...]] = (
 )
 """Error class of a server's code, by pattern; whatever is not here is worth another try."""
 
+_REFUSALS: Final = (
+    (r"database \S+ does not exist", "3D000"),
+    (r"password|pg_hba\.conf|role \S+ does not exist", "28000"),
+    (r"too many clients|remaining connection slots", "53300"),
+)
+
 
 def open_postgres(config: LedgerConfig) -> PostgresConnector:
     """The connector for `postgresql://user@host:port/database?schema=ecm&…`, options as in libpq.
@@ -293,10 +299,10 @@ def open_postgres(config: LedgerConfig) -> PostgresConnector:
     A missing schema is created. Raises ConfigError for a wrong URL, login or a server that is too
     old, StoreCorrupt for a foreign or newer schema, LedgerUnavailable when it cannot be reached.
     """
-    return PostgresConnector(_address(config), config)
+    return PostgresConnector(address_of(config), config)
 
 
-def _address(config: LedgerConfig) -> Address:
+def address_of(config: LedgerConfig) -> Address:
     parts = urlsplit(config.url)
     options = parse_qsl(parts.query, keep_blank_values=True)
     schema = dict(options).get("schema", DEFAULT_SCHEMA)
@@ -311,6 +317,9 @@ def _address(config: LedgerConfig) -> Address:
         conninfo = conninfo_to_dict(
             urlunsplit(("postgresql", parts.netloc, parts.path, query, "")),
         )
+        port = str(conninfo.get("port", ""))
+        if not re.fullmatch(r"[\d,]*", port):
+            raise psycopg.ProgrammingError(port)
     except psycopg.ProgrammingError as error:  # its text may hold a password
         raise ConfigError(
             "the ledger's URL is not one of PostgreSQL",
@@ -322,6 +331,11 @@ def _address(config: LedgerConfig) -> Address:
     where = f"{conninfo.get('host', '')}:{conninfo.get('port', '')}".strip(":")
     label = f"postgresql://{where}/{conninfo.get('dbname', '')}"
     return Address({**defaults, **conninfo}, schema, label)
+
+
+def _state_of_refusal(said: str) -> str:
+    """The server's code behind a refused connection, of which libpq only hands on the words."""
+    return next((code for pattern, code in _REFUSALS if re.search(pattern, said)), "")
 
 
 @contextmanager

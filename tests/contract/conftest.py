@@ -28,13 +28,6 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """One server for all tests of the session; each ledger is a schema of its own."""
-    with PostgresServer() as server:
-        yield server
-
-
 def _sqlite(request: pytest.FixtureRequest, name: str) -> str:
     folder: Path = request.getfixturevalue("quick_folder")
     return f"sqlite://{folder / name}.db"
