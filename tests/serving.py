@@ -78,10 +78,18 @@ def _started() -> Service:
     indexer.add(PICTURES)
     indexer.add(FOREIGN, tenant="other", run_id="run-other")
     indexer.publish()
+    made = launch(indexer, _settings())
+    atexit.register(_end, made)
+    return made
+
+
+def launch(indexer: Indexer, settings: list[str]) -> Service:
+    """A service on the store of an indexer, ready to answer; the caller stops it."""
+    home = indexer.profile.home
     log = home / "serve.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serve.app", "--home", str(home), "--port", "0", *_settings()],
+            [sys.executable, "-m", "serve.app", "--home", str(home), "--port", "0", *settings],
             cwd=REPO,
             stdin=subprocess.DEVNULL,
             stdout=sink,
@@ -90,8 +98,11 @@ def _started() -> Service:
             env={**os.environ, "PYTHONPATH": str(REPO), "RAY_USAGE_STATS_ENABLED": "0"},
         )
     made = Service(home, "", process, indexer)
-    atexit.register(_end, made)
-    made.address = _address(process, log)
+    try:
+        made.address = _address(process, log)
+    except BaseException:
+        _end(made)
+        raise
     return made
 
 
