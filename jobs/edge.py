@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ecm.config import Profile, load_profile
+from ecm.crashpoints import arm
 from ecm.errors import ConfigError, EcmError, LeaseLost, QueryError, TransientError
 
 ProfileOption = Annotated[
@@ -86,6 +87,7 @@ def exit_code_of(error: EcmError) -> int:
 def guarded(run: Callable[[], Any]) -> int:
     """Run a command; every expected failure becomes one line on stderr and an exit code."""
     try:
+        arm(os.environ)
         run()
     except EcmError as error:
         sys.stderr.write(f"ecm: {printable(str(error))} [{error.code}]\n")

@@ -8,12 +8,14 @@ window, so that leases never run further ahead of commits than the profile allow
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import ray
 
+from ecm.crashpoints import arm
 from ecm.delivery.admission import Admission
 from ecm.delivery.claimed import block_of
 from ecm.evidence.config import EvidenceConfig
@@ -44,6 +46,7 @@ class Feeder:
     """
 
     def __init__(self, settings: FeederSettings) -> None:
+        arm(os.environ)
         self._settings = settings
         self._ledger = open_ledger(settings.ledger)
         self._lease = self._ledger.acquire_lease(

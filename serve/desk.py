@@ -6,6 +6,7 @@ on when the ledger cannot be opened: then workers are told to come again.
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from ray import serve
 
 from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
+from ecm.crashpoints import arm
 from ecm.delivery.desk import Desk as DeliveryDesk
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, AdmittedBytes, Receipt
@@ -43,6 +45,7 @@ class Desk:
     """Admission and commits for the workers of one store."""
 
     def __init__(self, profile: Profile) -> None:
+        arm(os.environ)
         self._profile = profile
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="desk")
         self._opening = threading.Lock()
