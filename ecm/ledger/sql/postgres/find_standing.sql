@@ -1,4 +1,4 @@
--- Where tasks stand and what they ask for; of one tenant, or of all.
+-- Where tasks stand and what they ask for: of one tenant, or of all.
 SELECT t.task_id, t.state, t.fence, s.task_type, s.transform, j.tenant_id
 FROM tasks AS t
 JOIN streams AS s ON s.stream_id = t.stream_id
