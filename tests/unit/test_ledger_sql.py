@@ -20,7 +20,7 @@ STATEMENTS = load_statements("sqlite")
 # Small tables (leases, jobs, streams and totals of a ledger, a chunk's parameters, common table
 # expressions) may be walked, and so may an index that holds nothing but the rows wanted.
 SMALL = (
-    r"(json_each|leases|jobs|tallies|l|o|b|c|w|p|f|e|s|busy|wanted|candidates|picked|counted"
+    r"(json_each|leases|jobs|streams|tallies|l|o|b|c|w|p|f|e|s|busy|wanted|candidates|picked|counted"
     r"|\(subquery-\d+\))"
 )
 WALKS = re.compile(rf"^SCAN {SMALL}(\s|$)")

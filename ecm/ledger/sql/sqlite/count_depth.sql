@@ -23,8 +23,8 @@ WITH counted (state, stream_id, priority, tasks) AS (
 )
 SELECT c.state, j.tenant_id, c.priority, sum(c.tasks) AS tasks
 FROM counted AS c
-JOIN streams AS s ON s.stream_id = c.stream_id
-JOIN jobs AS j ON j.job_seq = s.job_seq
+CROSS JOIN streams AS s ON s.stream_id = c.stream_id
+CROSS JOIN jobs AS j ON j.job_seq = s.job_seq
 WHERE :tenant_id IS NULL OR j.tenant_id = :tenant_id
 GROUP BY c.state, j.tenant_id, c.priority
 ORDER BY c.state, j.tenant_id, c.priority DESC;
