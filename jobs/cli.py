@@ -11,7 +11,16 @@ from typing import Annotated
 import typer
 
 import ecm
-from jobs import cli_evidence, cli_ledger, cli_models, cli_search, cli_worker
+from jobs import (
+    cli_evidence,
+    cli_jobs,
+    cli_ledger,
+    cli_models,
+    cli_search,
+    cli_status,
+    cli_tasks,
+    cli_worker,
+)
 from jobs.edge import (
     FAILED,
     HomeOption,
@@ -30,6 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Index and search images with evidence. Start with: ecm index FOLDER; ecm search TEXT",
 )
+cli_status.register(app)
+cli_jobs.register(app)
+cli_tasks.register(app)
 cli_ledger.register(app)
 cli_evidence.register(app)
 cli_models.register(app)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,10 @@ class EnqueueRequest:
 
 @dataclass
 class ListingProgress:
-    """Running totals of a listing; written by one thread, read by any."""
+    """Running totals of a listing; written by one thread, read by any.
+
+    `waiting` says what the producer waits for right now, and is empty while it lists.
+    """
 
     listed: int = 0
     queued: int = 0
@@ -49,6 +53,7 @@ class ListingProgress:
     dead: int = 0
     filtered: int = 0
     throttled_seconds: float = 0.0
+    waiting: str = ""
     closed: bool = False
 
 
@@ -146,8 +151,7 @@ def _record(
         try:
             outcome = ledger.record_listing(request.job_id, listing, ledger.now())
         except Overloaded as overload:
-            progress.throttled_seconds += overload.retry_after
-            stop.wait(overload.retry_after)
+            _wait(progress, stop, overload.retry_after, overload.message)
             continue
         progress.listed += len(chunk) - outcome.repeated
         progress.queued += outcome.queued
@@ -155,9 +159,17 @@ def _record(
         progress.dead += outcome.dead
         progress.filtered += outcome.filtered
         if outcome.throttle_seconds:
-            progress.throttled_seconds += outcome.throttle_seconds
-            stop.wait(outcome.throttle_seconds)
+            _wait(progress, stop, outcome.throttle_seconds, "its tasks are to be worked off first")
         return
+
+
+def _wait(progress: ListingProgress, stop: threading.Event, seconds: float, why: str) -> None:
+    """Back-pressure: wait as long as the ledger asks, or until stopped, and say so meanwhile."""
+    progress.waiting = f"queue is full: waiting {seconds:.0f} s ({why})"
+    began = time.monotonic()
+    stop.wait(seconds)
+    progress.throttled_seconds += time.monotonic() - began
+    progress.waiting = ""
 
 
 def _tasks(request: EnqueueRequest, identity: ContentIdentity) -> Iterator[TaskSpec]:

@@ -44,7 +44,7 @@ from ecm.opening import plan_of
 from ecm.stages.assembly import StageSettings
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
-from jobs.enqueue import EnqueueRequest, Listing
+from jobs.enqueue import EnqueueRequest, Listing, ListingProgress
 from jobs.feeder import Feeder, FeederSettings
 from jobs.materialize import materialize
 from jobs.progress import LiveProgress, Reading
@@ -56,7 +56,11 @@ FIRST_PASS_BLOCKS = 16
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """What a run did; counts are images. The JSON of `ecm index`."""
+    """What a run did; counts are images, `retried` and `stale` attempts. The JSON of `ecm index`.
+
+    `stale` are results refused because others had taken the task; `throttled_seconds` is how long
+    the listing waited for a full queue.
+    """
 
     run_id: str
     job_id: str
@@ -73,6 +77,9 @@ class IndexSummary:
     snapshot_id: str | None
     key_digest: str
     problems: tuple[str, ...] = ()
+    retried: int = 0
+    stale: int = 0
+    throttled_seconds: float = 0.0
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -104,7 +111,7 @@ class Run:
             done=min(self.loop.totals.images_settled, listed.queued),
             reused=listed.reused,
             dead=self.loop.totals.images_dead + listed.dead,
-            note=note or ("" if listed.closed else f"listing, {listed.listed} so far"),
+            note=note or listed.waiting or _listing_note(listed),
         )
 
 
@@ -158,6 +165,10 @@ def run_index(
         )  # fmt: skip
         _process(run, credit)
         return _conclude(run, record)
+
+
+def _listing_note(listed: ListingProgress) -> str:
+    return "" if listed.closed else f"listing, {listed.listed} so far"
 
 
 class Credit:
@@ -318,6 +329,9 @@ def _summary(
         snapshot_id=snapshot,
         key_digest=audit.key_digest,
         problems=audit.problems,
+        retried=totals.retried,
+        stale=totals.stale,
+        throttled_seconds=round(run.listing.progress.throttled_seconds, 3),
     )
 
 

@@ -72,6 +72,15 @@ def _show(summary: IndexSummary, console: Console) -> None:
         f"{summary.images_through_models} images through models in {summary.seconds:.1f} s "
         f"(start-up {summary.startup_seconds:.1f} s, {rate}), {summary.bytes_read:,} bytes read"
     )
+    noted = [
+        f"{summary.retried} attempts tried again" if summary.retried else "",
+        f"{summary.stale} stale results refused" if summary.stale else "",
+        f"listing waited {summary.throttled_seconds:.0f} s for a full queue"
+        if summary.throttled_seconds
+        else "",
+    ]
+    if any(noted):
+        console.print("; ".join(note for note in noted if note))
     console.print(f"run {summary.run_id}, snapshot {summary.snapshot_id or 'none'}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
@@ -95,6 +96,65 @@ class LiveProgress:
         at, done = self._first
         seconds = time.monotonic() - at
         return (reading.done - done) / seconds if seconds > 0 else 0.0
+
+
+class LiveCount:
+    """A count that grows towards a total, or without one: a bar, or a line every few seconds."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._began = time.monotonic()
+        self._last_line = 0.0
+        self._shown = ""
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[detail]}", markup=False),
+                console=self._console,
+            )
+            self._task = self._bar.add_task(self._title, total=None, detail="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, done: int, total: int | None, detail: str) -> None:
+        """Take a reading; redraws the bar, or prints a line when one is due and says more."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total or None, detail=detail)
+            return
+        due = time.monotonic() - self._last_line >= LINE_SECONDS
+        if due and detail != self._shown:
+            self._last_line = time.monotonic()
+            self._shown = detail
+            seconds = self._last_line - self._began
+            of = f"{done:,} of {total:,}" if total else f"{done:,}"
+            line = f"[{seconds:7.1f}s] {self._title}: {of}, {detail}"
+            self._console.print(line, highlight=False, markup=False)
+
+
+class LiveListing(LiveCount):
+    """A listing on its way into the ledger, and why it waits when it does."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console, "listing")
+        self._waiting = ""
+
+    def show_listing(self, listed: int, queued: int, waiting: str) -> None:
+        """Resources listed and queued so far, and what the producer waits for, if it waits."""
+        if waiting and not self._waiting:
+            self._last_line = 0.0  # said at once
+        self._waiting = waiting
+        detail = f"{queued:,} queued"
+        self.show(listed, None, f"{detail}, {waiting}" if waiting else detail)
 
 
 def _clock(seconds: float) -> str:

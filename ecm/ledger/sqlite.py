@@ -64,10 +64,10 @@ class SqliteConnector:
         self._config = config
         self._statements = load_statements("sqlite")
         self._lock = threading.Lock()
-        with _translated(path):
+        with translated(path):
             self._writer = self._connect()
         try:
-            with _translated(path):
+            with translated(path):
                 self._prepare()
         except EcmError:
             self._writer.close()
@@ -75,7 +75,7 @@ class SqliteConnector:
 
     @contextmanager
     def write(self, operation: str) -> Iterator[Session]:
-        with self._lock, _translated(self._path):
+        with self._lock, translated(self._path):
             with _transaction(self._writer):
                 yield SqliteSession(self._writer, self._statements)
                 crash_point(f"ledger.{operation}.uncommitted")
@@ -83,7 +83,7 @@ class SqliteConnector:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with _translated(self._path):
+        with translated(self._path):
             connection = self._connect()
             try:
                 connection.execute("PRAGMA query_only = ON")
@@ -97,20 +97,20 @@ class SqliteConnector:
         return time.time()
 
     def tune(self) -> None:
-        with self._lock, _translated(self._path):
+        with self._lock, translated(self._path):
             self._tidy("PASSIVE")
 
     def verify(self) -> None:
-        with _translated(self._path):
+        with translated(self._path):
             connection = self._connect()
             try:
-                _quick_check(connection, self._path)
+                quick_check(connection, self._path)
             finally:
                 connection.close()
 
     def close(self) -> None:
         """Leave statistics and a short log behind; whoever has the file open keeps working."""
-        with self._lock, _translated(self._path):
+        with self._lock, translated(self._path):
             try:
                 self._tidy("TRUNCATE")
             finally:
@@ -144,9 +144,9 @@ class SqliteConnector:
         return connection
 
     def _prepare(self) -> None:
-        version = _known_version(self._writer, self._path)
+        version = known_version(self._writer, self._path)
         if version and self._path.stat().st_size <= self._config.check_at_open_bytes:
-            _quick_check(self._writer, self._path)
+            quick_check(self._writer, self._path)
         self._enter_wal()
         # FULL: a report lost in a power cut would have its evidence written twice.
         self._writer.execute("PRAGMA synchronous = FULL")
@@ -175,7 +175,7 @@ class SqliteConnector:
     def _migrate(self) -> None:
         migrations = load_migrations("sqlite")
         with _transaction(self._writer):
-            version = _known_version(self._writer, self._path)
+            version = known_version(self._writer, self._path)
             for target in range(version + 1, max(migrations) + 1):
                 for statement in _split(migrations[target]):
                     self._writer.execute(statement)
@@ -218,7 +218,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
     """The one place where SQLite's errors become ours."""
     try:
         yield
@@ -254,13 +254,13 @@ def _damaged(path: Path, what: str) -> StoreCorrupt:
     )
 
 
-def _quick_check(connection: sqlite3.Connection, path: Path) -> None:
+def quick_check(connection: sqlite3.Connection, path: Path) -> None:
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise _damaged(path, " ".join(found.split()))
 
 
-def _known_version(connection: sqlite3.Connection, path: Path) -> int:
+def known_version(connection: sqlite3.Connection, path: Path) -> int:
     """Schema version of the file, 0 for an empty one. Raises StoreCorrupt for a foreign one."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
