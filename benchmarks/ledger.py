@@ -88,12 +88,12 @@ class Plain:
         )
 
 
-def chunks(job_id: str, resources: int) -> Iterator[ListingChunk]:
+def chunks(job_id: str, resources: int, folder: str = "photos") -> Iterator[ListingChunk]:
     for first in range(0, resources, CHUNK):
         found = []
         for number in range(first, min(resources, first + CHUNK)):
             identity = ContentIdentity(
-                uri=f"file:///photos/{number // 500:05d}/IMG_{number:08d}.jpg",
+                uri=f"file:///{folder}/{number // 500:05d}/IMG_{number:08d}.jpg",
                 size=number,
                 mtime_ns=number,
             )
