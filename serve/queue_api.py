@@ -77,6 +77,7 @@ def _redrive(caller: Caller, chosen: Selection) -> Redrive:
         transform=chosen.transform,
         error_class=chosen.error_class,
         code=chosen.code,
+        text=chosen.text,
         task_ids=chosen.task_ids,
     )
 
@@ -170,14 +171,15 @@ def queue_routes(
         job: Text = None,
         error_class: Annotated[ErrorClass | None, Query(alias="class")] = None,
         code: Text = None,
+        text: Text = None,
     ) -> Response:
-        """Tasks given up, latest first."""
+        """Tasks given up, latest first; `text` is looked for in URI, message and cause."""
         door = door_of(request)
         caller = door.caller(request)
         letters = await door.do(
             caller,
             lambda ledger: ledger.dead_letters(
-                limit, job_id=job, error_class=error_class, code=code
+                limit, job_id=job, error_class=error_class, code=code, text=text
             ),
         )
         return _said(DeadLetters.of(letters))

@@ -109,6 +109,7 @@ class Selection(Contract):
     error_class: ErrorClass | None = Field(default=None, alias="class")
     code: Plain | None = None
     transform: Digest | None = None
+    text: Plain | None = Field(default=None, description="in its URI, message or cause")
 
 
 class Producer:

@@ -53,7 +53,7 @@ class Duty:
     def _tenant(self, tenant_id: TenantId | None) -> TenantId | None:
         """The tenant meant; in a tenant's ledger its own alone. Raises Forbidden."""
         if self._scope is None or tenant_id in (None, self._scope):
-            return tenant_id or self._scope
+            return self._scope if tenant_id is None else tenant_id
         raise Forbidden(f"this ledger is not that of tenant {tenant_id!r}", "access.tenant")
 
     def _job_row(self, session: Session, job_id: str) -> Row:

@@ -43,6 +43,7 @@ class Rights(Duty):
 
     def holder_of(self, name: str) -> Held | None:
         """Who took a right last, and until when it is good; None when it was given back."""
+        self._operator("holder_of")
         with self._db.read() as session:
             row = session.one("find_right", {"name": name})
         return Held(row["holder"], row["expires_at"]) if row and row["holder"] else None

@@ -93,6 +93,8 @@ FOR_OPERATORS: Final = (
     "renew_right",
     "release_right",
     "expire_right",
+    "holder_of",
+    "confirm_right",
     "tune",
     "verify",
     "batch_states",
