@@ -7,6 +7,9 @@
 -- skipped, and a task that changed after this statement began is seen as it is now. `far` is read
 -- only when `near` does not hold enough that nobody else is taking. Sequences are not in order of
 -- commits: a task that was claimed under a later fence meanwhile is left alone.
+--
+-- Rows found by a key are asked for their state and not for `runnable`: statistics taken while
+-- nothing was queued make the index of that predicate look like the shortest way to everything.
 WITH RECURSIVE
 busy (stream_id) AS (
     (SELECT t.stream_id FROM tasks AS t WHERE t.runnable ORDER BY t.stream_id LIMIT 1)
@@ -57,7 +60,7 @@ first AS MATERIALIZED (
     FROM near
     JOIN resources AS r ON r.resource_id = near.resource_id
     JOIN tasks AS q ON q.seq = near.seq
-    WHERE q.runnable AND q.run_after <= %(now)s
+    WHERE q.state IN ('queued', 'retry_queued') AND q.run_after <= %(now)s
     LIMIT %(max_resources)s
     FOR NO KEY UPDATE OF r, q SKIP LOCKED
 ),
@@ -91,7 +94,7 @@ second AS MATERIALIZED (
     JOIN resources AS r ON r.resource_id = far.resource_id
     JOIN tasks AS q ON q.seq = far.seq
     WHERE (SELECT m.resources FROM missing AS m) > 0
-        AND q.runnable AND q.run_after <= %(now)s
+        AND q.state IN ('queued', 'retry_queued') AND q.run_after <= %(now)s
     LIMIT (SELECT m.resources FROM missing AS m)
     FOR NO KEY UPDATE OF r, q SKIP LOCKED
 ),
@@ -107,11 +110,11 @@ SET state = 'leased',
     attempt = attempt + 1,
     leased_at = %(now)s,
     started_at = NULL
-WHERE runnable AND fence < %(fence)s AND seq = ANY (ARRAY(
+WHERE state IN ('queued', 'retry_queued') AND fence < %(fence)s AND seq = ANY (ARRAY(
     SELECT t.seq
     FROM tasks AS t
     WHERE t.resource_id = ANY (ARRAY(SELECT p.resource_id FROM picked AS p))
-        AND t.runnable
+        AND t.state IN ('queued', 'retry_queued')
         AND t.run_after <= %(now)s
         AND t.stream_id IN (SELECT w.stream_id FROM wanted AS w)
     ORDER BY t.seq

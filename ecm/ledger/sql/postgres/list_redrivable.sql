@@ -24,8 +24,10 @@ WHERE t.blocked IN ('dead_letter', 'model_mismatch')
             WHERE jr.job_seq = %(job_seq)s AND jr.resource_id = t.resource_id
         ) IS NOT NULL
     ))
-    AND (%(task_ids)s::json IS NULL OR t.task_id = ANY (ARRAY(
-        SELECT json_array_elements_text(%(task_ids)s::json)
+    AND (%(task_ids)s::json IS NULL OR t.seq = ANY (ARRAY(
+        SELECT i.seq
+        FROM task_ids AS i
+        WHERE i.task_id = ANY (ARRAY(SELECT json_array_elements_text(%(task_ids)s::json)))
     )))
 ORDER BY t.seq
 LIMIT %(limit)s

@@ -151,7 +151,7 @@ CREATE INDEX batches_persisted ON batches (persisted_at) WHERE persisted_at IS N
 -- no indexed column and stay on their page (HOT). Hence the two generated columns.
 CREATE TABLE tasks (
     seq BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    task_id TEXT COLLATE "C" NOT NULL UNIQUE,
+    task_id TEXT COLLATE "C" NOT NULL,
     resource_id BIGINT NOT NULL,
     stream_id BIGINT NOT NULL,
     priority BIGINT NOT NULL,
@@ -191,6 +191,13 @@ CREATE TABLE tasks (
     autovacuum_vacuum_insert_scale_factor = 0.05,
     autovacuum_analyze_scale_factor = 0.05,
     autovacuum_vacuum_cost_delay = 0
+);
+
+-- Ids are hashes: in an index of the table that changes, every claim and report would write to
+-- leaves strewn all over it, and the slower the more tasks there are.
+CREATE TABLE task_ids (
+    task_id TEXT COLLATE "C" PRIMARY KEY,
+    seq BIGINT NOT NULL
 );
 
 CREATE INDEX tasks_by_resource ON tasks (resource_id);
