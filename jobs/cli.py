@@ -12,6 +12,7 @@ import typer
 
 import ecm
 from jobs import (
+    cli_audit,
     cli_evidence,
     cli_jobs,
     cli_ledger,
@@ -43,6 +44,7 @@ cli_status.register(app)
 cli_jobs.register(app)
 cli_tasks.register(app)
 cli_ledger.register(app)
+cli_audit.register(app)
 cli_evidence.register(app)
 cli_models.register(app)
 cli_search.register(app)

@@ -1,4 +1,4 @@
-"""Commands about what is stored: audit, snapshots, sql, materialize."""
+"""Commands about what is stored: snapshots, sql, materialize."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from ecm.config import Profile
-from ecm.errors import ConfigError
-from jobs.cli_ledger import existing_ledger
 from jobs.edge import (
-    FAILED,
     HomeOption,
     JsonOption,
     ProfileOption,
     SetOption,
-    TenantOption,
     emit,
     open_profile,
     table_of,
@@ -28,7 +24,6 @@ SnapshotArgument = Annotated[str, typer.Argument(help="A snapshot id; see: ecm s
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the `ecm` command."""
-    app.command()(audit)
     app.command()(materialize)
     app.command()(sql)
     app.add_typer(snapshots, name="snapshots")
@@ -39,34 +34,6 @@ def _snapshot_store(settings: Profile) -> Any:
     from ecm.evidence.store import EvidenceStore
 
     return SnapshotStore(EvidenceStore.open(settings.evidence))
-
-
-def audit(
-    job: Annotated[
-        str | None, typer.Option(help="A job id; the tenant's last one by default.")
-    ] = None,
-    profile: ProfileOption = None,
-    home: HomeOption = None,
-    tenant: TenantOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check that everything listed is accounted for and that what is done is stored."""
-    from ecm.delivery.audit import audit_job
-    from ecm.evidence.store import EvidenceStore
-
-    settings = open_profile(profile, home, overrides, tenant)
-    with existing_ledger(settings) as ledger:
-        job_id = job or ledger.last_job(settings.tenant)
-        if job_id is None:
-            raise ConfigError(f"tenant {settings.tenant} has no job yet", code="audit.no_job")
-        result = audit_job(ledger, EvidenceStore.open(settings.evidence), job_id)
-    value = result.to_json()
-    rows: list[list[object]] = [[k, v] for k, v in value.items() if k != "problems"]
-    rows += [["problem", problem] for problem in result.problems]
-    emit(value, as_json, lambda console: console.print(table_of(job_id, ["", ""], rows)))
-    if not result.balanced:
-        raise typer.Exit(FAILED)
 
 
 def materialize(

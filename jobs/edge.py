@@ -36,6 +36,9 @@ TenantOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
+WIDE = 10_000
+"""Columns of a table that does not go to a terminal."""
+
 FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 1, 2, 75, 130
 
 
@@ -55,7 +58,10 @@ def emit(value: Mapping[str, Any], as_json: bool, show: Callable[[Console], None
     if as_json:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     else:
-        show(Console(soft_wrap=True, highlight=False))
+        console = Console(soft_wrap=True, highlight=False)
+        if not console.is_terminal:
+            console.width = WIDE  # ids and URIs in one piece, for grep and cut
+        show(console)
 
 
 def table_of(title: str, columns: list[str], rows: list[list[object]]) -> Table:
