@@ -214,7 +214,7 @@ class PostgresConnector:
                 version = self._known_version(connection, newest)
                 if version == newest:
                     return
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+                connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
                 for target in range(version + 1, newest + 1):
                     connection.execute(migrations[target])
                 connection.execute(self._server["set_version"], {"version": newest})
