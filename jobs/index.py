@@ -300,7 +300,7 @@ def _start_feeder(run: Run) -> Any:
 def _conclude(run: Run, record: RunRecord) -> IndexSummary:
     """Audit, mark done, publish, and write the run's row last."""
     job_id = record.job_id
-    audit = conclude_job(run.ledger, run.store, run.spool, job_id)
+    audit = conclude_job(run.ledger, run.store, run.spool, job_id, run.loop.right)
     snapshot = (
         materialize(run.store, run.plan).snapshot_id if audit.committed + audit.reused else None
     )

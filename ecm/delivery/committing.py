@@ -106,6 +106,7 @@ class CommitLoop:
         self._draining = threading.Event()
         self._drained = threading.Event()
         self._recovered = threading.Event()
+        self._right: Right | None = None
         self.recovered = Recovered()
         self.totals = CommitTotals()
 
@@ -135,6 +136,13 @@ class CommitLoop:
             self._check()
         self._check()
         return self.recovered
+
+    @property
+    def right(self) -> Right:
+        """What this loop commits under. Raises LeaseLost before it is known."""
+        if self._right is None:
+            raise LeaseLost("the right to commit is not held yet")
+        return self._right
 
     def submit(self, entries: Sequence[Entry]) -> None:
         """Hand over results; blocks while the committer is behind."""
@@ -169,6 +177,7 @@ class CommitLoop:
     def _run(self) -> None:
         with open_ledger(self._config) as ledger:
             right, before = claim_right(ledger, self._settings, self._config.lease_seconds)
+            self._right = right
             if before is not None:
                 self._retrying(self._committer.fence)
             try:

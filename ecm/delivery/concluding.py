@@ -13,15 +13,19 @@ from ecm.delivery.audit import Audit, audit_job
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
+from ecm.ledger.records import Right
 from ecm.ledger.states import JobState
 
 
-def conclude_job(ledger: Ledger, store: EvidenceStore, spool: Spool, job_id: str) -> Audit:
+def conclude_job(
+    ledger: Ledger, store: EvidenceStore, spool: Spool, job_id: str, right: Right
+) -> Audit:
     """Audit the job and all that its tenant left listed; what balances is done.
 
-    Call it while holding the right to commit, when everything submitted is committed or given
+    `right` is the caller's right to commit; call it when everything submitted is committed or given
     back. The spool is dropped when everything balances, since until then it is the only other copy.
-    Repeatable. Raises as the ledger and the store do; ContractError for an unknown job.
+    Repeatable. Raises LeaseLost when another has taken the right and may be spooling; as the ledger
+    and the store do; ContractError for an unknown job.
     """
     audit = _completed(ledger, store, job_id)
     problems = list(audit.problems)
@@ -31,6 +35,7 @@ def conclude_job(ledger: Ledger, store: EvidenceStore, spool: Spool, job_id: str
         if ended.balanced:
             ledger.finish_job(earlier, ledger.now())
     if not problems:
+        ledger.confirm_right(right)
         for batch_id in spool.list():
             spool.drop(batch_id)
             crash_point("audit.dropped")
