@@ -39,6 +39,7 @@ from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.concluding import conclude_job
 from ecm.delivery.entries import Entry, Settled, entries_of
 from ecm.delivery.incarnation import Incarnation
+from ecm.delivery.rebuild import RebuildSettings, rebuild
 from ecm.errors import EcmError
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
@@ -64,8 +65,10 @@ TENANT = "t"
 class Order:
     """What one victim does: `crash` as in ECM_CRASH, `settings` as in --set.
 
-    `acts` are what operators do beside indexing: cancel, mismatch, fold. `largest_file` is a limit
-    in bytes for every file the victim writes.
+    `acts` are what operators do beside indexing: cancel, mismatch, fold, rebuild; and "quiet": one
+    thread works at a time, so that a process stopped in one never holds a lock with another.
+    `largest_file` limits every file the victim writes, in bytes; its clock is wrong by `skew`
+    seconds.
     """
 
     home: str
@@ -74,6 +77,7 @@ class Order:
     settings: tuple[str, ...] = ()
     acts: tuple[str, ...] = ()
     largest_file: int | None = None
+    skew: float = 0.0
 
     @property
     def journal(self) -> Path:
@@ -114,6 +118,10 @@ class Victim:
             envelopes=config.commit_envelopes,
             seconds=config.commit_seconds,
         )
+        if "rebuild" in self._order.acts:
+            models = {t.fingerprint: t.model for t in self._plan.by_type.values()}
+            rebuilding = RebuildSettings(settings, self._profile.ledger.lease_seconds, models)
+            rebuild(self._ledger, self._store, self._spool, rebuilding, lambda _: None)
         with CommitLoop(
             self._profile.ledger, self._store, self._spool, settings, self._settled
         ) as loop:
@@ -123,7 +131,7 @@ class Victim:
             job_id = self._listed()
             self._operate()
             self._work(loop)
-            audit = conclude_job(self._ledger, self._store, self._spool, job_id)
+            audit = conclude_job(self._ledger, self._store, self._spool, job_id, loop.right)
             ref = materialize(self._store, self._plan)
             record_run(self._store, self._record(job_id).finished(time.time(), audit.to_json()))
             return {**audit.to_json(), "snapshot_id": ref.snapshot_id, "assets": ref.assets}
@@ -160,6 +168,8 @@ class Victim:
                 entries = entries_of(block)
                 self._write_down(entries)
                 loop.submit(entries)
+                if "quiet" in self._order.acts:
+                    loop.drain(lambda: None)
             loop.drain(lambda: None)
         self._ledger.release_lease(lease, self._ledger.now())
 
@@ -235,6 +245,9 @@ def run(order: Order) -> int:
     if order.largest_file is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order.largest_file, order.largest_file))
+    if order.skew:
+        right = time.time
+        time.time = lambda: right() + order.skew
     arm({VARIABLE: order.crash})
     try:
         with open_ledger(order.profile().ledger) as ledger:
