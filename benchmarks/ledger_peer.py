@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=8_000, help="of each round")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    # It dislikes an app in the main module, from where its workers could not import it. We have none.
+    # It warns of an app in the main module, which worker processes cannot import. There are none.
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     mine: list[tuple[float, float]] = []
     theirs: list[tuple[float, float]] = []
