@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 import httpx
 
 from ecm.contracts.identity import TenantId
-from ecm.errors import ConfigError, EcmError, Forbidden, LedgerUnavailable
+from ecm.errors import ConfigError, ContractError, EcmError, Forbidden, LedgerUnavailable
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import Ledger
 from ecm.ledger.wire import OPERATIONS, PATH, Operation, error_of
@@ -255,8 +255,10 @@ def _refusal(response: httpx.Response) -> EcmError:
         return Forbidden(
             detail or f"{where} refuses this key", "access.key", "set ECM_LEDGER__API_KEY"
         )
-    if status == 429 or status >= 500:
+    if status in (408, 429) or status >= 500:
         return LedgerUnavailable(detail or f"{where} answered {status}", "ledger.http", "try again")
+    if status == 413:
+        return ContractError(detail or f"too long for {where}", "input.too_large")
     return ConfigError(
         detail or f"{where} answered {status}: no ledger is served there", "ledger.url"
     )

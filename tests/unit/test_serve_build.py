@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,19 @@ import yaml
 from starlette.datastructures import Headers
 
 from ecm.config import load_profile
-from ecm.errors import AxisUnavailable, ConfigError, Overloaded, QueryError, StoreCorrupt
+from ecm.errors import (
+    AxisUnavailable,
+    ConfigError,
+    ContractError,
+    EcmError,
+    Forbidden,
+    LeaseLost,
+    LedgerUnavailable,
+    Overloaded,
+    QueryError,
+    SourceError,
+    StoreCorrupt,
+)
 
 with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
     warnings.simplefilter("ignore")
@@ -19,8 +32,8 @@ with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydant
     from ray.serve.schema import ServeDeploySchema
 
     from serve.app import ServeArgs, application, build
-    from serve.edge import Access
-    from serve.problem import Problem, problem_of
+    from serve.edge import Access, Caller
+    from serve.problem import Problem, ledger_problem, problem_of
 
 REPO = Path(__file__).resolve().parents[2]
 KEY_DIGEST = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # of "key"
@@ -74,8 +87,40 @@ def test_a_key_is_a_tenant(headers: dict[str, str], named: str | None, expected:
     assert (found.status if isinstance(found, Problem) else found) == expected
 
 
+@pytest.mark.parametrize(
+    ("named", "tenant", "scope"),
+    [({}, "default", None), ({"x-tenant": "theirs"}, "theirs", "theirs")],
+)
+def test_an_operator_sees_all_or_acts_as_the_tenant_it_names(
+    named: dict[str, str], tenant: str, scope: str | None
+) -> None:
+    access = Access({}, "default", [KEY_DIGEST.upper()])
+    caller = access.caller_of(Headers({"x-api-key": "key", **named}))
+    assert caller == Caller(tenant, scope, operator=True)
+    nobody = access.caller_of(Headers({"x-api-key": "kez", **named}))
+    assert isinstance(nobody, Problem)
+    assert nobody.status == 401
+
+
+@pytest.mark.parametrize("name", ["", "no tenant", "../x", "x" * 64, "a\n"])
+def test_an_operator_must_name_one_tenant(name: str) -> None:
+    access = Access({}, "default", [KEY_DIGEST])
+    refused = access.caller_of(Headers({"x-api-key": "key"}), name)
+    assert isinstance(refused, Problem)
+    assert refused.status == 422
+    two = access.caller_of(Headers({"x-api-key": "key", "x-tenant": "one"}), "two")
+    assert isinstance(two, Problem)
+
+
+def test_a_key_is_a_tenants_or_an_operators(tmp_path: Path) -> None:
+    both = [f'serve.api_keys={{"{KEY_DIGEST}": "t"}}', f'serve.operator_keys=["{KEY_DIGEST}"]']
+    with pytest.raises(ConfigError, match="either"):
+        load_profile(None, home=tmp_path, overrides=both, environ={})
+
+
 def test_without_keys_everyone_is_the_profiles_tenant_and_no_other() -> None:
     access = Access({}, "default")
+    assert access.caller_of(Headers({})) == Caller("default", "default", operator=False)
     assert access.tenant_of(Headers({})) == "default"
     refused = access.tenant_of(Headers({"x-tenant": "theirs"}))
     assert isinstance(refused, Problem)
@@ -98,3 +143,27 @@ def test_an_error_has_one_status_and_inner_ones_keep_their_words(
     problem = problem_of(error)
     assert (problem.status, dict(problem.headers)) == (status, headers)
     assert "secret" not in problem.response().body.decode()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "headers"),
+    [
+        (ContractError("odd", "ledger.claim"), 422, {}),
+        (ContractError("no job", "ledger.job_unknown"), 404, {}),
+        (ContractError("closed", "ledger.listing_closed"), 409, {}),
+        (LeaseLost("over"), 409, {}),
+        (Forbidden("not yours"), 403, {}),
+        (SourceError("outside", "source.root"), 403, {}),
+        (Overloaded("full", "ledger.queue_full", retry_after=9.0), 429, {"Retry-After": "9"}),
+        (LedgerUnavailable("locked"), 503, {"Retry-After": "2"}),
+        (StoreCorrupt("/secret/path is damaged"), 500, {}),
+    ],
+)
+def test_at_the_doors_of_the_ledger_an_error_names_its_class(
+    error: EcmError, status: int, headers: dict[str, str]
+) -> None:
+    problem = ledger_problem(error)
+    assert (problem.status, dict(problem.headers)) == (status, headers)
+    said = json.loads(problem.response().body)
+    assert (said["class"], said["code"]) == (type(error).__name__, error.code)
+    assert "secret" not in str(said)
