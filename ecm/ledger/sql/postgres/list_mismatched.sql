@@ -1,6 +1,8 @@
--- The limit counts rows as they are once they are locked, so that fewer means that none is left.
-SELECT t.seq, t.task_id, t.state, t.attempt, t.fence, t.failures, t.expiries
-FROM (
+-- Twice as many candidates as are wanted: those that somebody takes before they are locked drop out
+-- and fewer rows than the limit must mean that none is left.
+SELECT seq, task_id, state, attempt, fence, failures, expiries
+FROM tasks
+WHERE state IN ('queued', 'retry_queued', 'leased') AND seq = ANY (ARRAY(
     SELECT q.seq
     FROM streams AS s
     JOIN tasks AS q ON q.stream_id = s.stream_id AND q.runnable
@@ -11,8 +13,8 @@ FROM (
     JOIN tasks AS q ON q.lease_seq = l.lease_seq
     JOIN streams AS s ON s.stream_id = q.stream_id
     WHERE s.transform = %(transform)s AND q.state = 'leased'
-) AS c
-JOIN tasks AS t ON t.seq = c.seq
-WHERE t.state IN ('queued', 'retry_queued', 'leased')
+    LIMIT 2 * %(limit)s
+))
+ORDER BY seq
 LIMIT %(limit)s
-FOR NO KEY UPDATE OF t;
+FOR NO KEY UPDATE;
