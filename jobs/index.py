@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ import ecm
 from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.task import TaskType
-from ecm.delivery.audit import Audit
+from ecm.delivery.audit import Audit, audit_batches
 from ecm.delivery.committing import CommitLoop, CommitSettings, CommitTotals
 from ecm.delivery.concluding import conclude_job
 from ecm.delivery.entries import Settled, entries_of
@@ -304,8 +304,9 @@ def _conclude(run: Run, record: RunRecord) -> IndexSummary:
     snapshot = (
         materialize(run.store, run.plan).snapshot_id if audit.committed + audit.reused else None
     )
-    totals = run.loop.totals
-    summary = _summary(run, audit, job_id, snapshot, totals)
+    problems = (*audit.problems, *audit_batches(run.ledger, run.store))
+    audit = replace(audit, balanced=not problems, problems=problems)
+    summary = _summary(run, audit, job_id, snapshot, run.loop.totals)
     record_run(run.store, record.finished(time.time(), summary.to_json()))
     return summary
 

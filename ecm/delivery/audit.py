@@ -19,6 +19,10 @@ from ecm.ledger.records import JobCounts, ShortResource
 from ecm.ledger.states import BatchState
 
 CHUNK_KEYS = 500_000
+_NOT_PERSISTED = {
+    None: "that the ledger never heard of (ecm ledger rebuild --into-existing tells it)",
+    BatchState.REQUEUED: "that the ledger gave back",
+}
 NAMED = 5
 """Names given of each kind of problem."""
 
@@ -211,7 +215,7 @@ def _batch_problems(
     names = iter(batches)
     while part := list(islice(names, CHUNK_KEYS // 100)):
         states |= ledger.batch_states(part)
-    for state, what in ((None, "the ledger never heard of"), (BatchState.REQUEUED, "it gave back")):
+    for state, what in _NOT_PERSISTED.items():
         wrong = sorted(batch for batch in batches if states.get(batch) is state)
         rows = sum(batches[batch].rows for batch in wrong)
         if wrong:
