@@ -148,13 +148,18 @@ def _workplace(
     from ecm.delivery.desk import Desk
     from ecm.delivery.remote import RemoteWorkplace, open_client
     from ecm.delivery.workplace import LocalWorkplace
+    from ecm.evidence.store import EvidenceStore
     from ecm.ledger.ledger import open_ledger
-    from ecm.opening import desk_settings
+    from ecm.opening import desk_settings, plan_of
+    from ecm.publishing import materialize
+
+    def publish(store: EvidenceStore) -> None:
+        materialize(store, plan_of(profile))
 
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(profile.ledger))
         if options.server is None:
-            desk = stack.enter_context(Desk(desk_settings(profile), str(holder), ledger))
+            desk = stack.enter_context(Desk(desk_settings(profile), str(holder), ledger, publish))
             yield LocalWorkplace(ledger, desk, terms)
         else:
             client = stack.enter_context(open_client(options.server, profile.ledger.api_key))

@@ -22,8 +22,10 @@ from ecm.delivery.desk import Desk as DeliveryDesk
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, AdmittedBytes, Receipt
 from ecm.errors import EcmError
+from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
-from ecm.opening import desk_settings
+from ecm.opening import desk_settings, plan_of
+from ecm.publishing import materialize
 
 log = logging.getLogger("ray.serve")
 
@@ -89,10 +91,16 @@ class Desk:
                 with ExitStack() as stack:
                     ledger = stack.enter_context(open_ledger(settings.ledger))
                     holder = str(Incarnation.here())
-                    desk = stack.enter_context(DeliveryDesk(settings, holder, ledger))
+                    desk = DeliveryDesk(settings, holder, ledger, self._publish)
+                    stack.enter_context(desk)
                     self._closing = stack.pop_all()
                 self._desk = desk
             return self._desk
+
+    def _publish(self, store: EvidenceStore) -> None:
+        """Jobs have ended: what they found is to be searched."""
+        ref = materialize(store, plan_of(self._profile))
+        log.info("published %s: %d assets", ref.snapshot_id, ref.assets)
 
     def _try_to_open(self) -> None:
         try:

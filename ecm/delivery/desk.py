@@ -75,7 +75,7 @@ class Desk:
         settings: where results go.
         holder: the incarnation that holds the right to commit.
         ledger: an operator's ledger, which stays the caller's to close.
-        closed: called in the desk's thread after jobs came to their end; may take its time.
+        closed: called after jobs came to their end, while the right to commit is still held.
     """
 
     def __init__(
@@ -284,8 +284,9 @@ class Desk:
         """Commit what is left, settle the books, and give the right back."""
         try:
             loop.drain(lambda: None)
-            if self._store is not None and close_books(self._ledger, self._store, self._spool):
-                self._closed(self._store)
+            store = self._store
+            if store is not None and close_books(self._ledger, store, self._spool, loop.right):
+                self._closed(store)
             loop.stop()
             self._loop = None
         except EcmError as error:
@@ -307,6 +308,8 @@ class Desk:
                 self._tend_loop()
             except EcmError as error:
                 log.warning("%s", error)
+            except Exception:  # the thread goes on: without it nothing is rescued any more
+                log.exception("the desk could not be tended")
 
     def _recovered(self) -> bool:
         """Finish what a desk before this one had spooled, as soon as nobody else commits."""
