@@ -12,6 +12,7 @@ from ecm.delivery.entries import Entry
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
+from ecm.ledger.records import Right
 from ecm.ledger.states import COMMITTED, JobState
 
 LATEST_JOBS = 1000
@@ -20,18 +21,20 @@ LATEST_JOBS = 1000
 log = logging.getLogger("ecm.desk")
 
 
-def close_books(ledger: Ledger, store: EvidenceStore, spool: Spool) -> int:
+def close_books(ledger: Ledger, store: EvidenceStore, spool: Spool, right: Right) -> int:
     """Drop every spooled batch whose evidence is stored; end the jobs that have nothing left to do.
 
-    Returns the number of jobs ended. What does not balance stays as it is, and is logged.
+    Returns the number of jobs ended. What does not balance stays as it is, and is logged. Raises
+    LeaseLost when another has taken `right`, the right to commit.
     """
     stored = [batch_id for batch_id in spool.list() if _is_stored(ledger, store, spool, batch_id)]
+    ledger.confirm_right(right)
     for batch_id in stored:
         spool.drop(batch_id)
     if spool.list():
         return 0
     return sum(
-        _ended(ledger, store, spool, job.record.job_id)
+        _ended(ledger, store, spool, job.record.job_id, right)
         for job in ledger.jobs(LATEST_JOBS)
         if job.state is JobState.LISTED and not ledger.open_tasks(job.record.job_id)
     )
@@ -58,8 +61,8 @@ def _is_stored(ledger: Ledger, store: EvidenceStore, spool: Spool, batch_id: str
     return not missing
 
 
-def _ended(ledger: Ledger, store: EvidenceStore, spool: Spool, job_id: str) -> bool:
-    audit = conclude_job(ledger, store, spool, job_id)
+def _ended(ledger: Ledger, store: EvidenceStore, spool: Spool, job_id: str, right: Right) -> bool:
+    audit = conclude_job(ledger, store, spool, job_id, right)
     if not audit.balanced:
         log.error("job %s does not balance: %s", job_id, "; ".join(audit.problems))
     return audit.balanced
