@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
+from pydantic import TypeAdapter, ValidationError
 
 from ecm.contracts.identity import TenantId
 from ecm.errors import ConfigError, ContractError, EcmError, Forbidden, LedgerUnavailable
@@ -33,6 +34,7 @@ IDLE_SECONDS: Final = 2.0
 CONNECTIONS: Final = 32
 TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0, pool=15.0)
 FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
+_TENANT: TypeAdapter[str] = TypeAdapter(TenantId)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -57,7 +59,14 @@ class RemoteLedger(Ledger):
         return self._service.now()
 
     def scoped(self, tenant_id: TenantId) -> RemoteLedger:
-        """The same ledger as one tenant may use it; Forbidden at the first call for another's."""
+        """The same ledger as one tenant may use it; Forbidden at the first call for another's.
+
+        Raises ContractError for what is no name of a tenant.
+        """
+        try:
+            _TENANT.validate_python(tenant_id)
+        except ValidationError as error:
+            raise ContractError(f"no tenant is named {tenant_id!r}", "ledger.tenant") from error
         return RemoteLedger(self._service, self._config, self._tenant(tenant_id))
 
     def close(self) -> None:
