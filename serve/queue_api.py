@@ -10,10 +10,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, TypeAdapter
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from ecm.contracts.result import ErrorClass
 from ecm.errors import ContractError
+from ecm.ledger.exposition import CONTENT_TYPE_LATEST, exposition
 from ecm.ledger.ledger import Ledger
 from ecm.ledger.records import Redrive
 from ecm.ledger.reports import TaskHistory
@@ -163,6 +164,18 @@ def queue_routes(
         caller = door.caller(request)
         status = await door.do(caller, lambda ledger: ledger.status(door.now(ledger)))
         return _said(QueueView.of(status))
+
+    @router.get("/v1/queue/metrics", response_class=PlainTextResponse)
+    async def metrics(request: Request) -> Response:
+        """The queue for Prometheus, which sends a key as `authorization: credentials`."""
+        door = door_of(request)
+        caller = door.caller(request)
+
+        def work(ledger: Ledger) -> str:
+            now = door.now(ledger)
+            return exposition(ledger.status(now), ledger.live_holders(now))
+
+        return Response(await door.do(caller, work), media_type=CONTENT_TYPE_LATEST)
 
     @router.get("/v1/dead-letters", response_model=DeadLetters)
     async def dead_letters(

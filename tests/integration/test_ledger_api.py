@@ -205,6 +205,7 @@ ROUTES = [
     ("POST", "/v1/jobs/job/cancel", None),
     ("GET", f"/v1/tasks/{'0' * 64}", None),
     ("GET", "/v1/queue", None),
+    ("GET", "/v1/queue/metrics", None),
     ("GET", "/v1/dead-letters", None),
     ("POST", "/v1/dead-letters/redrive", {}),
     ("POST", "/v1/ledger/status", {}),
@@ -244,6 +245,10 @@ def test_nothing_of_another_tenant_is_in_any_answer(
     refused(stranger.get(f"/v1/tasks/{task_id}"), 404, "ledger.task_unknown")
     seen = stranger.get("/v1/queue").text
     assert '"tenant_id":"t"' not in seen
+    metrics = stranger.get("/v1/queue/metrics")
+    assert metrics.headers["content-type"].startswith("text/plain; version=")
+    assert 'tenant="other"' in metrics.text
+    assert 'tenant="t"' not in metrics.text
     assert client.get(f"/v1/jobs/{job_id}").json()["open_tasks"] == 4
 
 
@@ -280,6 +285,20 @@ def test_what_a_worker_says_of_the_time_counts_for_nothing(running: Service) -> 
         assert lease.expires_at < ledger.now() + TTL + 5
         assert "skewed" in {holder.holder for holder in ledger.live_holders(START + 10**9)}
         assert ledger.release_lease(lease, 0.0) == 0
+
+
+def test_the_document_of_the_interface_has_an_example_of_every_question(
+    client: httpx.Client,
+) -> None:
+    paths = client.get("/v1/openapi.json").json()["paths"]
+    for path in ("/v1/jobs", "/v1/tasks", "/v1/dead-letters/redrive"):
+        question = paths[path]["post"]["requestBody"]["content"]["application/json"]
+        for example in question["examples"].values():
+            sent = client.post(path, json=example["value"])
+            assert sent.status_code != 422, sent.text
+    for path in ("/v1/jobs/{job_id}", "/v1/queue", "/v1/ledger/{operation}"):
+        (described,) = paths[path].values()
+        assert "application/problem+json" in described["responses"]["401"]["content"]
 
 
 def test_an_operator_sees_all_and_may_act_as_one_tenant(
