@@ -74,7 +74,7 @@ LEDGER_STATUS_OF_CLASS: tuple[tuple[type[EcmError], int], ...] = (
 TITLES = {
     400: "Bad request",
     401: "Key needed",
-    403: "Not for this tenant",
+    403: "Not for this caller",
     404: "Not found",
     405: "Method not allowed",
     409: "Out of date",

@@ -259,11 +259,12 @@ def _refusal(response: httpx.Response) -> EcmError:
     status, where = response.status_code, response.url.host
     if isinstance(said, dict) and "class" in said:
         return error_of(said)
-    detail = str(said["detail"]) if isinstance(said, dict) and "detail" in said else ""
+    told = {k: str(v) for k, v in said.items()} if isinstance(said, dict) else {}
+    detail = told.get("detail", "")
     if status in (401, 403):
-        return Forbidden(
-            detail or f"{where} refuses this key", "access.key", "set ECM_LEDGER__API_KEY"
-        )
+        hint = "" if status == 403 else "set ECM_LEDGER__API_KEY"
+        code = told.get("code") or "access.key"
+        return Forbidden(detail or f"{where} refuses this key", code, hint)
     if status in (408, 429) or status >= 500:
         return LedgerUnavailable(detail or f"{where} answered {status}", "ledger.http", "try again")
     if status == 413:

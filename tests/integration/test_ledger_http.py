@@ -172,6 +172,24 @@ def test_a_refusal_is_raised_at_once_as_what_it_is(
     assert server.asked("open_tasks") == 1
 
 
+def test_a_key_that_is_not_known_and_a_tenant_that_is_not_ours_are_told_apart(
+    server: Scripted, remote: Ledger
+) -> None:
+    server.scripts["open_tasks"] = [
+        answer('{"code": "access.key", "detail": "needs a key"}', 401),
+        answer('{"code": "access.tenant", "detail": "not yours"}', 403),
+    ]
+    told = []
+    for _ in range(2):
+        with pytest.raises(Forbidden) as refused:
+            remote.open_tasks("job")
+        told.append((refused.value.code, str(refused.value)))
+    assert told == [
+        ("access.key", "needs a key (set ECM_LEDGER__API_KEY)"),
+        ("access.tenant", "not yours"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "kind"),
     [
