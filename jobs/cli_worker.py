@@ -105,9 +105,10 @@ def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
     from ecm.delivery.incarnation import Incarnation
     from ecm.delivery.workplace import Terms
     from ecm.stages.assembly import StageSettings
+    from jobs.analyst import IsolatedAnalyst
     from jobs.progress import LiveProgress, stderr_console
     from jobs.runtime import thread_environment
-    from jobs.worker import Analyst, Worker, WorkSettings, WorkSummary, worker_id_of
+    from jobs.worker import Worker, WorkSettings, WorkSummary, worker_id_of
 
     thread_environment()
     began = time.monotonic()
@@ -122,7 +123,7 @@ def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
         run_id=run_id,
         batch_size=profile.pipeline.batch_size,
         threads=profile.pipeline.threads,
-        scratch=None,
+        scratch=profile.cache / "scratch",
     )
     summary = WorkSummary(run_id, worker_id_of(holder))
     work = WorkSettings(options.block, options.once, options.poll, profile.ledger.lease_seconds / 3)
@@ -131,7 +132,7 @@ def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
         place = stack.enter_context(_workplace(profile, options, terms, holder))
         progress = stack.enter_context(LiveProgress(console, began))
         hand = Worker(place, work, str(holder), summary, progress)
-        analyst = stack.enter_context(Analyst(stages, summary.worker_id, hand.admit))
+        analyst = stack.enter_context(IsolatedAnalyst(stages, summary.worker_id, hand.admit))
         stack.enter_context(_interrupt_on_terminate())
         try:
             hand.run(analyst)

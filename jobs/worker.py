@@ -23,8 +23,8 @@ from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.workplace import Workplace
 from ecm.errors import LeaseLost, Overloaded, TransientError
 from ecm.ledger.records import ClaimedTask, Lease
-from ecm.stages.assembly import SEAL, StageSettings, image_parts, open_part, open_prepare
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
+from jobs.analyst import LeaseGone
 from jobs.progress import LiveProgress, Reading
 
 BLOCKS = 2
@@ -36,7 +36,6 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 15.0
 FATES = ("committed", "linked", "retried", "dead", "stale", "released")
 
 Answer = TypeVar("Answer")
-Admit = Callable[[Sequence[AdmitRequest]], Sequence[AdmitDecision]]
 
 
 @dataclass(frozen=True)
@@ -95,32 +94,6 @@ class Sealed:
 
     tenure: Tenure
     envelopes: tuple[ResultEnvelope, ...]
-
-
-class LeaseGone(Exception):
-    """The block in hand belongs to somebody else now."""
-
-
-class Analyst:
-    """All stages of a plan in this process, with their models open. A context manager."""
-
-    def __init__(self, settings: StageSettings, worker_id: str, admit: Admit) -> None:
-        self._prepare = open_prepare(settings, admit)
-        parts = [*image_parts(settings.plan), SEAL]
-        self._stages = [s for part in parts for s in open_part(part, settings, worker_id)]
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """ENVELOPE_SCHEMA rows for CLAIM_SCHEMA rows."""
-        block = self._prepare(block)
-        for stage in self._stages:
-            block = stage(block)
-        return block
-
-    def __enter__(self) -> Analyst:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._prepare.__exit__()
 
 
 class Worker:

@@ -22,8 +22,9 @@ from ecm.ledger.states import TaskState
 from ecm.opening import desk_settings, plan_of
 from ecm.stages.assembly import StageSettings
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
+from jobs.analyst import Analyst
 from jobs.progress import LiveProgress
-from jobs.worker import Analyst, Worker, WorkSettings, WorkSummary
+from jobs.worker import Worker, WorkSettings, WorkSummary
 from tests.factories import fake_profile, gallery
 from tests.workers import TASKS, put, queued, rows
 
