@@ -20,11 +20,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 from urllib.parse import quote
+
+import psutil
 
 USER = "ecm"
 DATABASE = "postgres"
@@ -129,11 +132,13 @@ class PostgresServer:
 
     def kill(self) -> None:
         """As a power cut does, as far as a process can see: nothing is written any more."""
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        for child in _children_of(self._process.pid):
-            os.kill(child, signal.SIGKILL)
+        postmaster = psutil.Process(self.pid)
+        family = [postmaster, *postmaster.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self._end(signal.SIGKILL)
+        psutil.wait_procs(family, PATIENCE)
 
     def restart(self) -> None:
         self.stop()
@@ -170,7 +175,7 @@ class PostgresServer:
         )
 
     def _wait_until_it_answers(self) -> None:
-        import psycopg
+        import psycopg  # of the extra `cloud`, which tests of other things do without
 
         assert self._process is not None
         give_up = time.monotonic() + PATIENCE
@@ -191,10 +196,3 @@ class PostgresServer:
         self._process.wait(PATIENCE)
         self._process = None
         self._log.close()
-
-
-def _children_of(pid: int) -> list[int]:
-    """Server processes lead sessions of their own, so killing a group does not reach them."""
-    import psutil
-
-    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
