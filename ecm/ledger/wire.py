@@ -137,7 +137,7 @@ class Operation:
     def decode(self, body: bytes) -> dict[str, Any]:
         """Arguments from JSON. Raises ContractError for anything that does not belong there."""
         try:
-            _refuse_excess(from_json(body or b"{}", allow_inf_nan=False))
+            _refuse_excess(body or b"{}")
             said = self.arguments.model_validate_json(body or b"{}", strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
@@ -212,29 +212,30 @@ _ERRORS: dict[str, type[EcmError]] = {
 }
 
 
-def _refuse_excess(tree: Any) -> None:
+def _refuse_excess(body: bytes) -> None:
     """Raises ValueError for what no ledger takes: see the limits above."""
-    waiting = [tree]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            if len(value) > MAX_TEXT:
-                raise ValueError(f"a text of more than {MAX_TEXT} characters")
-            if "\0" in value:
-                raise ValueError("a text with a zero character")
-        elif isinstance(value, list):
-            if len(value) > MAX_ITEMS:
-                raise ValueError(f"a list of more than {MAX_ITEMS} elements")
-            waiting.extend(value)
-        elif isinstance(value, dict):
-            if len(value) > MAX_ITEMS:
-                raise ValueError(f"an object of more than {MAX_ITEMS} members")
-            waiting.extend(value)
-            waiting.extend(value.values())
-        elif isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("a number without end")
-        elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
-            raise ValueError("an integer of more than 64 bits")
+    zeros = b"\\u0000" in body  # JSON has no other way to write a zero character
+    containers: list[Collection[Any]] = [[from_json(body, allow_inf_nan=False)]]
+    while containers:
+        inside = containers.pop()
+        if len(inside) > MAX_ITEMS:
+            raise ValueError(f"more than {MAX_ITEMS} elements in one list or object")
+        for value in inside:
+            kind = type(value)
+            if kind is str:
+                if len(value) > MAX_TEXT:
+                    raise ValueError(f"a text of more than {MAX_TEXT} characters")
+                if zeros and "\0" in value:
+                    raise ValueError("a text with a zero character")
+            elif kind is dict:
+                containers.append(value.keys())
+                containers.append(value.values())
+            elif kind is list:
+                containers.append(value)
+            elif kind is float and not math.isfinite(value):
+                raise ValueError("a number without end")
+            elif kind is int and abs(value) > _MAX_INTEGER:
+                raise ValueError("an integer of more than 64 bits")
 
 
 def _operation(name: str, who: Who) -> Operation:
