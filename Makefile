@@ -6,6 +6,8 @@ PHOTOS ?=
 HOME_DIR ?= .demo
 # An index that has CPU builds of torch, such as https://download.pytorch.org/whl/cpu. Empty: pip's own settings.
 TORCH_INDEX ?=
+# How many faults the long form of the fault tests injects; 0: the short form alone, as in `make test`.
+FAULTS ?= 0
 # More arguments for pytest, such as ARGS="-k ledger".
 ARGS ?=
 
@@ -15,7 +17,7 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check format constraints-check constraints schemas golden clean
+.PHONY: help setup demo serve test test-faults check format constraints-check constraints schemas golden clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -41,6 +43,9 @@ serve: setup ## keep the search page of the demo's store open   [HOME_DIR=.demo]
 test: setup ## every test; skips are listed with their reason, under CI=true a skipped back end fails
 	@$(RUN) -m pytest $(ARGS)
 
+test-faults: setup ## kill, stop, fill and lose: the table of faults   [FAULTS=200 for the long form]
+	@FAULTS="$(FAULTS)" $(RUN) -m pytest tests/faults $(ARGS)
+
 check: setup ## format, lint, types, arrows, constraints
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -52,7 +57,10 @@ format: setup ## write the format and the safe lint fixes
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-constraints-check: setup ## pyproject.toml, constraints.txt and .venv agree
+constraints-test-faults: setup ## kill, stop, fill and lose: the table of faults   [FAULTS=200 for the long form]
+	@FAULTS="$(FAULTS)" $(RUN) -m pytest tests/faults $(ARGS)
+
+check: setup ## pyproject.toml, constraints.txt and .venv agree
 	@$(RUN) .ci/constraints.py check
 
 constraints: setup ## rewrite constraints.txt from what is installed in .venv
@@ -63,6 +71,7 @@ schemas: setup ## export the JSON Schemas of the contracts to docs/schemas
 
 golden: schemas ## rewrite every golden file from the code; read the diff before you commit it
 	@$(RUN) .ci/tree.py write
+	@$(RUN) .ci/crash_table.py write
 	@git --no-pager diff --stat -- docs/schemas ARCHITECTURE.md
 
 clean: ## remove caches and the demo's store; .venv stays

@@ -4,15 +4,15 @@
     ECM_CRASH=ledger.claim.committed:3  at the third
     ECM_CRASH=commit.appended:1:stop    SIGSTOP instead: a process that sleeps past its lease
 
-Inert unless `arm` found the variable; a passage then costs one comparison. The table POINTS is what
-ARCHITECTURE.md prints and what the fault tests walk. Knows nothing of what happens at a point.
+Inert unless `arm` found the variable; a passage then costs one comparison. POINTS is what ARCHITECTURE.md
+prints and what the fault tests walk. Knows nothing of what happens at a point.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ecm.errors import ConfigError
@@ -112,14 +112,6 @@ def crash_point(name: str) -> None:
     if _armed.passages_left == 0:
         # To this thread: one for the process may be taken by another while this one goes on.
         signal.pthread_kill(threading.get_ident(), _armed.signal)
-
-
-def table(points: Iterable[str] = tuple(POINTS)) -> str:
-    """The points as a Markdown table."""
-    rows = (f"| `{name}` | {POINTS[name]} |" for name in points)
-    return (
-        "\n".join(["| point | what is so when a process dies there |", "|---|---|", *rows]) + "\n"
-    )
 
 
 def _parse(text: str) -> _Armed:

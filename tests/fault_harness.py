@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -36,7 +37,7 @@ REPO = Path(__file__).resolve().parents[1]
 PATIENCE = 60.0
 AT_ONCE = ("pipeline.commit_envelopes=1000", "pipeline.block_images=100")
 """How a run that nobody disturbs gets done sooner, with the same evidence."""
-STRUCK, MISSED = "struck", "not reached"
+STRUCK, FINISHED = "killed", "finished"
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,13 @@ class Chain:
         self._folder = folder
         self._url = url
         self._number = 0
+        self._ledgers = 0
         self._read = 0
         self._safe: set[str] = set()
         self.recomputed: list[str] = []
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.photos = folder / "photos"
-        self.photos.mkdir(parents=True)
+        self.photos.mkdir()
         self.order = self.order_in("chain", settings)
         self.spool = Spool(self.order.profile().spool)
 
@@ -184,7 +186,7 @@ class Chain:
         self.grow()
         mine = ACTS.get(fault.point.rpartition(".")[0])
         order = replace(self.order, crash=str(fault), acts=(*acts, *([mine] if mine else [])))
-        outcome = self.outcome_of(self._server.run(order))
+        outcome = self.run(order)
         self.outcomes[fault.point, outcome] += 1
         return outcome
 
@@ -198,8 +200,20 @@ class Chain:
     def lose_spool(self) -> None:
         """The disk of the committer's machine is gone, with the fresh results on it."""
         shutil.rmtree(self.order.profile().spool)
+        self.forget_spool()
+
+    def forget_spool(self) -> None:
+        """What lay in the spool was taken from it: only what is committed is safe now."""
         with self.ledger() as ledger:
             self._safe = set(ledger.done_evidence(self._safe))
+
+    def lose_ledger(self) -> None:
+        """Another, empty ledger stands where the old one was."""
+        self._ledgers += 1
+        old = f"ledger.url={self._url('chain')}"
+        new = f"ledger.url={self._url(f'chain-{self._ledgers}')}"
+        settings = [new if setting == old else setting for setting in self.order.settings]
+        self.order = replace(self.order, settings=tuple(settings))
 
     def outcome_of(self, code: int) -> str:
         """After a victim has ended: what became of it, and the books of what it computed."""
@@ -207,12 +221,28 @@ class Chain:
         self._safe |= self._spooled()
         match code:
             case 0:
-                return MISSED
+                return FINISHED
             case killed if killed == -signal.SIGKILL:
                 return STRUCK
             case _:
                 told = json.loads(self.order.result.read_text())
                 return str(told["error"]) if code > 0 else f"signal {-code}: {told}"
+
+    def run(self, order: Order | None = None) -> str:
+        """Run a victim; how it ended."""
+        return self.outcome_of(self._server.run(order or self.order))
+
+    def stop(self, order: Order) -> int:
+        """Start a victim that stops itself somewhere; returns its process id when it has."""
+        pid = self._server.start(order)
+        wait_until(lambda: state_of(pid) in "TZ", f"stop at {order.crash}")
+        assert state_of(pid) == "T", (order.crash, self.outcome_of(self._server.wait(pid)))
+        return pid
+
+    def wake(self, pid: int) -> str:
+        """Let a stopped victim go on; how it ended."""
+        os.kill(pid, signal.SIGCONT)
+        return self.outcome_of(self._server.wait(pid))
 
     def account(self) -> None:
         """Whatever the models have done since the last time must not have been safe before."""
@@ -311,9 +341,9 @@ def wait_until(happened: Callable[[], bool], what: str) -> None:
         time.sleep(0.005)
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether a process has stopped itself (state T)."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+def state_of(pid: int) -> str:
+    """The state of a process in one letter: T has stopped, Z is dead and not yet waited for."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def table_of(outcomes: Counter[tuple[str, str]]) -> str:

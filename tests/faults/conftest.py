@@ -46,7 +46,7 @@ def make_chain(
 
         def url(home: str) -> str:
             if kind == "sqlite":
-                return f"sqlite://{folder / home / 'ledger.sqlite3'}"
+                return f"sqlite://{folder / home / 'ledger' / 'ledger.sqlite3'}"
             postgres: PostgresServer = request.getfixturevalue("postgres")
             return postgres.url(f"c{number}_{home.replace('-', '_')}")
 
