@@ -26,10 +26,9 @@ from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
-from ecm.ledger.records import Job, JobRecord, RestoredResource, RestoredTask, Right
+from ecm.ledger.records import JobRecord, RestoredResource, RestoredTask, Right
 from ecm.ledger.states import JobState
 
-CHUNK_VERSIONS = 1000
 CHUNK_BATCHES = 5000
 UNKNOWN_MODEL = ModelSpec(backend="unknown", model_id="unknown", revision="unknown")
 """Of evidence whose transform is not among those of the present profile."""
@@ -37,11 +36,14 @@ UNKNOWN_MODEL = ModelSpec(backend="unknown", model_id="unknown", revision="unkno
 
 @dataclass(frozen=True)
 class RebuildSettings:
-    """Whose right it is, and the models of the transforms that the profile knows."""
+    """Whose right it is, the models of the transforms that the profile knows, and how many places
+    one transaction restores.
+    """
 
     commit: CommitSettings
     lease_seconds: float
     models: Mapping[str, ModelSpec]
+    chunk: int = 1000
 
 
 @dataclass
@@ -152,7 +154,7 @@ class _Rebuild:
         transforms = _by_tenant(inventory.stated(self._store))
         jobs = {tenant: self._job(tenant, said) for tenant, said in sorted(transforms.items())}
         self.done.of = self._store.counts().get("asset_versions", 0)
-        for versions in inventory.versions(self._store, CHUNK_VERSIONS):
+        for versions in inventory.versions(self._store, self._settings.chunk):
             by_tenant: dict[str, list[inventory.Version]] = defaultdict(list)
             for version in versions:
                 by_tenant[version.tenant_id].append(version)
@@ -164,8 +166,7 @@ class _Rebuild:
             self._report(self.done)
         self._know_batches()
         for tenant, job_id in jobs.items():
-            self._ledger.close_listing(job_id, self._ledger.now())
-            self._ledger.finish_job(job_id, self._ledger.now())
+            self._end(job_id)
             self.done.jobs[tenant] = job_id
         self._report(self.done)
 
@@ -173,10 +174,12 @@ class _Rebuild:
         """The tenant's job that a killed rebuild has left open, or a new one."""
         source = _source(self._store)
         wanted = tuple(sorted({each.transform for each in said}))
-        for job in self._ledger.unfinished_jobs(tenant):
-            if _goes_on(job, source, wanted):
-                return job.record.job_id
         now = self._ledger.now()
+        begun = [j for j in self._ledger.unfinished_jobs(tenant) if j.record.source == source]
+        for job in begun:
+            if job.state is JobState.LISTING and job.record.transforms == wanted:
+                return job.record.job_id
+            self._end(job.record.job_id)  # all there, or of a store that has grown since
         when = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f"{now % 1:.3f}"[2:]
         job_id = f"rebuild-{when}-{tenant}"
         record = JobRecord(
@@ -184,6 +187,10 @@ class _Rebuild:
         )
         self._ledger.open_job(record, now)
         return job_id
+
+    def _end(self, job_id: str) -> None:
+        self._ledger.close_listing(job_id, self._ledger.now())
+        self._ledger.finish_job(job_id, self._ledger.now())
 
     def _restore(
         self,
@@ -254,11 +261,3 @@ def _by_tenant(said: frozenset[inventory.Stated]) -> dict[str, list[inventory.St
 
 def _source(store: EvidenceStore) -> str:
     return f"evidence store {store.header.store_id}"
-
-
-def _goes_on(job: Job, source: str, transforms: tuple[str, ...]) -> bool:
-    return (
-        job.state is JobState.LISTING
-        and job.record.source == source
-        and job.record.transforms == transforms
-    )
