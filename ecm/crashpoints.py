@@ -4,8 +4,8 @@
     ECM_CRASH=ledger.claim.committed:3  at the third
     ECM_CRASH=commit.appended:1:stop    SIGSTOP instead: a process that sleeps past its lease
 
-Inert unless `arm` found the variable; a passage then costs one comparison. POINTS is what ARCHITECTURE.md
-prints and what the fault tests walk. Knows nothing of what happens at a point.
+Inert unless `arm` found the variable; a passage then costs one comparison. POINTS is what
+ARCHITECTURE.md prints and what the fault tests walk. Knows nothing of what happens at a point.
 """
 
 from __future__ import annotations

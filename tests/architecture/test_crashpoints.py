@@ -1,4 +1,4 @@
-"""Every crash point is in the code and in the document, a test kills there, and unarmed it sleeps."""
+"""Crash points: all are placed, told in the document, killed at by a test, and inert unarmed."""
 
 from __future__ import annotations
 

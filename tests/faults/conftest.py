@@ -11,7 +11,7 @@ import pytest
 from tests.fault_harness import Chain, Server, server
 from tests.postgres_server import PostgresServer
 
-LONG = int(os.environ.get("FAULTS", "0"))
+LONG = int(os.environ.get("FAULTS") or 0)
 """Faults of the long form (`make test-faults FAULTS=200`); 0: the short form alone."""
 
 BACK_ENDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.needs("postgres"))]
