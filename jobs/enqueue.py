@@ -165,7 +165,7 @@ def _record(
 
 def _wait(progress: ListingProgress, stop: threading.Event, seconds: float, why: str) -> None:
     """Back-pressure: wait as long as the ledger asks, or until stopped, and say so meanwhile."""
-    progress.waiting = f"queue is full: waiting {seconds:.0f} s ({why})"
+    progress.waiting = f"queue is full: waiting {seconds:g} s ({why})"
     began = time.monotonic()
     stop.wait(seconds)
     progress.throttled_seconds += time.monotonic() - began
