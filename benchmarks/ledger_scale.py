@@ -112,6 +112,8 @@ SQLITE = Dialect(
     sha="sha({})",
     prefix="substr({}, 1, 16)",
 )
+# What anybody gives a server of this size; the defaults are those of a small one.
+MEMORY = {"shared_buffers": "2GB", "max_wal_size": "8GB"}
 POSTGRES = Dialect(
     numbers="WITH n (i) AS (SELECT * FROM generate_series(0, {} - 1))",
     sha="encode(sha256(({})::bytea), 'hex')",
@@ -181,6 +183,10 @@ def fill_postgres(conninfo: str, schema: str, finished: int) -> None:
         streams = [r[0] for r in connection.execute("SELECT stream_id FROM streams ORDER BY 1")]
         for statement in filling(POSTGRES, streams, finished):
             connection.execute(statement)
+        connection.execute(
+            "INSERT INTO task_ids (task_id, seq) SELECT task_id, seq FROM tasks ORDER BY task_id"
+            " ON CONFLICT DO NOTHING"
+        )
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 
@@ -196,7 +202,7 @@ def places(postgres: bool, finished: int) -> Iterator[tuple[str, str, Callable[[
             return
         from tests.postgres_server import DATABASE, USER, PostgresServer
 
-        with PostgresServer(durable=True) as server:
+        with PostgresServer(durable=True, **MEMORY) as server:
             yield (
                 server.url("empty"),
                 server.url("filled"),
