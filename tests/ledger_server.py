@@ -1,10 +1,11 @@
 """A real HTTP server for conformance suites: the routes of the service over ledgers on this disk.
 
-    python -m tests.ledger_server
+    python -m tests.ledger_server [PORT]
 
-prints its port. The first part of a path names a ledger by its settings (see `address`), which is
-opened when it is first asked for; `DELETE` of it closes it. Every caller is an operator with KEY,
-and the clock is what the caller says, as in the other back ends under test.
+prints its port, which is a free one unless it is given. The first part of a path names a ledger by
+its settings (see `address`), which is opened when it is first asked for; `DELETE` of it closes it.
+Every caller is an operator with KEY, and the clock is what the caller says, as in the other back
+ends under test.
 """
 
 import atexit
@@ -26,18 +27,19 @@ REPO = Path(__file__).resolve().parents[1]
 
 
 class LedgerServer:
-    """The server of this test session, in a process of its own."""
+    """A server in a process of its own; `port` 0 is any that is free."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ledger_server"],
+            [sys.executable, "-m", "tests.ledger_server", str(port)],
             cwd=REPO,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        self.port = int(self._process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}"
         self._client = httpx.Client(trust_env=False)
 
     def address(self, config: LedgerConfig) -> str:
@@ -48,6 +50,11 @@ class LedgerServer:
     def forget(self, address: str) -> None:
         """Close a ledger before its file is taken away."""
         self._client.delete(address).raise_for_status()
+
+    def kill(self) -> None:
+        """As SIGKILL does: without a word to anybody."""
+        self._process.kill()
+        self.stop()
 
     def stop(self) -> None:
         self._client.close()
@@ -62,7 +69,7 @@ def server() -> LedgerServer:
     return started
 
 
-def _serve() -> None:
+def _serve(port: int) -> None:
     import uvicorn
     from starlette.requests import Request
     from starlette.responses import Response
@@ -99,7 +106,7 @@ def _serve() -> None:
         path = f"/{rest}"
         await api({**scope, "path": path, "raw_path": path.encode(), "ledger": name}, receive, send)
 
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    listener = socket.create_server(("127.0.0.1", port), backlog=64)
     made = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
 
     def end_with_the_session() -> None:
@@ -115,4 +122,4 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0)

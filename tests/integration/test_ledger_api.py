@@ -14,7 +14,16 @@ from ecm.errors import ContractError, Forbidden, LeaseLost, LedgerUnavailable
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
 from ecm.ledger.records import Failure, Redrive
 from ecm.ledger.states import TaskState
-from tests.ledger_tasks import START, TTL, VISION, claim, failure, list_names
+from tests.ledger_tasks import (
+    START,
+    TTL,
+    VISION,
+    chunk,
+    claim,
+    failure,
+    list_names,
+    open_job,
+)
 from tests.serving import OPERATOR_KEY, Service, service
 
 MTIME = 1_790_000_000_000_000_000
@@ -276,6 +285,20 @@ def test_a_worker_holds_the_ledger_of_its_tenant_over_http(running: Service) -> 
             mine.rescue_expired(0.0)
         with pytest.raises(Forbidden):
             mine.report("batch", [], 0.0)
+
+
+def test_long_answers_come_whole_and_may_be_left_off(running: Service) -> None:
+    with ledger_of(running, "key-of-t") as ledger:
+        (job_id,) = fresh()
+        names = [f"file:///photos/{number:04}.txt" for number in range(2500)]
+        open_job(ledger, job_id, "t")
+        ledger.record_listing(job_id, chunk([], skipped=names), 0.0)
+        assert [skipped.uri for skipped in ledger.skipped(job_id)] == names
+        for _ in range(40):  # more than the client has connections
+            some = ledger.skipped(job_id)
+            assert next(some).uri == names[0]
+            some.close()  # type: ignore[attr-defined]
+        assert ledger.job_counts(job_id).filtered == 2500
 
 
 def test_what_a_worker_says_of_the_time_counts_for_nothing(running: Service) -> None:

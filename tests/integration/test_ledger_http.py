@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ from ecm.errors import (
 )
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
 from ecm.ledger.records import Lease
-from tests.ledger_tasks import START
+from tests.ledger_server import KEY, LedgerServer
+from tests.ledger_tasks import START, claim, fences, ids, list_names
 
 LEASE = Lease("w/1", "w", 1, START)
 AWAY = '{"class": "LedgerUnavailable", "detail": "locked"}'
@@ -225,3 +227,24 @@ def test_the_clock_is_the_services_and_is_read_once(server: Scripted, remote: Le
     first, second = remote.now(), remote.now()
     assert START <= first <= second < START + 60
     assert server.asked("now") == 1
+
+
+def test_a_service_that_was_killed_is_found_again_where_another_takes_over(tmp_path: Path) -> None:
+    """What it had acknowledged is there, and a claim that could not be sent is sent after all."""
+    first = LedgerServer()
+    address = first.address(LedgerConfig(url=f"sqlite://{tmp_path}/ledger.db"))
+    with open_ledger(LedgerConfig(url=address, api_key=KEY, busy_timeout=60.0)) as ledger:
+        list_names(ledger, "job", ["a", "b"])
+        lease = ledger.acquire_lease("w", START, 60.0)
+        held = claim(ledger, lease, 1)
+        first.kill()
+        successor: list[LedgerServer] = []
+        start = threading.Thread(target=lambda: successor.append(LedgerServer(first.port)))
+        start.start()
+        try:
+            rest = claim(ledger, lease)
+            assert len(ids(held) | ids(rest)) == len(held) + len(rest) == 4
+            assert ledger.release(fences(held), START) == ids(held)
+        finally:
+            start.join()
+            successor[0].stop()
