@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ecm.config import Profile
-from ecm.errors import ConfigError
+from ecm.errors import ConfigError, Forbidden
 from ecm.ledger.records import Held, LiveHolder
 from ecm.ledger.reports import LedgerStatus
 from jobs.cli_ledger import existing_ledger
@@ -90,7 +90,7 @@ class Look:
         self.at: float = mine.now()
         self.status: LedgerStatus = mine.status(self.at)
         self.holders: tuple[LiveHolder, ...] = mine.live_holders(self.at)
-        self.committer: Held | None = ledger.holder_of(f"committer:{settings.evidence.uri}")
+        self.committer = _committer(ledger, f"committer:{settings.evidence.uri}")
 
     def to_json(self) -> dict[str, Any]:
         now, latency = self.status, self.status.latency_ms
@@ -140,6 +140,15 @@ class Look:
                 ),
             },
         }  # fmt: skip
+
+
+def _committer(ledger: Any, right: str) -> Held | None:
+    """Who holds the right to commit; a service does not tell a tenant."""
+    try:
+        held: Held | None = ledger.holder_of(right)
+    except Forbidden:
+        return None
+    return held
 
 
 def _write_metrics(look: Look) -> None:
