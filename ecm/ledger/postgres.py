@@ -47,6 +47,9 @@ _READ: Final = (
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
     " SET LOCAL idle_in_transaction_session_timeout = 0"
 )
+_VERIFYING: Final = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on; SET LOCAL work_mem = '256MB'"
+)
 _Connection = psycopg.Connection[DictRow]
 
 
@@ -156,7 +159,7 @@ class PostgresConnector:
         """Read every table and follow every reference; indices as well where amcheck is there."""
         checks = load_statements("postgres/checks")
         with self._connection() as connection, _transaction(connection, _READ):
-            connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL enable_seqscan = on")
+            connection.execute(_VERIFYING)
             for name in sorted(checks):
                 found = connection.execute(checks[name]).fetchone()
                 if found is not None:
