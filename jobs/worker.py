@@ -117,7 +117,8 @@ class Worker:
         self._outgoing: queue.Queue[Sealed] = queue.Queue()
         self._links: list[Sealed] = []
         self._counting = threading.Lock()
-        self._left = 0
+        self._claimed = 0
+        self._total = 0
         self._failure: BaseException | None = None
         self._note = ""
 
@@ -186,6 +187,7 @@ class Worker:
         analyse: Callable[[pa.Table], pa.Table],
     ) -> None:
         block = block_of(claimed)
+        self._claimed += block.num_rows
         try:
             sealed = analyse(block)
         except LeaseGone:
@@ -219,7 +221,7 @@ class Worker:
             try:
                 if not self._place.heartbeat(tenure.lease, self.summary.images):
                     tenure.lost.set()
-                self._left = self._place.runnable().resources
+                self._total = self._claimed + self._place.runnable().resources
             except TransientError as error:
                 self._note = error.message
 
@@ -307,4 +309,5 @@ class Worker:
     def _show(self) -> None:
         done = self.summary.images
         note = self._note or f"{self.summary.committed} tasks committed"
-        self._progress.show(Reading(done + self._left, done, 0, self.summary.dead, note))
+        total = max(self._total, self._claimed)
+        self._progress.show(Reading(total, done, 0, self.summary.dead, note))
