@@ -113,6 +113,6 @@ def _all(ledger: Any, mine: Any, settings: Profile) -> dict[str, Any]:
         "jobs": [{"job_id": job_id, **found.to_json()} for job_id, found in audits.items()],
         "batches": whole.batches,
         "evidence_keys": whole.evidence_keys,
-        "key_digest": whole.key_digest,
+        "prefix_digest": whole.prefix_digest,
         "problems": problems,
     }

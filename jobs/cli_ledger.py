@@ -64,17 +64,22 @@ def ledger_backup(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the ledger while others use it: consistent, verified, never over another file.
+    """Copy the ledger while others use it: of one moment, and never over another file.
 
-    SQLite: a database file. PostgreSQL: a dump for pg_restore.
+    SQLite: a database file, checked. PostgreSQL: a dump for pg_restore.
     """
     from ecm.ledger.backup import backup
 
     settings = open_profile(profile, home, overrides)
     check_exists(settings)
     made = backup(settings.ledger, dest)
-    value = {"path": str(made.path), "bytes": made.size, "restore": made.restore}
-    line = f"{made.path}: {made.size:,} bytes, verified. To put it back: {made.restore}"
+    value = {
+        "path": str(made.path),
+        "bytes": made.size,
+        "proof": made.proof,
+        "restore": made.restore,
+    }
+    line = f"{made.path}: {made.size:,} bytes, {made.proof}. To put it back: {made.restore}"
     emit(value, as_json, lambda console: console.print(line))
 
 

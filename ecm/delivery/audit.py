@@ -47,11 +47,14 @@ class Audit:
 
 @dataclass(frozen=True)
 class StoreAudit:
-    """The store as a whole against the ledger as a whole."""
+    """The store as a whole against the ledger as a whole.
+
+    `prefix_digest` is over the first 128 bits of every done evidence key, each once.
+    """
 
     batches: int
     evidence_keys: int
-    key_digest: str
+    prefix_digest: str
     problems: tuple[str, ...]
 
     @property

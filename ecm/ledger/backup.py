@@ -24,10 +24,11 @@ _DUMP = "pg_dump"
 
 @dataclass(frozen=True)
 class Backup:
-    """A finished copy: its file, its bytes, and how it is put back."""
+    """A finished copy: its file, its bytes, why it can be trusted, and how it is put back."""
 
     path: Path
     size: int
+    proof: str
     restore: str
 
 
@@ -51,14 +52,17 @@ def backup(config: LedgerConfig, dest: Path) -> Backup:
     try:
         if scheme == "sqlite":
             _copy_sqlite(Path(config.url.removeprefix(SCHEME)), part, config.busy_timeout)
+            proof = "passed quick_check"
             restore = f"stop ecm, copy {dest.name} to the path in ledger.url"
         else:
             _dump_postgres(config, part)
+            proof = "pg_dump finished without an error"
             restore = f"pg_restore --clean --if-exists --no-owner -d DATABASE {dest.name}"
         _put_in_place(part, dest)
     finally:
         part.unlink(missing_ok=True)
-    return Backup(dest, dest.stat().st_size, f"{restore}; then ecm ledger rebuild --into-existing")
+    then = "then ecm ledger rebuild --into-existing"
+    return Backup(dest, dest.stat().st_size, proof, f"{restore}; {then}")
 
 
 def _copy_sqlite(source: Path, part: Path, busy_timeout: float) -> None:
