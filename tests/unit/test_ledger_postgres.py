@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +13,14 @@ import psycopg
 import pytest
 
 from ecm.contracts.result import EnvelopeError, ErrorClass
-from ecm.errors import ConfigError, ContractError, EcmError, LedgerUnavailable, StoreCorrupt
+from ecm.errors import (
+    BackendMissing,
+    ConfigError,
+    ContractError,
+    EcmError,
+    LedgerUnavailable,
+    StoreCorrupt,
+)
 from ecm.ledger import Ledger, LedgerConfig, open_ledger, postgres
 from ecm.ledger.connector import load_statements
 from ecm.ledger.postgres import PostgresConnector
@@ -97,6 +105,16 @@ def test_a_server_that_is_too_old_is_refused(url: str, monkeypatch: pytest.Monke
     error = _refused(url)
     assert isinstance(error, ConfigError)
     assert "too old" in error.message
+
+
+def test_without_the_driver_it_is_said_what_to_install(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "ecm.ledger.postgres")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    error = _refused(url)
+    assert isinstance(error, BackendMissing)
+    assert "ecm[cloud]" in error.hint
 
 
 def test_a_damaged_ledger_is_named_as_such(url: str) -> None:
