@@ -135,19 +135,14 @@ class _Rebuild:
         committer.fence()
         recover(self._ledger, committer, spool, self._right)
         names = spool.list()
-        known = self._ledger.batch_states(names)
-        for batch_id in names:
-            if batch_id in known:
-                continue
+        for batch_id in sorted(set(names) - self._ledger.batch_states(names).keys()):
             try:
                 batch = spool.read(batch_id)
             except StoreCorrupt:
-                spool.drop(batch_id)  # torn before it was synced: nothing of it was appended
-                continue
+                batch = None  # torn before it was synced: nothing of it was appended
             if batch is not None:
                 committer.append(batch_id, batch.envelopes, batch.base_versions)
                 self.done.spooled += 1
-        for batch_id in names:
             spool.drop(batch_id)
 
     def run(self) -> None:
