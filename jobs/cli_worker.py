@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+import ecm
 from ecm.config import Profile
 from ecm.errors import ConfigError, ManifestError
 from jobs.edge import (
@@ -103,6 +104,7 @@ def worker(
 def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
     """Work until done or interrupted; what was done, and whether it was interrupted."""
     from ecm.delivery.incarnation import Incarnation
+    from ecm.delivery.receipts import WorkerRun
     from ecm.delivery.workplace import Terms
     from ecm.stages.assembly import StageSettings
     from jobs.analyst import IsolatedAnalyst
@@ -125,13 +127,20 @@ def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
         threads=profile.pipeline.threads,
         scratch=profile.cache / "scratch",
     )
+    record = WorkerRun(
+        run_id=run_id,
+        transforms=plan.fingerprints,
+        config_digest=profile.digest(),
+        code_version=ecm.__version__,
+        started_at=time.time(),
+    )
     summary = WorkSummary(run_id, worker_id_of(holder))
     work = WorkSettings(options.block, options.once, options.poll, profile.ledger.lease_seconds / 3)
     interrupted = False
     with ExitStack() as stack:
         place = stack.enter_context(_workplace(profile, options, terms, holder))
         progress = stack.enter_context(LiveProgress(console, began))
-        hand = Worker(place, work, str(holder), summary, progress)
+        hand = Worker(place, work, str(holder), record, summary, progress)
         analyst = stack.enter_context(IsolatedAnalyst(stages, summary.worker_id, hand.admit))
         stack.enter_context(_interrupt_on_terminate())
         try:
@@ -161,7 +170,7 @@ def _workplace(
         ledger = stack.enter_context(open_ledger(profile.ledger))
         if options.server is None:
             desk = stack.enter_context(Desk(desk_settings(profile), str(holder), ledger, publish))
-            yield LocalWorkplace(ledger, desk, terms)
+            yield LocalWorkplace(ledger, desk, terms, profile.tenant)
         else:
             client = stack.enter_context(open_client(options.server, profile.ledger.api_key))
             yield RemoteWorkplace(ledger, client, terms)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.claimed import block_of
 from ecm.delivery.incarnation import Incarnation
+from ecm.delivery.receipts import WorkerRun
 from ecm.delivery.workplace import Workplace
 from ecm.errors import LeaseLost, Overloaded, TransientError
 from ecm.ledger.records import ClaimedTask, Lease
@@ -104,12 +105,14 @@ class Worker:
         place: Workplace,
         settings: WorkSettings,
         holder: str,
+        record: WorkerRun,
         summary: WorkSummary,
         progress: LiveProgress,
     ) -> None:
         self._place = place
         self._settings = settings
         self._holder = holder
+        self._record = record
         self.summary = summary
         self._progress = progress
         self._stop = threading.Event()
@@ -138,6 +141,7 @@ class Worker:
         for thread in threads:
             thread.start()
         try:
+            self._patiently(lambda: self._place.record(self._record), None)
             while not self._stop.is_set():
                 self._check()
                 self._turn(analyse)
@@ -286,12 +290,18 @@ class Worker:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         tenure = self._tenure
-        if tenure is not None and not tenure.lost.is_set():
-            try:
+        try:
+            if tenure is not None and not tenure.lost.is_set():
                 self._place.release(tenure.lease)
-            except TransientError as error:
-                self._note = f"the lease will run out by itself: {error.message}"
+            self._place.record(self._ended())
+        except TransientError as error:
+            self._note = f"it ended without a word to the server: {error.message}"
         self._show()
+
+    def _ended(self) -> WorkerRun:
+        told = self.summary.to_json().items()
+        counts = {name: value for name, value in told if isinstance(value, int)}
+        return self._record.model_copy(update={"finished_at": time.time(), "counts": counts})
 
     def _guarded(self, part: Callable[[], None]) -> None:
         try:

@@ -20,7 +20,7 @@ from ecm.contracts.result import ResultEnvelope
 from ecm.crashpoints import arm
 from ecm.delivery.desk import Desk as DeliveryDesk
 from ecm.delivery.incarnation import Incarnation
-from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, AdmittedBytes, Receipt
+from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, AdmittedBytes, Receipt, WorkerRun
 from ecm.errors import EcmError
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
@@ -64,6 +64,10 @@ class Desk:
     async def deliver(self, envelopes: Sequence[ResultEnvelope]) -> Receipt:
         """The receipt, when everything is committed or refused. Raises as the desk does."""
         return await asyncio.wrap_future(await self._in_thread(self._deliver, envelopes))
+
+    async def record(self, run: WorkerRun, tenant_id: str) -> None:
+        """A worker has begun or ended."""
+        await self._in_thread(lambda: self._opened().record(run, tenant_id))
 
     async def check_health(self) -> None:
         """Asked by Serve from time to time; a desk that could not be opened is tried again."""

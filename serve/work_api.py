@@ -15,8 +15,8 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.responses import Response
 
-from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, Receipt
-from ecm.delivery.remote import ADMIT_PATH, RESULTS_PATH, RESULTS_TYPE
+from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, Receipt, WorkerRun
+from ecm.delivery.remote import ADMIT_PATH, RESULTS_PATH, RESULTS_TYPE, RUNS_PATH
 from ecm.delivery.scrutiny import parse_results
 from ecm.errors import EcmError
 from serve.api import PROBLEMS, Failed
@@ -91,6 +91,14 @@ def work_routes(
         desk = desk_of(request)
         receipt = await desk.asked(desk.desk.deliver.remote(envelopes))
         return Response(receipt.model_dump_json(), media_type=JSON)
+
+    @router.post(RUNS_PATH, responses=PROBLEMS, status_code=204)
+    async def runs(request: Request, run: Annotated[WorkerRun, Body()]) -> Response:
+        """A worker begins or ends: a row for its run, which its evidence refers to."""
+        caller = door_of(request).caller(request)
+        desk = desk_of(request)
+        await desk.asked(desk.desk.record.remote(run, caller.tenant))
+        return Response(status_code=204)
 
     return router
 

@@ -17,16 +17,18 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ecm.contracts.identity import TenantId
 from ecm.contracts.result import ResultEnvelope, Space
 from ecm.delivery.admission import Admission
 from ecm.delivery.closing import close_books
 from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.entries import Entry, Fate, Settled
-from ecm.delivery.receipts import Receipt
+from ecm.delivery.receipts import Receipt, WorkerRun
 from ecm.delivery.recovery import free_the_dead
 from ecm.delivery.scrutiny import Dimensions, check_task
 from ecm.errors import EcmError, LeaseLost, TransientError
 from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.runs import RunRecord, RunState, record_run
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
@@ -38,6 +40,9 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 log = logging.getLogger("ecm.desk")
 
 TEND_SECONDS = 0.25
+ANY_JOB = "*"
+"""The job of a worker's run: it works for whatever is queued."""
+
 ANSWER_SECONDS = 0.5
 """Longest wait of a batch: workers wait for it."""
 
@@ -118,6 +123,28 @@ class Desk:
     ) -> list[AdmitDecision]:
         """See Admission."""
         return self._admission.admit(requests, vision_transform)
+
+    def record(self, run: WorkerRun, tenant_id: TenantId) -> None:
+        """Put a worker's run on record, which its evidence refers to. May be repeated.
+
+        Raises TransientError as `deliver` does.
+        """
+        record = RunRecord(
+            run_id=run.run_id,
+            tenant_id=tenant_id,
+            job_id=ANY_JOB,
+            state=RunState.RUNNING if run.finished_at is None else RunState.FINISHED,
+            transforms=run.transforms,
+            config_digest=run.config_digest,
+            code_version=run.code_version,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+            counts=run.counts,
+        )
+        with self._working:
+            self._opened()
+            record_run(self._opened_store(), record)
+            self._used = time.monotonic()
 
     def deliver(self, envelopes: Sequence[ResultEnvelope]) -> Future[Receipt]:
         """Take results in; the answer comes when each of them is committed or refused.

@@ -5,7 +5,9 @@ Knows contracts; knows no HTTP, ledger or store.
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 
 from ecm.contracts.identity import Contract, Digest, TenantId
 from ecm.contracts.task import TaskType
@@ -16,6 +18,9 @@ MAX_ADMIT = 4096
 
 MAX_RESULTS = 16384
 """Envelopes in one delivery."""
+
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Receipt(Contract):
@@ -33,6 +38,20 @@ class Receipt(Contract):
     stale: tuple[Digest, ...] = ()
     released: tuple[Digest, ...] = ()
     waiting: tuple[Digest, ...] = ()
+
+
+class WorkerRun(Contract):
+    """One worker from its start to its end, as told at both. Times by the worker's own clock."""
+
+    run_id: str = Field(min_length=1, max_length=128)
+    transforms: tuple[Digest, ...] = Field(max_length=64)
+    config_digest: Digest
+    code_version: str = Field(min_length=1, max_length=64)
+    started_at: float = Field(allow_inf_nan=False)
+    finished_at: float | None = Field(default=None, allow_inf_nan=False)
+    counts: dict[Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")], Count] = Field(
+        default_factory=dict, max_length=64
+    )
 
 
 class WantedTask(Contract):

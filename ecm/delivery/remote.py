@@ -19,6 +19,7 @@ from ecm.delivery.receipts import (
     AdmitQuestion,
     Receipt,
     WantedBytes,
+    WorkerRun,
 )
 from ecm.delivery.workplace import Terms, claim_block
 from ecm.errors import EcmError, Forbidden, NetworkError, TerminalError, TransientError
@@ -30,6 +31,7 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 
 ADMIT_PATH: Final = "/v1/work/admit"
 RESULTS_PATH: Final = "/v1/work/results"
+RUNS_PATH: Final = "/v1/work/runs"
 RESULTS_TYPE: Final = "application/x-ndjson"
 ADMIT_BYTES: Final = 8 * 2**20
 RESULTS_BYTES: Final = 64 * 2**20
@@ -86,6 +88,9 @@ class RemoteWorkplace:
                 for name in Receipt.model_fields
             }
         )
+
+    def record(self, run: WorkerRun) -> None:
+        self._post(RUNS_PATH, run.model_dump_json().encode(), "application/json")
 
     def _post(self, path: str, body: bytes, kind: str) -> bytes:
         try:

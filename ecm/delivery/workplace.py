@@ -13,7 +13,7 @@ from typing import Protocol
 from ecm.contracts.identity import TenantId
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.desk import Desk
-from ecm.delivery.receipts import Receipt
+from ecm.delivery.receipts import Receipt, WorkerRun
 from ecm.ledger.ledger import Ledger
 from ecm.ledger.lookahead import Runnable
 from ecm.ledger.records import ClaimedTask, Lease
@@ -64,6 +64,10 @@ class Workplace(Protocol):
         """Returns when the results are committed or refused. May be repeated."""
         ...
 
+    def record(self, run: WorkerRun) -> None:
+        """Put the worker's run on record. May be repeated."""
+        ...
+
 
 def claim_block(
     ledger: Ledger, terms: Terms, lease: Lease, max_resources: int
@@ -83,10 +87,11 @@ def claim_block(
 
 
 class LocalWorkplace:
-    """Ledger and desk in the process of the worker."""
+    """Ledger and desk in the process of the worker, which works for one tenant."""
 
-    def __init__(self, ledger: Ledger, desk: Desk, terms: Terms) -> None:
+    def __init__(self, ledger: Ledger, desk: Desk, terms: Terms, tenant_id: TenantId) -> None:
         self._ledger = ledger
+        self._tenant_id = tenant_id
         self._desk = desk
         self._terms = terms
 
@@ -112,3 +117,6 @@ class LocalWorkplace:
 
     def deliver(self, envelopes: Sequence[ResultEnvelope]) -> Receipt:
         return self._desk.deliver(envelopes).result()
+
+    def record(self, run: WorkerRun) -> None:
+        self._desk.record(run, self._tenant_id)

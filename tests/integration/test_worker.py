@@ -24,6 +24,7 @@ from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.audit import audit_job
 from ecm.delivery.receipts import Receipt
+from ecm.evidence.runs import runs_of
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger, open_ledger
 from ecm.ledger.records import Granted
@@ -154,6 +155,9 @@ def test_two_workers_share_the_work_and_one_that_is_killed_costs_nothing(
         summary = ended(other)
     assert summary["dead"] == summary["stale"] == 0
     assert_once(profile, ledger, job)
+    states = {run.run_id: run.state for run in runs_of(EvidenceStore.open(profile.evidence))}
+    assert states.pop(summary["run_id"]) == "finished"
+    assert list(states.values()) == ["running"], "the victim had no time to say that it ends"
 
 
 def test_a_worker_that_slept_past_its_lease_has_nothing_to_say_any_more(

@@ -13,9 +13,11 @@ from rich.console import Console
 from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.desk import Desk
-from ecm.delivery.receipts import Receipt
+from ecm.delivery.receipts import Receipt, WorkerRun
 from ecm.delivery.workplace import LocalWorkplace, Terms
 from ecm.errors import Forbidden, NetworkError
+from ecm.evidence.runs import runs_of
+from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger, open_ledger
 from ecm.ledger.records import ClaimedTask, Lease
 from ecm.ledger.states import TaskState
@@ -25,7 +27,7 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 from jobs.analyst import Analyst
 from jobs.progress import LiveProgress
 from jobs.worker import Worker, WorkSettings, WorkSummary
-from tests.factories import fake_profile, gallery
+from tests.factories import START, fake_profile, gallery
 from tests.workers import TASKS, put, queued, rows
 
 HOLDER = "test-worker"
@@ -53,7 +55,7 @@ class Place(LocalWorkplace):
     """A workplace where `before` happens ahead of every call, by the call's name."""
 
     def __init__(self, ledger: Ledger, desk: Desk, terms: Terms) -> None:
-        super().__init__(ledger, desk, terms)
+        super().__init__(ledger, desk, terms, "t")
         self.before: Callable[[str], None] = lambda _: None
 
     def claim(self, lease: Lease, max_resources: int) -> tuple[ClaimedTask, ...]:
@@ -91,8 +93,15 @@ def work(
         plan_of(profile), profile.images, "run-w", batch_size=4, threads=1, scratch=None
     )
     summary = summary or WorkSummary("run-w", "here/1/x")
+    record = WorkerRun(
+        run_id="run-w",
+        transforms=stages.plan.fingerprints,
+        config_digest=profile.digest(),
+        code_version="1",
+        started_at=START,
+    )
     with LiveProgress(Console(file=io.StringIO())) as progress:
-        worker = Worker(place, ONCE, HOLDER, summary, progress)
+        worker = Worker(place, ONCE, HOLDER, record, summary, progress)
         with Analyst(stages, "here/1/x", worker.admit) as analyst:
 
             def analyse(block: pa.Table) -> pa.Table:
@@ -118,6 +127,9 @@ def test_everything_queued_is_committed_and_copies_are_analysed_once(
     assert (summary.committed, summary.linked) == (16 * TASKS, 4 * TASKS)
     assert (summary.stale, summary.dropped, summary.leases) == (0, 0, 1)
     assert_all_is_committed_once(profile, ledger)
+    (run,) = runs_of(EvidenceStore.open(profile.evidence))
+    assert (run.run_id, run.tenant_id, run.state) == ("run-w", "t", "finished")
+    assert run.counts["images_through_models"] == 16
 
 
 @pytest.mark.parametrize("call", ["claim", "admit", "deliver", "heartbeat"])
