@@ -8,6 +8,7 @@ what is held, reported or committed is left alone. Knows no store: what was foun
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from ecm.contracts.identity import KeyDigest, dedupe_key
 from ecm.contracts.task import RetryPolicy, task_id_of
@@ -31,7 +32,14 @@ from ecm.ledger.states import RESTORABLE, JobState, TaskState
 
 _FENCES_PER_SECOND = 1000
 
-_Found = tuple[RestoredResource, RestoredTask]
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A task, its resource, and the resource's identity key."""
+
+    key: str
+    resource: RestoredResource
+    task: RestoredTask
 
 
 class Restoring(Duty):
@@ -72,7 +80,7 @@ class Restoring(Duty):
             chunk = _Chunk(session, job, now)
             new = {task_id: found for task_id, found in wanted.items() if task_id not in known}
             moved = [row for row in rows if row["state"] in RESTORABLE]
-            again = [row for row in rows if chunk.holds_older(row, wanted[row["task_id"]][1])]
+            again = [row for row in rows if chunk.holds_older(row, wanted[row["task_id"]].task)]
             listed = chunk.list(by_key, new)
             chunk.settle(moved, again, wanted)
             session.run("index_evidence", {"task_ids": json_list(wanted)})
@@ -100,7 +108,9 @@ def _tasks_of(job: Row, by_key: Mapping[str, RestoredResource]) -> dict[str, _Fo
     """Every task of the resources by its id."""
     tenant = job["tenant_id"]
     return {
-        task_id_of(dedupe_key(tenant, key, task.transform, task.task_type.value)): (resource, task)
+        task_id_of(dedupe_key(tenant, key, task.transform, task.task_type.value)): _Found(
+            key, resource, task
+        )
         for key, resource in by_key.items()
         for task in resource.tasks
     }
@@ -126,24 +136,25 @@ class _Chunk:
 
     def list(self, by_key: Mapping[str, RestoredResource], new: Mapping[str, _Found]) -> int:
         """Write new tasks with their resources and count them in the job's books."""
-        keys = {resource.identity.key() for resource, _ in new.values()}
+        keys = {found.key for found in new.values()}
         ids, fresh = self._resources({key: by_key[key] for key in keys})
         streams = Streams(self._session, self._job)
         retries = RetryPolicy()
-        stored = self._stored(task for _, task in new.values())
+        stored = self._stored(found.task for found in new.values())
         batch = self._grow(len(new))
         rows: list[dict[str, Value]] = []
-        for task_id, (resource, task) in new.items():
+        for task_id, found in new.items():
+            task = found.task
             stream = streams.id_of(task.task_type, task.transform, task.model, retries)
             rows.append(
                 {
                     "task_id": task_id,
-                    "resource_id": ids[resource.identity.key()],
+                    "resource_id": ids[found.key],
                     "stream_id": stream,
                     "deadline_at": stored_deadline(None),
                     "batch_seq": batch,
                     "now": self._now,
-                    **_said(resource, task, stored),
+                    **_said(found, stored),
                 }
             )
         self._session.many("restore_task", rows)
@@ -158,7 +169,7 @@ class _Chunk:
         take(self._session, [_restored(row, self._now) for row in moved], self._now)
         batch = self._grow(len(moved)) if moved else self._batch
         rows = [*moved, *again]
-        stored = self._stored(wanted[row["task_id"]][1] for row in rows)
+        stored = self._stored(wanted[row["task_id"]].task for row in rows)
         self._session.many(
             "settle_task",
             (
@@ -166,7 +177,7 @@ class _Chunk:
                     "seq": row["seq"],
                     "batch_seq": batch,
                     "now": self._now,
-                    **_said(*wanted[row["task_id"]], stored),
+                    **_said(wanted[row["task_id"]], stored),
                 }
                 for row in rows
             ),
@@ -237,15 +248,16 @@ class _Chunk:
         self._session.run("count_chunk", sums)
 
 
-def _said(resource: RestoredResource, task: RestoredTask, stored: set[str]) -> dict[str, Value]:
+def _said(found: _Found, stored: set[str]) -> dict[str, Value]:
     """What a task's row says of its evidence; whoever comes second to it is linked."""
-    linked = task.evidence_key in stored
-    stored.add(task.evidence_key)
+    key = found.task.evidence_key
+    linked = key in stored
+    stored.add(key)
     return {
-        "asset_id": resource.asset_id,
-        "evidence_key": task.evidence_key,
+        "asset_id": found.resource.asset_id,
+        "evidence_key": key,
         "linked": int(linked),
-        "observed_at": resource.observed_at,
+        "observed_at": found.resource.observed_at,
     }
 
 

@@ -1,4 +1,4 @@
-"""What operators see and choose over every back end: jobs, open tasks, holders, redrives by text."""
+"""What operators see and choose, over every back end: jobs, tasks, holders, redrives by text."""
 
 from __future__ import annotations
 
