@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ecm.config import Profile
 from ecm.contracts.result import ErrorClass
 from ecm.errors import ConfigError
 from ecm.ledger.records import Redrive
@@ -30,7 +31,9 @@ dead_letters = typer.Typer(no_args_is_help=True, help="Tasks given up: list them
 tasks = typer.Typer(no_args_is_help=True, help="Single tasks.")
 
 TaskArgument = Annotated[str, typer.Argument(help="A task id (64 hex characters).")]
-JobOption = Annotated[str | None, typer.Option("--job", "--run", help="Of this job.")]
+JobOption = Annotated[
+    str | None, typer.Option("--job", "--run", help="Of this job, or of the job of this run.")
+]
 ClassOption = Annotated[
     str | None,
     typer.Option("--class", help="Of this error class: " + ", ".join(ErrorClass) + "."),
@@ -71,7 +74,11 @@ def dead_letters_list(
     settings = open_profile(profile, home, overrides, tenant)
     with tenant_ledger(settings) as ledger:
         letters = ledger.dead_letters(
-            limit, job_id=job, error_class=_class(error_class), code=code, text=query
+            limit,
+            job_id=_job_of(settings, job),
+            error_class=_class(error_class),
+            code=code,
+            text=query,
         )
         states = ledger.status(ledger.now()).states
     items = [_letter(letter) for letter in letters]
@@ -139,7 +146,7 @@ def dead_letters_redrive(
             code="redrive.which",
         )
     which = Redrive(
-        job_id=job,
+        job_id=_job_of(settings, job),
         transform=transform,
         error_class=_class(error_class),
         code=code,
@@ -220,6 +227,19 @@ def tasks_list(
     columns = ["task_id", "resource", "task_type", "state", "attempt", "cause"]
     rows: list[list[object]] = [[item[column] for column in columns] for item in items]
     emit({"items": items}, as_json, lambda console: console.print(table_of("tasks", columns, rows)))
+
+
+def _job_of(profile: Profile, name: str | None) -> str | None:
+    """The job meant by its own id, or by that of a run of the tenant."""
+    if name is None or not name.startswith("run-"):
+        return name
+    from ecm.evidence.runs import runs_of
+    from ecm.evidence.store import EvidenceStore
+
+    for run in runs_of(EvidenceStore.open(profile.evidence)):
+        if run.run_id == name and run.tenant_id == profile.tenant:
+            return run.job_id
+    raise ConfigError(f"tenant {profile.tenant} has no run {name}", "run.unknown")
 
 
 def _class(name: str | None) -> ErrorClass | None:

@@ -13,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ecm.config import load_profile
 from ecm.contracts.result import EnvelopeError, ErrorClass
 from ecm.contracts.task import ClassPolicy, RetryPolicy
+from ecm.evidence.runs import RunRecord, record_run
+from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger, open_ledger
 from ecm.ledger.exposition import exposition
 from ecm.ledger.records import ClaimedTask, Failure
@@ -208,6 +210,24 @@ def test_redrive_by_ids_and_never_by_accident(said: Said) -> None:
     (item, _) = said("dead-letters", "list", "--class", "input")["items"]
     assert said("dead-letters", "redrive", item["task_id"])["redriven"] == 1
     assert "say which" in said("dead-letters", "redrive", code=2)
+
+
+def test_a_run_stands_for_its_job(said: Said, home: Path) -> None:
+    store = EvidenceStore.create(load_profile(None, home=home, environ={}).evidence, 1.0)
+    run = RunRecord(
+        run_id="run-20261125T000000-0123abcd",
+        tenant_id="a",
+        job_id="job-a",
+        config_digest=VV,
+        code_version="1",
+        started_at=1.0,
+    )
+    record_run(store, run)
+    assert len(said("dead-letters", "list", "--run", run.run_id)["items"]) == 4
+    redrive = ("dead-letters", "redrive", "--run", run.run_id)
+    assert said(*redrive, "--class", "input", "--dry-run")["matching"] == 2
+    error = said("dead-letters", "list", "--run", run.run_id, tenant="b", code=2)
+    assert "tenant b has no run" in error
 
 
 def test_open_tasks_are_listed_by_state(said: Said) -> None:
