@@ -50,12 +50,18 @@ class Setting:
     def journal(self) -> Path:
         return self.home / "journal"
 
-    def start(self) -> subprocess.Popen[str]:
-        overrides = {
+    @property
+    def models(self) -> dict[str, object]:
+        return {
             "models.vision": "fake-image",
             "models.vv": "fake-image",
             "models.mv": "fake-text",
             "models_folder": self.home / "models",
+        }
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        overrides = {
+            **self.models,
             "pipeline.block_images": self.block,
             "pipeline.commit_envelopes": 4 * self.block,
             "pipeline.commit_seconds": 0.5,
@@ -64,7 +70,7 @@ class Setting:
         sets = [part for name, value in overrides.items() for part in ("--set", f"{name}={value}")]
         command = [sys.executable, "-m", "jobs.cli", "index", str(self.photos)]
         return subprocess.Popen(
-            [*command, "--home", str(self.home), "--json", *sets],
+            [*command, "--home", str(self.home), "--json", *sets, *options],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -100,9 +106,9 @@ def draw_photos(folder: Path, count: int) -> None:
         (folder / f"{number:06d}.png").write_bytes(out.getvalue())
 
 
-def finish(setting: Setting) -> dict[str, Any]:
+def finish(setting: Setting, *options: str) -> dict[str, Any]:
     """Run to the end. Exits when the run does not succeed."""
-    process = setting.start()
+    process = setting.start(*options)
     out, _ = process.communicate()
     if process.returncode:
         sys.exit(f"a run ended with exit code {process.returncode}")

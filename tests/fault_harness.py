@@ -59,6 +59,7 @@ NEEDS_A_DEAD_COMMITTER = frozenset(
 NEEDS_A_LOST_SPOOL = frozenset(
     {"recover.rows_deleted", "ledger.requeue_batch.uncommitted", "ledger.requeue_batch.committed"}
 )
+NEEDS_A_BAD_PHOTO = frozenset({"commit.failed", "ledger.fail.uncommitted", "ledger.fail.committed"})
 ACTS = {
     "ledger.cancel_job": "cancel",
     "ledger.mark_mismatch": "mismatch",
@@ -167,23 +168,24 @@ class Chain:
     def over_postgres(self) -> bool:
         return self.order.profile().ledger.url.startswith("postgresql")
 
-    def grow(self) -> None:
-        """New photos: three of new content, a copy of one of them under another name, a torn one.
+    def grow(self, torn: int = 0) -> None:
+        """New photos: three of new content, a copy of one of them under another name, torn ones.
 
-        Sizes and colours make every content another; the torn one becomes a dead letter.
+        Sizes and colours make every content another; those torn become dead letters. There is one
+        at every fourth time, or as many as are asked for.
         """
         self._number += 1
-        new = [png(self._number * 4 + place) for place in range(3)]
+        new = [png(self._number * 8 + place) for place in range(3)]
         named = {"a": new[0], "b": new[1], "c": new[2], "copy": new[0]}
-        if self._number % 4 == 1:
-            named["torn"] = png(self._number * 4 + 3)[:-20]
+        for place in range(torn or self._number % 4 == 1):
+            named[f"torn-{place}"] = png(self._number * 8 + 3 + place)[:-20]
         for name, data in named.items():
             (self.photos / f"{self._number:04d}-{name}.png").write_bytes(data)
 
     def strike(self, fault: Fault, *acts: str) -> str:
         """Grow, run a victim into the fault, and note what must never be computed again."""
         self.prepare(fault.point)
-        self.grow()
+        self.grow(torn=int(fault.point in NEEDS_A_BAD_PHOTO))
         mine = ACTS.get(fault.point.rpartition(".")[0])
         order = replace(self.order, crash=str(fault), acts=(*acts, *([mine] if mine else [])))
         outcome = self.run(order)
