@@ -129,9 +129,9 @@ def _refusal(response: httpx.Response) -> EcmError:
     try:
         problem = json.loads(response.content)
     except ValueError:
-        problem = {}
-    if not isinstance(problem, dict):
-        problem = {}
+        problem = None
+    if not isinstance(problem, dict):  # a proxy's word, or that of a service that is starting
+        return TransientError(f"the server answered {response.status_code}", "server.starting")
     if "class" in problem:
         return error_of(problem)
     said = str(problem.get("detail") or f"the server answered {response.status_code}")

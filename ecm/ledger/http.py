@@ -117,6 +117,7 @@ class Service:
         self._clock = threading.Lock()
         self._offset = 0.0
         self._read_at = -CLOCK_SECONDS
+        self._was_there = False
         self._client = httpx.Client(
             base_url=_checked(url) + PATH,
             headers=_headers(key),
@@ -190,8 +191,12 @@ class Service:
                 asked = 0.0
             else:
                 if response.is_success:
+                    self._was_there = True
                     return response
                 failed = _refusal(response)
+                if self._was_there and isinstance(failed, ConfigError):
+                    # Whoever answers there does not know the ledger yet: the service is starting.
+                    failed = LedgerUnavailable(failed.message, "ledger.http", "try again")
                 again = operation.repeatable and isinstance(failed, LedgerUnavailable)
                 asked = _retry_after(response)
             # Half of the wait is by chance, so that clients that failed together come one by one.

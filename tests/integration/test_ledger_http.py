@@ -159,7 +159,6 @@ def test_patience_has_an_end_and_a_service_that_is_gone_says_so(
         (answer('{"code": "access.key", "detail": "needs a key"}', 401), Forbidden),
         (answer('{"code": "access.tenant", "detail": "not yours"}', 403), Forbidden),
         (answer('{"code": "input.too_large", "detail": "long"}', 413), ContractError),
-        (answer("<html>not here</html>", 404), ConfigError),
         (answer("{}"), ContractError),
         (answer("hello"), ContractError),
     ],
@@ -248,3 +247,19 @@ def test_a_service_that_was_killed_is_found_again_where_another_takes_over(tmp_p
         finally:
             start.join()
             successor[0].stop()
+
+
+def test_an_address_where_no_ledger_is_served_is_a_wrong_setting(server: Scripted) -> None:
+    server.scripts["now"] = [answer("<html>not here</html>", 404)]
+    with pytest.raises(ConfigError, match="no ledger is served there"):
+        open_ledger(LedgerConfig(url=server.url))
+
+
+def test_a_service_that_starts_again_is_waited_for_though_its_proxy_knows_no_routes_yet(
+    server: Scripted, remote: Ledger
+) -> None:
+    server.scripts["last_job"] = [answer("no route", 404), answer("no route", 404), answer('"j"')]
+    assert remote.last_job("t") == "j"
+    server.scripts["claim"] = [answer("no route", 404)]
+    with pytest.raises(LedgerUnavailable):
+        remote.claim(LEASE, ["0" * 64], None, None, 1, START)
