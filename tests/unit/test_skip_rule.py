@@ -33,7 +33,13 @@ def test_an_absent_back_end_fails_only_under_ci(
     shutil.copy(CONFTEST, tmp_path)
     (tmp_path / "test_inner.py").write_text(INNER)
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = needs(name): x\n")
-    environment = {**os.environ, "CI": ci, "PATH": str(tmp_path), "ECM_SHARED": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "CI": ci,
+        "PATH": str(tmp_path),
+        "PYTHONPATH": str(CONFTEST.parents[1]),
+        "ECM_SHARED": str(tmp_path),
+    }
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path,
