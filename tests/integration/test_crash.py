@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a run, twice: the same evidence as of a run that was left alone."""
+"""kill -9 in a real run, of driver, feeder or all: the same evidence as of a run left alone."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from ecm.config import load_profile
+from ecm.crashpoints import VARIABLE
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 
@@ -45,13 +46,23 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def clean(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The home of a run that nobody disturbs, and what it said."""
+    home = tmp_path_factory.mktemp("clean")
+    return home, finished(photos, home)
+
+
 @contextmanager
-def run(photos: Path, home: Path) -> Iterator[subprocess.Popen[str]]:
+def run(photos: Path, home: Path, crash: str = "") -> Iterator[subprocess.Popen[str]]:
     """A driver of its own; whatever happens in the test, nothing of it is left."""
     command = [sys.executable, "-m", "jobs.index", str(photos), "--home", str(home), "--json"]
     for setting in SETTINGS:
         command += ["--set", setting]
-    process = subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, VARIABLE: crash}
+    process = subprocess.Popen(
+        command, cwd=REPO, stdout=subprocess.PIPE, text=True, env=environment
+    )
     family: list[psutil.Process] = []
     try:
         yield process
@@ -106,8 +117,9 @@ def evidence(home: Path) -> dict[str, Any]:
     return {"ids": ids, "assets": store.counts()["assets"]}
 
 
-def test_killed_twice_the_evidence_is_that_of_a_clean_run(photos: Path, tmp_path: Path) -> None:
-    clean = finished(photos, tmp_path / "clean")
+def test_killed_twice_the_evidence_is_that_of_a_clean_run(
+    photos: Path, tmp_path: Path, clean: tuple[Path, dict[str, Any]]
+) -> None:
     home = tmp_path / "killed"
     killed(photos, home, 1)
     spooled = killed(photos, home, 2)
@@ -117,5 +129,21 @@ def test_killed_twice_the_evidence_is_that_of_a_clean_run(photos: Path, tmp_path
     assert last["committed"] + last["reused"] == IMAGES
     # Nothing that reached the spool is computed again: four tasks an image.
     assert last["images_through_models"] <= IMAGES - spooled // 4
-    assert last["key_digest"] == clean["key_digest"]
-    assert evidence(home) == evidence(tmp_path / "clean")
+    assert last["key_digest"] == clean[1]["key_digest"]
+    assert evidence(home) == evidence(clean[0])
+
+
+@pytest.mark.parametrize(
+    ("crash", "who"),
+    [("commit.appended:2", "driver"), ("ledger.claim.committed:3", "feeder")],
+)
+def test_a_part_of_a_run_that_dies_at_a_crash_point_costs_nothing(
+    photos: Path, tmp_path: Path, clean: tuple[Path, dict[str, Any]], crash: str, who: str
+) -> None:
+    with run(photos, tmp_path, crash) as process:
+        process.communicate()
+    assert process.returncode == (-signal.SIGKILL if who == "driver" else 1)
+    last = finished(photos, tmp_path)
+    assert last["committed"] + last["reused"] == IMAGES
+    assert last["key_digest"] == clean[1]["key_digest"]
+    assert evidence(tmp_path) == evidence(clean[0])
