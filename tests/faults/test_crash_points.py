@@ -63,7 +63,7 @@ def test_many_faults_in_any_order(
 ) -> None:
     """The long form; without FAULTS it draws a handful."""
     draw = random.Random(20)
-    faults = [_drawn(draw) for _ in range(LONG or 5)]
+    faults = _drawn(draw, LONG or 5)
     outcomes: Counter[tuple[str, str]] = Counter()
     for start in range(0, len(faults), FAULTS_OF_A_CHAIN):
         chain = make_chain(kind)
@@ -85,6 +85,9 @@ def summary_of(outcomes: Counter[tuple[str, str]]) -> str:
     )
 
 
-def _drawn(draw: random.Random) -> Fault:
-    point = draw.choice(indexing_points())
-    return Fault(point, draw.randint(1, 3) if point in OFTEN else 1)
+def _drawn(draw: random.Random, number: int) -> list[Fault]:
+    """Every point comes before any comes again."""
+    points: list[str] = []
+    while len(points) < number:
+        points += draw.sample(indexing_points(), len(indexing_points()))
+    return [Fault(p, draw.randint(1, 3) if p in OFTEN else 1) for p in points[:number]]

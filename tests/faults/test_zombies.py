@@ -29,6 +29,8 @@ STOPS = (
     "commit.appended",
     "recover.batch",
 )
+FEWER = ("ledger.claim.committed:2", "commit.reported", "table.fragments", "commit.appended")
+"""Over PostgreSQL: the store's part is the same."""
 REFUSED = {"right.lost", "lease.lost"}
 
 
@@ -36,7 +38,8 @@ REFUSED = {"right.lost", "lease.lost"}
 def test_sleepers_wake_up_to_nothing(kind: str, make_chain: MakeChain) -> None:
     chain = make_chain(kind)
     pids = []
-    for stop in STOPS:
+    stops = STOPS if kind == "sqlite" else FEWER
+    for stop in stops:
         chain.grow()
         point, _, number = stop.partition(":")
         crash = f"{point}:{number or 1}:stop"
@@ -46,7 +49,7 @@ def test_sleepers_wake_up_to_nothing(kind: str, make_chain: MakeChain) -> None:
     chain.grow()
     chain.finish()
     before = rows_of(chain.order), states_of(chain)
-    ends = {stop: chain.wake(pid) for stop, pid in zip(STOPS, pids, strict=True)}
+    ends = {stop: chain.wake(pid) for stop, pid in zip(stops, pids, strict=True)}
     assert set(ends.values()) <= REFUSED, ends
     assert (rows_of(chain.order), states_of(chain)) == before, "a zombie's commit was accepted"
     verdict = chain.verdict()
