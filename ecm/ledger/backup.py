@@ -53,7 +53,11 @@ def backup(config: LedgerConfig, dest: Path) -> Backup:
         if scheme == "sqlite":
             _copy_sqlite(Path(config.url.removeprefix(SCHEME)), part, config.busy_timeout)
             proof = "passed quick_check"
-            restore = f"stop ecm, copy {dest.name} to the path in ledger.url"
+            # A log that a killed process left would be played over the copy.
+            restore = (
+                f"stop ecm, copy {dest.name} to the path in ledger.url, "
+                "delete the files -wal and -shm beside it"
+            )
         else:
             _dump_postgres(config, part)
             proof = "pg_dump finished without an error"

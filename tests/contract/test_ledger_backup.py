@@ -164,3 +164,12 @@ def test_postgresql_without_pg_dump_says_what_to_install(
 def _plain(url: str) -> str:
     """The URL without the schema, which only the ledger knows."""
     return url.split("schema=")[0].rstrip("?&")
+
+
+def test_whoever_puts_a_copy_back_is_told_to_delete_the_log_of_the_old_ledger(
+    config: LedgerConfig, quick_folder: Path
+) -> None:
+    with open_ledger(config) as ledger:
+        work(ledger, 1)
+    made = backup(config, quick_folder / "copy.db")
+    assert "-wal and -shm" in made.restore, "the log of a killed process would be played over it"
