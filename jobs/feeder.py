@@ -8,6 +8,7 @@ window, so that leases never run further ahead of commits than the profile allow
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ import ray
 from ecm.crashpoints import arm
 from ecm.delivery.admission import Admission
 from ecm.delivery.claimed import block_of
+from ecm.errors import TransientError
 from ecm.evidence.config import EvidenceConfig
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import open_ledger
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
+
+log = logging.getLogger("ecm.feeder")
 
 POLL_SECONDS = 0.05
 
@@ -101,9 +105,18 @@ class Feeder:
         return block
 
     async def _beat(self) -> None:
-        """Prolong the lease three times in its life; losing it ends the feeder, and so the run."""
+        """Prolong the lease three times in its life; losing it ends the feeder, and so the run.
+
+        A ledger that is away for a moment costs one beat: this task must outlive it, since nobody
+        would notice that the lease is not prolonged any more.
+        """
         ttl = self._settings.ledger.lease_seconds
         while True:
             await asyncio.sleep(ttl / 3)
-            if not self._ledger.heartbeat(self._lease, self._ledger.now(), ttl, self._settled):
+            try:
+                held = self._ledger.heartbeat(self._lease, self._ledger.now(), ttl, self._settled)
+            except TransientError as error:
+                log.warning("a heartbeat failed: %s", error)
+                continue
+            if not held:
                 ray.actor.exit_actor()

@@ -345,7 +345,10 @@ class CommitLoop:
 
     def _renew(self, ledger: Ledger, right: Right) -> None:
         ttl = self._config.lease_seconds
-        if not ledger.renew_right(right.name, right.fence, ttl, ledger.now()):
+        renewed = self._retrying(
+            lambda: ledger.renew_right(right.name, right.fence, ttl, ledger.now())
+        )
+        if not renewed:
             raise LeaseLost("another committer took over this store; nothing was lost")
 
     def _retrying(self, step: Callable[[], Answer]) -> Answer:
