@@ -83,10 +83,14 @@ def worker_id_of(holder: Incarnation) -> str:
 
 @dataclass
 class Tenure:
-    """A lease, and whether it is known to be lost."""
+    """A lease, whether it is known to be lost, and whether a claim under it was not answered.
+
+    What such a claim took nobody works on, and every heartbeat would keep it from all others.
+    """
 
     lease: Lease
     lost: threading.Event = field(default_factory=threading.Event)
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,15 +155,14 @@ class Worker:
 
     def _turn(self, analyse: Callable[[pa.Table], pa.Table]) -> None:
         """Claim and work off one block, or wait for one."""
-        if self._outgoing.unfinished_tasks >= BLOCKS:
+        doubtful = self._tenure is not None and self._tenure.doubtful
+        if self._outgoing.unfinished_tasks >= BLOCKS or (doubtful and self._busy()):
             self._show()
             self._stop.wait(BUSY_SECONDS)
             return
         try:
             tenure = self._held()
-            claimed = self._patiently(
-                lambda: self._place.claim(tenure.lease, self._settings.block), tenure
-            )
+            claimed = self._patiently(lambda: self._claim(tenure), tenure)
             if claimed:
                 self._work_off(tenure, claimed, analyse)
                 return
@@ -171,13 +174,24 @@ class Worker:
         self._show()
         if self._busy():
             self._stop.wait(BUSY_SECONDS)
-        elif self._settings.once and self._nothing_left(tenure):
+        elif self._settings.once and not tenure.doubtful and self._nothing_left(tenure):
             self._stop.set()
         else:
             self._stop.wait(self._settings.poll_seconds)
 
+    def _claim(self, tenure: Tenure) -> tuple[ClaimedTask, ...]:
+        try:
+            return self._place.claim(tenure.lease, self._settings.block)
+        except TransientError:
+            tenure.doubtful = True
+            raise
+
     def _held(self) -> Tenure:
-        """The lease in force, a new one when it was lost."""
+        """The lease in force, a new one when it was lost or holds what nobody works on."""
+        doubtful = self._tenure
+        if doubtful is not None and doubtful.doubtful and not doubtful.lost.is_set():
+            self._patiently(lambda: self._place.release(doubtful.lease), doubtful)
+            doubtful.lost.set()
         if self._tenure is None or self._tenure.lost.is_set():
             lease = self._patiently(lambda: self._place.lease(self._holder), None)
             self._tenure = Tenure(lease)

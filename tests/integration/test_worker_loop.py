@@ -57,10 +57,13 @@ class Place(LocalWorkplace):
     def __init__(self, ledger: Ledger, desk: Desk, terms: Terms) -> None:
         super().__init__(ledger, desk, terms, "t")
         self.before: Callable[[str], None] = lambda _: None
+        self.after: Callable[[str], None] = lambda _: None
 
     def claim(self, lease: Lease, max_resources: int) -> tuple[ClaimedTask, ...]:
         self.before("claim")
-        return super().claim(lease, max_resources)
+        claimed = super().claim(lease, max_resources)
+        self.after("claim")
+        return claimed
 
     def heartbeat(self, lease: Lease, progress: int) -> bool:
         self.before("heartbeat")
@@ -130,6 +133,23 @@ def test_everything_queued_is_committed_and_copies_are_analysed_once(
     (run,) = runs_of(EvidenceStore.open(profile.evidence))
     assert (run.run_id, run.tenant_id, run.state) == ("run-w", "t", "finished")
     assert run.counts["images_through_models"] == 16
+
+
+def test_what_a_claim_without_an_answer_took_is_not_kept_from_everybody(
+    profile: Profile, ledger: Ledger, place: Place
+) -> None:
+    lost = 2
+
+    def after(_: str) -> None:
+        nonlocal lost
+        if lost:
+            lost -= 1
+            raise NetworkError("the answer was lost")
+
+    place.after = after
+    summary = work(profile, place)
+    assert (summary.stale, summary.leases) == (0, 2)
+    assert_all_is_committed_once(profile, ledger)
 
 
 @pytest.mark.parametrize("call", ["claim", "admit", "deliver", "heartbeat"])
