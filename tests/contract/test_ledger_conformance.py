@@ -10,7 +10,7 @@ from ecm.contracts.result import ErrorClass
 from ecm.contracts.task import ClassPolicy, RetryPolicy
 from ecm.errors import ContractError, LeaseLost, Overloaded
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
-from ecm.ledger.records import Granted, Held, Redrive
+from ecm.ledger.records import Granted, Held, Redrive, Right
 from ecm.ledger.states import TaskState
 from tests.ledger_tasks import (
     BOTH,
@@ -329,6 +329,9 @@ def test_a_right_has_one_holder_and_its_fence_only_grows(ledger: Ledger) -> None
     assert not ledger.release_right("commit", mine.fence)
     assert not ledger.expire_right("commit", "one")
     assert ledger.expire_right("commit", "two")
+    assert not ledger.renew_right("commit", theirs.fence, TTL, START + 100), "it is dead"
+    with pytest.raises(LeaseLost):
+        ledger.confirm_right(Right("commit", theirs.fence))
     third = ledger.acquire_right("commit", "three", TTL, START + 100)
     assert isinstance(third, Granted)
     assert third.fence > theirs.fence

@@ -1,2 +1,2 @@
--- The dead holder stays known, since it did not give the right back.
-UPDATE rights SET expires_at = 0 WHERE name = :name AND holder = :holder;
+-- The dead holder stays known, since it did not give the right back. Its fence is good no more.
+UPDATE rights SET fence = 0, expires_at = 0 WHERE name = :name AND holder = :holder;
