@@ -89,8 +89,8 @@ class Claims(Duty):
                 },
             )
             rows = session.all("list_claimed", {"lease_seq": held["lease_seq"], "fence": fence})
-            turn = max((row["turn"] for row in rows), default=0)
-            session.run("raise_counter", {"name": "turn", "value": turn})
+            for priority, turn in _turns(rows).items():
+                session.run("raise_turn", {"priority": priority, "turn": turn})
         return _claimed(rows, fence)
 
     def start(self, lease: Lease, now: float) -> int:
@@ -202,6 +202,14 @@ class Claims(Duty):
         """The row of a lease that exists in this ledger; it stays until the transaction ends."""
         row = session.one("lock_lease", {"lease_id": lease.lease_id, "fence": lease.fence})
         return row if row is not None and self._scope in (None, row["tenant_id"]) else None
+
+
+def _turns(rows: Sequence[Row]) -> dict[int, int]:
+    """The place that each priority has come to."""
+    turns: dict[int, int] = {}
+    for row in rows:
+        turns[row["priority"]] = max(row["turn"], turns.get(row["priority"], 0))
+    return turns
 
 
 def _claimed(rows: Sequence[Row], fence: int) -> tuple[ClaimedTask, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ecm.contracts.task import ModelSpec, RetryPolicy, TaskType
 from ecm.errors import ContractError
 from ecm.ledger.chunk import ChunkBooks, Known
-from ecm.ledger.connector import Row, Session, Value
+from ecm.ledger.connector import Params, Row, Session, Value
 from ecm.ledger.duty import Move, Step, bump, stored_deadline, take
 from ecm.ledger.states import TaskState
 
@@ -23,7 +23,7 @@ def enqueue(session: Session, job: Row, books: ChunkBooks, known: Known, now: fl
         ({"job_seq": job["job_seq"], "resource_id": resource_ids[key]} for key, _ in books.queued),
     )
     streams = Streams(session, job)
-    turn = _first_turn(session, job["tenant_id"], len(books.queued))
+    turns = _first_turns(session, job["tenant_id"], books, known)
     rows: list[dict[str, Value]] = []
     for offset, (key, found) in enumerate(books.queued):
         for task in found.tasks:
@@ -40,7 +40,7 @@ def enqueue(session: Session, job: Row, books: ChunkBooks, known: Known, now: fl
                     ),
                     "priority": task.priority,
                     "deadline_at": stored_deadline(task.deadline_at),
-                    "turn": turn + offset,
+                    "turn": turns[task.priority] + offset,
                     "now": now,
                 }
             )
@@ -116,10 +116,32 @@ def _insert_resources(
     return ids
 
 
-def _first_turn(session: Session, tenant_id: str, turns: int) -> int:
-    """Reserve consecutive places in the fair order of tenants and return the first."""
-    row = session.one("take_turns", {"tenant_id": tenant_id, "turns": turns})
-    return 0 if row is None else int(row["turn"]) - turns + 1
+def _first_turns(
+    session: Session, tenant_id: str, books: ChunkBooks, known: Known
+) -> dict[int, int]:
+    """Reserve consecutive places in the fair order of tenants; the first of each priority."""
+    wanted = {
+        task.priority
+        for _, found in books.queued
+        for task in found.tasks
+        if task.task_id not in known.tasks
+    }
+    places = len(books.queued)
+    return {
+        priority: _last_turn(session, tenant_id, priority, places) - places + 1
+        for priority in sorted(wanted)
+    }
+
+
+def _last_turn(session: Session, tenant_id: str, priority: int, places: int) -> int:
+    """The last of so many places that a tenant gets among the tasks of a priority."""
+    whose: Params = {"tenant_id": tenant_id, "priority": priority}
+    session.run("open_turn", {"priority": priority})
+    waits = session.one("find_waiting", whose) is not None
+    row = session.one("take_turns", {**whose, "turns": places, "waits": int(waits)})
+    if row is None:
+        raise ContractError("a tenant got no turn", "ledger.turn")
+    return int(row["turn"])
 
 
 def _wanted_again(task: Row, job_id: str, now: float) -> Move:

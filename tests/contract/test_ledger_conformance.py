@@ -150,6 +150,16 @@ def test_tenants_take_turns_however_much_one_has_queued(ledger: Ledger) -> None:
     assert names_of(claim(ledger, lease, 4)) == ["big4", "s0", "big5", "s1"]
 
 
+def test_what_was_cancelled_or_waits_at_another_priority_costs_no_turns(ledger: Ledger) -> None:
+    list_names(ledger, "gone", [f"gone{n}" for n in range(8)], tenant_id="one")
+    assert ledger.cancel_job("gone", START) == 16
+    list_names(ledger, "bulk", [f"bulk{n}" for n in range(8)], tenant_id="one", priority=-1)
+    list_names(ledger, "two", [f"t{n}" for n in range(8)], tenant_id="two")
+    list_names(ledger, "urgent", ["u0", "u1"], tenant_id="one")
+    lease = ledger.acquire_lease("w", START, TTL)
+    assert names_of(claim(ledger, lease, 4)) == ["t0", "u0", "t1", "u1"]
+
+
 def test_an_expired_lease_is_rescued_and_its_holder_refused(ledger: Ledger) -> None:
     list_names(ledger, "job", ["a", "b"])
     slow = ledger.acquire_lease("slow", START, TTL)

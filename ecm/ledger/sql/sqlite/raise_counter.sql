@@ -1,3 +1,0 @@
-UPDATE counters
-SET value = max(value, :value)
-WHERE name = :name;

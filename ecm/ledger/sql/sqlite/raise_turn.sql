@@ -1,0 +1,1 @@
+UPDATE turns SET turn = max(turn, :turn) WHERE priority = :priority;
