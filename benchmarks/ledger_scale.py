@@ -50,7 +50,9 @@ class Round:
 
 
 def opened(url: str) -> Ledger:
-    return open_ledger(LedgerConfig(url=url, throttle_at=NO_LIMIT, refuse_at=NO_LIMIT))
+    return open_ledger(
+        LedgerConfig(url=url, throttle_at=NO_LIMIT, refuse_at=NO_LIMIT, full_at=NO_LIMIT)
+    )
 
 
 def listed(ledger: Ledger, job_id: str, resources: int) -> None:

@@ -133,7 +133,8 @@ class Claims(Duty):
         """Give tasks of expired leases back to the queue. Returns how many were taken away.
 
         A task that has seen `max_expiries` expiries is a dead letter (class internal, code
-        `lease.expired`): it probably kills whoever works on it. For operators.
+        `lease.expired`): it probably kills whoever works on it. So is one whose deadline has passed
+        (code `lease.deadline`). For operators.
         """
         self._operator("rescue_expired")
         return self._rescue("find_expired_lease", {"now": now}, "was not heard of in time", now)
@@ -176,19 +177,13 @@ class Claims(Duty):
     def _expired(self, task: Row, holder: str, cause: str, now: float) -> Move:
         expiries = int(task["expiries"]) + 1
         expired = Step(TaskState.LEASE_EXPIRED, cause)
-        if expiries < self._config.max_expiries:
-            after = Step(TaskState.RETRY_QUEUED, "rescued")
-        else:
+        if expiries >= self._config.max_expiries:
             message = f"its lease expired {expiries} times: it may kill its workers"
-            error = EnvelopeError.model_validate(
-                {
-                    "class": ErrorClass.INTERNAL,
-                    "code": "lease.expired",
-                    "stage": "lease",
-                    "message": message,
-                }
-            )
-            after = Step(TaskState.DEAD_LETTER, message, error)
+            after = _given_up("lease.expired", message)
+        elif now > task["deadline_at"]:
+            after = _given_up("lease.deadline", "its lease expired after its deadline")
+        else:
+            after = Step(TaskState.RETRY_QUEUED, "rescued")
         return Move(task, (expired, after), now, task["failures"], expiries, worker=holder)
 
     def _live(self, session: Session, lease: Lease, now: float) -> Row:
@@ -202,6 +197,13 @@ class Claims(Duty):
         """The row of a lease that exists in this ledger; it stays until the transaction ends."""
         row = session.one("lock_lease", {"lease_id": lease.lease_id, "fence": lease.fence})
         return row if row is not None and self._scope in (None, row["tenant_id"]) else None
+
+
+def _given_up(code: str, message: str) -> Step:
+    error = EnvelopeError.model_validate(
+        {"class": ErrorClass.INTERNAL, "code": code, "stage": "lease", "message": message}
+    )
+    return Step(TaskState.DEAD_LETTER, message, error)
 
 
 def _turns(rows: Sequence[Row]) -> dict[int, int]:

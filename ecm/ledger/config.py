@@ -36,10 +36,13 @@ class LedgerConfig(QueueLimits):
     )
     lease_seconds: float = Field(default=60.0, gt=0)
     max_expiries: int = Field(
-        default=5, ge=1, description="a task whose lease expired this often is a dead letter"
+        default=10, ge=1, description="a task whose lease expired this often is a dead letter"
     )
     tenants: dict[TenantId, QueueLimits] = Field(
         default_factory=dict, description="limits of single tenants, beside those of all together"
+    )
+    full_at: int = Field(
+        default=1_000_000, ge=1, description="above it nothing is taken, whatever its priority"
     )
     low_priority_below: int = Field(default=0, description="what is refused above refuse_at")
     retry_after: float = Field(default=5.0, gt=0, description="told to those who must wait")

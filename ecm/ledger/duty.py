@@ -9,24 +9,27 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from ecm.contracts.identity import TenantId
 from ecm.contracts.result import EnvelopeError
-from ecm.errors import ContractError, Forbidden
+from ecm.errors import ContractError, Forbidden, LedgerUnavailable
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.connector import Connector, Params, Row, Session
+from ecm.ledger.pressure import Depths
 from ecm.ledger.recent import Recent
 from ecm.ledger.states import TRANSIENT, TaskState, transition
+
+Answer = TypeVar("Answer")
 
 
 class Duty:
     """Base of every duty; holds no state of its own beside the connection.
 
     `scope` is the one tenant whose ledger this is, or None for an operator's; `recent` is what this
-    process remembers of evidence that exists.
+    process remembers of evidence that exists, `depths` what it knows of the length of the queue.
     """
 
     def __init__(
@@ -34,11 +37,13 @@ class Duty:
         connector: Connector,
         config: LedgerConfig,
         recent: Recent,
+        depths: Depths,
         scope: TenantId | None = None,
     ) -> None:
         self._db = connector
         self._config = config
         self._recent = recent
+        self._depths = depths
         self._scope = scope
 
     def now(self) -> float:
@@ -161,6 +166,21 @@ def _moved(move: Move, event_id: int) -> Params:
         "event_id": event_id,
         "asset_id": move.asset_id,
     }
+
+
+CONFLICTS = 3
+"""How often a slice is tried that the database ended because two had waited for each other."""
+
+
+def again_on_conflict(step: Callable[[], Answer]) -> Answer:
+    """Repeat a transaction that was undone for a conflict with another. Raises what it raises."""
+    for _ in range(CONFLICTS - 1):
+        try:
+            return step()
+        except LedgerUnavailable as error:
+            if error.code != "ledger.conflict":
+                raise
+    return step()
 
 
 def bump(session: Session, counter: str, by: int = 1) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from ecm.errors import ContractError
 from ecm.ledger.connector import Params, Row, Session
-from ecm.ledger.duty import Duty, Move, Step, add_tally, count_of, take
+from ecm.ledger.duty import Duty, Move, Step, add_tally, again_on_conflict, count_of, take
 from ecm.ledger.records import Job, JobRecord
 from ecm.ledger.states import JobState, TaskState
 
@@ -104,16 +105,21 @@ class Jobs(Duty):
         cancelled = 0
         after: int | None = 0
         while after is not None:
-            with self._db.write("cancel_job") as session:
-                row = self._lock_job(session, job_id)
-                # Another job that is listing the same resource may be about to want its tasks.
-                session.one("lock_listing", {"tenant_id": row["tenant_id"]})
-                bounds = self._slice(session, row, after)
-                rows = session.all("list_cancellable", bounds)
-                take(session, [_cancelled(row, job_id) for row in rows], now)
-            cancelled += len(rows)
-            after = bounds["upto"]
+            slice_of = partial(self._cancel_slice, job_id, after, now)
+            number, after = again_on_conflict(slice_of)
+            cancelled += number
         return cancelled
+
+    def _cancel_slice(self, job_id: str, after: int, now: float) -> tuple[int, int | None]:
+        """Cancel among the next resources; how many tasks, and where the slice ends."""
+        with self._db.write("cancel_job") as session:
+            row = self._lock_job(session, job_id)
+            # Another job that is listing the same resource may be about to want its tasks.
+            session.one("lock_listing", {"tenant_id": row["tenant_id"]})
+            bounds = self._slice(session, row, after)
+            rows = session.all("list_cancellable", bounds)
+            take(session, [_cancelled(row, job_id) for row in rows], now)
+        return len(rows), bounds["upto"]
 
     def _slice(self, session: Session, row: Row, after: int) -> dict[str, int | None]:
         """The next resources of a job: those above `after` up to `upto`, null behind the last."""

@@ -30,6 +30,7 @@ from ecm.ledger.listing import Listing
 from ecm.ledger.lookahead import Lookahead
 from ecm.ledger.operations import Operations
 from ecm.ledger.outcomes import Outcomes
+from ecm.ledger.pressure import Depths
 from ecm.ledger.recent import Recent
 from ecm.ledger.restoring import Restoring
 from ecm.ledger.rights import Rights
@@ -79,7 +80,7 @@ class Ledger(
         Jobs, tasks and leases of others do not exist there; what is an operator's business raises
         Forbidden.
         """
-        return Ledger(self._db, self._config, self._recent, self._tenant(tenant_id))
+        return Ledger(self._db, self._config, self._recent, self._depths, self._tenant(tenant_id))
 
     def tune(self) -> None:
         """Refresh planner statistics and bound the write-ahead log; for quiet moments."""
@@ -120,4 +121,4 @@ def open_ledger(config: LedgerConfig) -> Ledger:
     if connect is None:
         known = ", ".join(f"{name}://" for name in (*CONNECTORS, "http", "https"))
         raise ConfigError(f"no ledger for {scheme}://", "ledger.url", f"known are {known}")
-    return Ledger(connect(config), config, Recent())
+    return Ledger(connect(config), config, Recent(), Depths())

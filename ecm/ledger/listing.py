@@ -7,11 +7,12 @@ was listed and who will work on it, it does not know.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from ecm.contracts.identity import KeyDigest, TenantId, digest
 from ecm.errors import ContractError, Overloaded
 from ecm.ledger.chunk import ChunkBooks, Known, check, check_ids, sort
-from ecm.ledger.connector import Params, Row, Session, Value
+from ecm.ledger.connector import Row, Session, Value
 from ecm.ledger.duty import Duty, count_of, json_list
 from ecm.ledger.enqueue import enqueue
 from ecm.ledger.records import ListingChunk, ListingOutcome
@@ -25,8 +26,8 @@ class Listing(Duty):
         """Record a piece of a listing in one transaction; recording it again changes nothing.
 
         A task that is already known is joined, never doubled. Raises Overloaded when the queue is
-        too deep for tasks of low priority, ContractError when the chunk does not fit the job or
-        the job's listing is closed.
+        too deep for tasks of low priority or full, ContractError when the chunk does not fit the
+        job or the job's listing is closed.
         """
         by_key = {found.identity.key(): found for found in chunk.found}
         with self._db.write("record_listing") as session:
@@ -41,7 +42,7 @@ class Listing(Duty):
             check(job, chunk)
             if self._scope is not None:
                 check_ids(chunk)
-            throttle_seconds = self._pressure(session, job["tenant_id"], chunk)
+            throttle_seconds = self._pressure(session, job["tenant_id"], chunk, now)
             known = _known(session, job, chunk, by_key)
             books = sort(by_key, known)
             books.skipped = _insert_skipped(session, job, chunk)
@@ -51,7 +52,9 @@ class Listing(Duty):
             books.repeated += found_again + skipped_again
             return _outcome(_close(session, job, chunk.cursor, books), throttle_seconds)
 
-    def _pressure(self, session: Session, tenant_id: TenantId, chunk: ListingChunk) -> float:
+    def _pressure(
+        self, session: Session, tenant_id: TenantId, chunk: ListingChunk, now: float
+    ) -> float:
         """Seconds the lister should wait after this chunk. Raises Overloaded to refuse it."""
         config = self._config
         priority = max((t.priority for found in chunk.found for t in found.tasks), default=0)
@@ -59,9 +62,13 @@ class Listing(Duty):
         for whose, limits in ((None, config), (tenant_id, config.tenants.get(tenant_id))):
             if limits is None:
                 continue
-            counted: Params = {"tenant_id": whose, "limit": limits.refuse_at + 1}
-            depth = count_of(session, "count_runnable", counted)
-            if depth > limits.refuse_at and priority < config.low_priority_below:
+            depth = self._depths.at_most(
+                whose, limits.throttle_at, now, partial(_depth, session, whose, limits.refuse_at)
+            )
+            if depth > limits.refuse_at and (
+                priority < config.low_priority_below
+                or _depth(session, None, config.full_at) > config.full_at
+            ):
                 of_whom = f" of {whose}" if whose else ""
                 raise Overloaded(
                     f"more than {limits.refuse_at} tasks{of_whom} are queued",
@@ -71,7 +78,13 @@ class Listing(Duty):
                 )
             if depth > limits.throttle_at:
                 wait = config.retry_after
+        self._depths.add(tenant_id, sum(len(found.tasks) for found in chunk.found))
         return wait
+
+
+def _depth(session: Session, whose: TenantId | None, upto: int) -> int:
+    """Tasks that wait, counted no further than one above `upto`."""
+    return count_of(session, "count_runnable", {"tenant_id": whose, "limit": upto + 1})
 
 
 def _known(session: Session, job: Row, chunk: ListingChunk, keys: Iterable[str]) -> Known:

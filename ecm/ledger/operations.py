@@ -5,8 +5,9 @@ Bulk operations run in slices, so that no transaction is long; one that is inter
 
 from __future__ import annotations
 
+from ecm.contracts.identity import TenantId
 from ecm.ledger.connector import Params, Row, Session, Value
-from ecm.ledger.duty import Duty, Move, Step, count_of, json_list, take
+from ecm.ledger.duty import Duty, Move, Step, again_on_conflict, count_of, json_list, take
 from ecm.ledger.records import Redrive
 from ecm.ledger.states import TaskState
 
@@ -14,15 +15,20 @@ from ecm.ledger.states import TaskState
 class Operations(Duty):
     """Exceptional steps of many tasks."""
 
-    def mark_mismatch(self, transform: str, cause: str, now: float) -> int:
+    def mark_mismatch(
+        self, transform: str, cause: str, now: float, tenant_id: TenantId | None = None
+    ) -> int:
         """No worker may do this transform: block its waiting and leased tasks until a redrive.
 
-        Tasks already running are left to their workers. Returns how many were blocked. For an
-        operator.
+        Those of one tenant, or in an operator's ledger of all where none is named. Tasks already
+        running are left to their workers. Returns how many were blocked.
         """
-        self._operator("mark_mismatch")
         blocked = 0
-        selection: Params = {"transform": transform, "limit": self._config.slice_tasks}
+        selection: Params = {
+            "transform": transform,
+            "tenant_id": self._tenant(tenant_id),
+            "limit": self._config.slice_tasks,
+        }
         while True:
             with self._db.write("mark_mismatch") as session:
                 rows = session.all("list_mismatched", selection)
@@ -32,18 +38,25 @@ class Operations(Duty):
                 return blocked
 
     def redrive(self, selector: Redrive, now: float) -> int:
-        """Try blocked tasks again with a clean slate. Returns how many; see Redrive for which."""
+        """Try blocked tasks again with a clean slate. Returns how many; see Redrive for which.
+
+        What is given up again meanwhile, after `now`, stays as it is.
+        """
         redriven = 0
         while True:
-            with self._db.write("redrive") as session:
-                selection = self._selection(session, selector)
-                limit = {"limit": self._config.slice_tasks}
-                rows = session.all("list_redrivable", selection | limit)
-                take(session, [_redriven(row, now) for row in rows], now)
-                session.run("reopen_jobs", {"seqs": json_list(int(row["seq"]) for row in rows)})
-            redriven += len(rows)
-            if len(rows) < self._config.slice_tasks:
+            moved = again_on_conflict(lambda: self._redrive_slice(selector, now))
+            redriven += moved
+            if moved < self._config.slice_tasks:
                 return redriven
+
+    def _redrive_slice(self, selector: Redrive, now: float) -> int:
+        with self._db.write("redrive") as session:
+            selection = self._selection(session, selector)
+            this = {"now": now, "limit": self._config.slice_tasks}
+            rows = session.all("list_redrivable", selection | this)
+            take(session, [_redriven(row, now) for row in rows], now)
+            session.run("reopen_jobs", {"seqs": json_list(int(row["seq"]) for row in rows)})
+        return len(rows)
 
     def redrivable(self, selector: Redrive) -> int:
         """How many tasks a redrive would queue again now."""

@@ -103,6 +103,43 @@ def test_a_deep_queue_throttles_and_refuses_only_low_priority(ledger_config: Con
         assert ledger.record_listing("job", low, START).throttle_seconds == 0.0
 
 
+def test_a_full_queue_takes_nothing_whatever_its_priority(ledger_config: Configure) -> None:
+    with open_ledger(ledger_config(throttle_at=1, refuse_at=2, full_at=4)) as ledger:
+        open_job(ledger, "job")
+        for number in range(3):
+            listed = chunk([resource("job", f"r{number}", priority=100)], str(number))
+            ledger.record_listing("job", listed, START)
+        with pytest.raises(Overloaded):
+            ledger.record_listing("job", chunk([resource("job", "more", priority=100)], "m"), START)
+
+
+def test_what_another_process_queued_is_seen_after_a_while(ledger_config: Configure) -> None:
+    config = ledger_config(throttle_at=4, retry_after=7.0)
+    with open_ledger(config) as ledger, open_ledger(config) as other:
+        open_job(ledger, "job")
+        assert ledger.record_listing("job", chunk([], "0"), START).throttle_seconds == 0.0
+        list_names(other, "theirs", ["a", "b", "c"])
+        later = chunk([resource("job", "d")], "1")
+        assert ledger.record_listing("job", later, START + 9).throttle_seconds == 7.0
+
+
+def test_a_redrive_leaves_what_is_given_up_meanwhile(ledger: Ledger) -> None:
+    list_names(ledger, "job", ["a", "b"], transforms=(VISION,))
+    first, second = claim(ledger, ledger.acquire_lease("w", START, TTL))
+    ledger.fail([failure(first, ErrorClass.INPUT)], START)
+    ledger.fail([failure(second, ErrorClass.INPUT)], START + 2)
+    assert ledger.redrive(Redrive(), START + 1) == 1
+    assert ledger.status(START + 3).dead_letters == {ErrorClass.INPUT: 1}
+
+
+def test_a_lease_that_expires_after_the_deadline_is_not_tried_again(ledger: Ledger) -> None:
+    list_names(ledger, "job", ["a"], transforms=(VISION,), deadline_at=START + TTL / 2)
+    claim(ledger, ledger.acquire_lease("w", START, TTL))
+    assert ledger.rescue_expired(START + TTL) == 1
+    (letter,) = ledger.dead_letters(9)
+    assert letter.error.code == "lease.deadline"
+
+
 def test_a_claim_takes_whole_resources_in_order_and_carries_the_task(ledger: Ledger) -> None:
     open_job(ledger, "job")
     listed = [

@@ -5,6 +5,7 @@ JOIN jobs AS j ON j.job_seq = s.job_seq
 JOIN resources AS r ON r.resource_id = t.resource_id
 LEFT JOIN task_events AS e ON e.event_id = t.last_event
 WHERE t.blocked IN ('dead_letter', 'model_mismatch')
+    AND (e.at IS NULL OR e.at <= %(now)s)
     AND (%(state)s::text IS NULL OR t.blocked = %(state)s)
     AND (%(error_class)s::text IS NULL OR e.error_class = %(error_class)s)
     AND (%(code)s::text IS NULL OR e.code = %(code)s)

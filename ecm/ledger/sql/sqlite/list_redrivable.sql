@@ -5,6 +5,7 @@ JOIN jobs AS j ON j.job_seq = s.job_seq
 JOIN resources AS r ON r.resource_id = t.resource_id
 LEFT JOIN task_events AS e ON e.event_id = t.last_event
 WHERE t.state IN ('dead_letter', 'model_mismatch', 'cancelled') AND t.state <> 'cancelled'
+    AND (e.at IS NULL OR e.at <= :now)
     AND (:state IS NULL OR t.state = :state)
     AND (:error_class IS NULL OR e.error_class = :error_class)
     AND (:code IS NULL OR e.code = :code)
