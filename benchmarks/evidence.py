@@ -98,7 +98,7 @@ def fill(store: EvidenceStore, folder: Path, assets: int) -> None:
         base = committer.base_versions()
         spool.write(f"b{number}", batch, base, 0.0)
         marks.append(time.perf_counter())
-        committer.append(f"b{number}", batch, base)
+        committer.append(f"b{number}", batch)
         marks.append(time.perf_counter())
         if number < REPEATS:
             for name, table in tables.items():

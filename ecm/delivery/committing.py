@@ -259,9 +259,7 @@ class CommitLoop:
         kept = [e for e in envelopes if e.task_id in taken.accepted]
         if kept:
             versions = self._retrying(
-                lambda: self._committer.append(
-                    batch_id, kept, base, lambda: ledger.confirm_right(right)
-                )
+                lambda: self._committer.append(batch_id, kept, lambda: ledger.confirm_right(right))
             )
             crash_point("commit.appended")
             self._retrying(lambda: ledger.persist(batch_id, versions, ledger.now(), right))

@@ -141,7 +141,7 @@ class _Rebuild:
             except StoreCorrupt:
                 batch = None  # torn before it was synced: nothing of it was appended
             if batch is not None:
-                committer.append(batch_id, batch.envelopes, batch.base_versions)
+                committer.append(batch_id, batch.envelopes)
                 self.done.spooled += 1
             spool.drop(batch_id)
 

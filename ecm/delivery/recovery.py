@@ -6,6 +6,7 @@ the commit protocol; runs no model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ecm.crashpoints import crash_point
@@ -38,21 +39,40 @@ class Recovered:
 def recover(ledger: Ledger, committer: EvidenceCommitter, spool: Spool, right: Right) -> Recovered:
     """Resolve every spooled or reported batch, then free the leases of dead holders.
 
-    The order matters: spooled results are reported under the fences of their old leases, which are
-    still good until somebody takes the tasks anew. `right` is the caller's right to commit; raises
-    LeaseLost when another has taken it.
+    The order matters. Rows of batches that are lost go first: a spooled batch may say the same of
+    the same bytes, and what a table has it leaves out. Spooled results are reported under the
+    fences of their old leases, which are still good until somebody takes the tasks anew. `right` is
+    the caller's right to commit; raises LeaseLost when another has taken it.
     """
     crash_point("recover.begun")
+    spooled = spool.list()
+    unresolved = [batch.batch_id for batch in ledger.unresolved_batches()]
+    lost = [b for b in unresolved if b not in spooled or _is_torn(spool, b)]
+    _give_back(ledger, committer, lost, right)
     finished = 0
-    for batch_id in spool.list():
+    for batch_id in spooled:
         finished += _finish(ledger, committer, spool, batch_id, right)
         crash_point("recover.batch")
-    lost = ledger.unresolved_batches()
-    for batch in lost:
-        committer.delete_batch(batch.batch_id, lambda: ledger.confirm_right(right))
+    left = [batch.batch_id for batch in ledger.unresolved_batches()]
+    _give_back(ledger, committer, left, right)
+    return Recovered(finished, len(lost) + len(left), free_the_dead(ledger))
+
+
+def _give_back(
+    ledger: Ledger, committer: EvidenceCommitter, batch_ids: Sequence[str], right: Right
+) -> None:
+    """Delete what batches without a spool have stored; their tasks are done again."""
+    for batch_id in batch_ids:
+        committer.delete_batch(batch_id, lambda: ledger.confirm_right(right))
         crash_point("recover.rows_deleted")
-        ledger.requeue_batch(batch.batch_id, ledger.now(), right)
-    return Recovered(finished, len(lost), free_the_dead(ledger))
+        ledger.requeue_batch(batch_id, ledger.now(), right)
+
+
+def _is_torn(spool: Spool, batch_id: str) -> bool:
+    try:
+        return spool.read(batch_id) is None
+    except StoreCorrupt:
+        return True
 
 
 def free_the_dead(ledger: Ledger) -> int:
@@ -67,7 +87,7 @@ def _finish(
 ) -> bool:
     """Report, append and persist one spooled batch as far as that has not happened yet.
 
-    A torn file was never reported, since it is synced before: its tasks are still to be done.
+    A torn file was not reported, since it is synced before: its tasks are still to be done.
     """
     try:
         spooled = spool.read(batch_id)
@@ -80,7 +100,5 @@ def _finish(
     kept = [e for e in spooled.envelopes if e.task_id in taken.accepted]
     if not kept:
         return False
-    versions = committer.append(
-        batch_id, kept, spooled.base_versions, lambda: ledger.confirm_right(right)
-    )
+    versions = committer.append(batch_id, kept, lambda: ledger.confirm_right(right))
     return ledger.persist(batch_id, versions, ledger.now(), right) > 0

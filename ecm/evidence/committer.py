@@ -1,10 +1,11 @@
-"""Appending batches to the tables so that each is there once, whatever dies when.
+"""Appending batches to the tables so that each row is there once, whatever dies when.
 
-Every append carries the batch id in its transaction, which is searched before another try; rows
-that a table has already are left out. There must be one committer per store at a time: the fenced
-right to be it is the ledger's. A committer that slept through the loss of its right is kept out by
-two things together: `still_mine` is asked after the version that a change builds on is fixed, and
-whoever takes over from the living calls `fence`, after which no change builds on earlier versions.
+Rows that a table has already are left out, so that another try adds what is missing and nothing
+else; every append carries the batch id in its transaction, by which it can be found. There must be
+one committer per store at a time: the fenced right to be it is the ledger's. A committer that slept
+through the loss of its right is kept out by two things together: `still_mine` is asked after the
+version that a change builds on is fixed, and whoever takes over from the living calls `fence`,
+after which no change builds on earlier versions.
 """
 
 from __future__ import annotations
@@ -51,35 +52,34 @@ class EvidenceCommitter:
         self._known = TableKeys()
 
     def base_versions(self) -> dict[str, int]:
-        """The versions to spool with a batch: tokens are later searched back to these."""
+        """The versions to spool with a batch: its transactions are found after these."""
         return self._store.versions()
 
     def append(
         self,
         batch_id: str,
         envelopes: Sequence[ResultEnvelope],
-        base_versions: Mapping[str, int] | None = None,
         still_mine: StillMine = unquestioned,
     ) -> dict[str, int]:
-        """Append what a batch says; the version of each table it concerns in which it can be read.
+        """Append what a batch says; a version of each table it concerns in which it can be read.
 
-        Idempotent: a table whose transactions after `base_versions` (as spooled; all of them if not
-        given) carry the batch is left alone. Lost races and outages are tried again with back-off.
+        Idempotent: a table that has every row of the batch is left alone, at the price of a look
+        at its keys in memory; rows it has lost come back. Lost races and outages are tried again
+        with back-off.
 
         Raises StoreUnavailable when the attempts are used up, StoreCorrupt, ResourceExhausted,
         ContractError (malformed batch id, vectors of mixed dimension), LeaseLost.
         """
         _check_batch(batch_id)
-        base = base_versions or {}
         return {
-            name: self._append_table(name, table, batch_id, base.get(name, 0), still_mine)
+            name: self._append_table(name, table, batch_id, still_mine)
             for name, table in tables_of(envelopes, batch_id).items()
         }
 
     def append_rows(self, name: str, table: pa.Table, batch_id: str) -> int:
         """Append rows of one table under a batch id of their own, once. Raises as `append` does."""
         _check_batch(batch_id)
-        return self._append_table(name, table, batch_id, 0, unquestioned)
+        return self._append_table(name, table, batch_id, unquestioned)
 
     def resolve(
         self, batch_id: str, base_versions: Mapping[str, int] | None = None
@@ -116,9 +116,9 @@ class EvidenceCommitter:
             self._retrying(lambda name=name: self._fence_once(name))  # type: ignore[misc]
 
     def _append_table(
-        self, name: str, table: pa.Table, batch_id: str, base: int, still_mine: StillMine
+        self, name: str, table: pa.Table, batch_id: str, still_mine: StillMine
     ) -> int:
-        return self._retrying(lambda: self._append_once(name, table, batch_id, base, still_mine))
+        return self._retrying(lambda: self._append_once(name, table, batch_id, still_mine))
 
     def _retrying(self, change: Callable[[], _Answer]) -> _Answer:
         """Each change looks at the newest version first, so any outcome allows another try."""
@@ -147,14 +147,9 @@ class EvidenceCommitter:
             operation = lance.LanceOperation.Merge(fragments, dataset.lance_schema)
             _commit(dataset, operation, {FENCE_PROPERTY: uuid.uuid4().hex})
 
-    def _append_once(
-        self, name: str, table: pa.Table, batch_id: str, base: int, still_mine: StillMine
-    ) -> int:
+    def _append_once(self, name: str, table: pa.Table, batch_id: str, still_mine: StillMine) -> int:
         dataset = self._store.ensure_table(name, table.schema)
         still_mine()
-        done = _version_with(name, dataset, batch_id, base)
-        if done is not None:
-            return done
         known = self._known.of(name, dataset)
         keys = table[key_column(name)].to_pylist()
         fresh = table.filter(pa.array(~known.keys.contains(keys)))

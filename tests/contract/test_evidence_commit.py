@@ -47,18 +47,36 @@ def test_appending_again_changes_nothing(store: EvidenceStore) -> None:
     batch = [*everything("a", "dog"), *everything("b", "cat"), failed("c")]
     committer = EvidenceCommitter(store)
     base = committer.base_versions()
-    versions = committer.append("b1", batch, base)
+    versions = committer.append("b1", batch)
     assert versions == store.versions()
     counts = store.counts()
 
-    assert committer.append("b1", batch, base) == versions
+    assert committer.append("b1", batch) == versions
     assert EvidenceCommitter(store).append("b1", batch) == versions
     assert store.versions() == versions
     assert store.counts() == counts
     assert committer.resolve("b1", base) == versions
     assert committer.resolve("b2") == {}
-    committer.append("b2", everything("d", "dog"), versions)
-    assert committer.append("b1", batch, base) == versions
+    committer.append("b2", everything("d", "dog"))
+    counts, later = store.counts(), store.versions()
+    for writer in (committer, EvidenceCommitter(store)):
+        said = writer.append("b1", batch)
+        assert said == {name: later[name] for name in versions}, "it can be read in the newest"
+    assert (store.versions(), store.counts()) == (later, counts)
+    assert committer.resolve("b1", base) == versions, "and lies where it was appended"
+
+
+def test_rows_that_a_table_has_lost_come_back_with_their_batch(store: EvidenceStore) -> None:
+    committer = EvidenceCommitter(store)
+    batch = [*everything("a", "dog"), *everything("b", "cat")]
+    committer.append("b1", batch)
+    whole = _rows(store)
+    for name in filter(is_evidence_table, store.tables()):
+        store.dataset(name).delete(f"asset_id = '{batch[0].resource_fingerprint.content_hash}'")
+    assert _rows(store) != whole
+    for _ in range(2):
+        committer.append("b1", batch)
+        assert _rows(store) == whole
 
 
 def test_what_is_there_already_is_not_doubled_by_another_batch(store: EvidenceStore) -> None:
@@ -100,7 +118,7 @@ _CHILD = """
         base = committer.base_versions()
         spool.write(f"b{number}", batch, base, START)
         if number < 2:
-            committer.append(f"b{number}", batch, base)
+            committer.append(f"b{number}", batch)
             continue
         tables = list(tables_of(batch, f"b{number}").items())
         for name, table in tables[:3]:
@@ -136,7 +154,7 @@ def test_a_killed_commit_is_finished_from_the_spool_as_if_nothing_had_happened(
     for batch_id in spool.list():
         batch = spool.read(batch_id)
         assert batch is not None
-        committer.append(batch_id, batch.envelopes, batch.base_versions)
+        committer.append(batch_id, batch.envelopes)
 
     clean = EvidenceStore.create(EvidenceConfig(uri=str(tmp_path / "clean")), START)
     straight = EvidenceCommitter(clean)
@@ -151,13 +169,13 @@ def test_a_batch_is_recognised_by_its_rows_when_cleanup_took_its_transaction(
 ) -> None:
     committer = EvidenceCommitter(store)
     base = committer.base_versions()
-    committer.append("b1", everything("a", "dog"), base)
-    committer.append("b2", everything("b", "cat"), base)
+    committer.append("b1", everything("a", "dog"))
+    committer.append("b2", everything("b", "cat"))
     for name in store.tables():
         store.dataset(name).cleanup_old_versions(timedelta(0), delete_unverified=True)
     assert set(committer.resolve("b1", base)) == set(store.tables())
     counts = store.counts()
-    EvidenceCommitter(store).append("b1", everything("a", "dog"), base)
+    EvidenceCommitter(store).append("b1", everything("a", "dog"))
     assert store.counts() == counts
 
 

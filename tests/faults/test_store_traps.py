@@ -72,7 +72,7 @@ def test_what_began_before_a_fence_is_not_committed_after_it(store: EvidenceStor
         raise LeaseLost("taken")
 
     with pytest.raises(LeaseLost):
-        EvidenceCommitter(store).append("b2", [vision("b", "a cat", ("cat",))], None, taken_over)
+        EvidenceCommitter(store).append("b2", [vision("b", "a cat", ("cat",))], taken_over)
     with pytest.raises(LeaseLost):
         EvidenceCommitter(store).delete_batch("b1", taken_over)
     assert store.counts() == before
