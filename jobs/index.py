@@ -200,6 +200,7 @@ def _process(run: Run, credit: Credit) -> None:
 def _attest(run: Run) -> None:
     """Nothing is leased for a model whose files are not the declared ones: its tasks are blocked.
 
+    Those of this run's tenant: other tenants' runs may be on machines whose files are right.
     Raises ManifestError. The actors verify again on the machines they run on.
     """
     mismatch: ManifestError | None = None
@@ -207,7 +208,9 @@ def _attest(run: Run) -> None:
         try:
             verify_files(transform.manifest)
         except ManifestError as error:
-            run.ledger.mark_mismatch(transform.fingerprint, error.message, run.ledger.now())
+            run.ledger.scoped(run.tenant_id).mark_mismatch(
+                transform.fingerprint, error.message, run.ledger.now()
+            )
             mismatch = error
     if mismatch is not None:
         raise mismatch

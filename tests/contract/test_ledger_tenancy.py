@@ -195,6 +195,10 @@ ATTEMPTS: dict[str, tuple[Attempt, ...]] = {
         lambda ledger, a, b: ledger.dead_letters(100),
     ),
     "task_history": (lambda ledger, a, b: ledger.task_history(b.held[0].task_id),),
+    "mark_mismatch": (
+        lambda ledger, a, b: ledger.mark_mismatch(VISION, "differs", START, OTHER),
+        lambda ledger, a, b: ledger.mark_mismatch(VISION, "differs", START),
+    ),
 }
 
 ORDERS: dict[str, Callable[[Ledger], object]] = {
@@ -205,7 +209,6 @@ ORDERS: dict[str, Callable[[Ledger], object]] = {
     "fold_evidence": lambda ledger: ledger.fold_evidence(1),
     "rescue_expired": lambda ledger: ledger.rescue_expired(START + 10 * TTL),
     "expire_holder": lambda ledger: ledger.expire_holder("worker of other", START),
-    "mark_mismatch": lambda ledger: ledger.mark_mismatch(VISION, "differs", START),
     "acquire_right": lambda ledger: ledger.acquire_right("commit", "me", TTL, START),
     "renew_right": lambda ledger: ledger.renew_right("commit", 1, TTL, START),
     "release_right": lambda ledger: ledger.release_right("commit", 1),
@@ -286,6 +289,21 @@ def test_what_is_an_operators_business_is_refused_and_not_done(
         assert refused.value.code == "access.operator", name
     assert [seen_by(ledger, house) for house in houses] == before
     assert ledger.holder_of("commit") is None
+
+
+def test_wrong_weights_of_one_tenants_machine_block_no_task_of_another(
+    ledger: Ledger, houses: tuple[Household, Household]
+) -> None:
+    own, other = houses
+    before = seen_by(ledger, other)
+    blocked = ledger.scoped(OWN).mark_mismatch(VISION, "weights differ", START)
+    assert seen_by(ledger, other) == before
+    assert blocked == ledger.scoped(OWN).status(START).states[TaskState.MODEL_MISMATCH] > 0
+    assert ledger.mark_mismatch(VISION, "weights differ", START, OWN) == 0
+    assert ledger.mark_mismatch(VISION, "weights differ", START, OTHER) == blocked
+    mismatched = Redrive(tenant_id=OWN, state=TaskState.MODEL_MISMATCH)
+    assert ledger.redrive(mismatched, START) == blocked
+    assert ledger.mark_mismatch(VISION, "weights differ", START) == blocked
 
 
 def test_the_ledger_of_one_tenant_leads_to_no_other(ledger: Ledger) -> None:
