@@ -90,6 +90,9 @@ class ServeConfig(Part):
     desk_idle_seconds: float = Field(
         default=20.0, gt=0, le=3600, description="the right to commit is kept so long without work"
     )
+    desk_busy_seconds: float = Field(
+        default=300.0, gt=0, le=86_400, description="and so long at most; then jobs are ended"
+    )
     snapshot_poll_seconds: float = Field(default=0.5, gt=0, le=3600)
     api_keys: dict[Digest, TenantId] = Field(
         default_factory=dict, description="sha256 of a key: its tenant; empty: no keys"

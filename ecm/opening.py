@@ -88,6 +88,7 @@ def desk_settings(profile: Profile) -> DeskSettings:
         envelopes=profile.pipeline.commit_envelopes,
         seconds=profile.pipeline.commit_seconds,
         idle_seconds=profile.serve.desk_idle_seconds,
+        busy_seconds=profile.serve.desk_busy_seconds,
         dimensions=tuple(
             (SPACE_OF[kind], transform.fingerprint, transform.manifest.space_dim(SPACE_OF[kind]))
             for kind, transform in plan.by_type.items()

@@ -27,10 +27,10 @@ def conclude_job(
     Repeatable. Raises LeaseLost when another has taken the right and may be spooling; as the ledger
     and the store do; ContractError for an unknown job.
     """
-    audit = _completed(ledger, store, job_id)
+    audit = complete_balanced(ledger, store, job_id)
     problems = list(audit.problems)
     for earlier in _abandoned(ledger, job_id):
-        ended = _completed(ledger, store, earlier)
+        ended = complete_balanced(ledger, store, earlier)
         problems += (f"job {earlier}: {problem}" for problem in ended.problems)
         if ended.balanced:
             ledger.finish_job(earlier, ledger.now())
@@ -45,7 +45,8 @@ def conclude_job(
     return replace(audit, balanced=not problems, problems=tuple(problems))
 
 
-def _completed(ledger: Ledger, store: EvidenceStore, job_id: str) -> Audit:
+def complete_balanced(ledger: Ledger, store: EvidenceStore, job_id: str) -> Audit:
+    """Audit one job; when it balances, what is persisted of it is done. Raises as conclude_job."""
     audit = audit_job(ledger, store, job_id)
     if audit.balanced:
         crash_point("audit.balanced")

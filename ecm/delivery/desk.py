@@ -1,13 +1,15 @@
 """The desk: takes results from workers and answers when they are committed.
 
 Owns the admission and a commit loop; the right to commit is taken when work comes and given back
-when none has come for a while, so that another run may commit to the same store in between. Every
-delivery may be repeated, after a lost answer or the death of this process. Knows no HTTP.
+when none has come for a while, or it has come without a break for long: then jobs come to their
+end, and another run may commit to the same store in between. Every delivery may be repeated, after
+a lost answer or the death of this process. Knows no HTTP.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import uuid
@@ -20,7 +22,7 @@ from pathlib import Path
 from ecm.contracts.identity import TenantId
 from ecm.contracts.result import ResultEnvelope, Space
 from ecm.delivery.admission import Admission
-from ecm.delivery.closing import close_books
+from ecm.delivery.closing import Books
 from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.entries import Entry, Fate, Settled
 from ecm.delivery.receipts import Receipt, WorkerRun
@@ -40,6 +42,9 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 log = logging.getLogger("ecm.desk")
 
 TEND_SECONDS = 0.25
+CLOSING_SECONDS = 2.0
+"""Results wait about so long for a pass over the books; then they go first."""
+
 ANY_JOB = "*"
 """The job of a worker's run: it works for whatever is queued."""
 
@@ -49,7 +54,8 @@ ANSWER_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class DeskSettings:
-    """Where results go, how they are batched, and how long (seconds) the right is kept unused.
+    """Where results go, how they are batched, and how long (seconds) the right is kept unused, and
+    kept at all.
 
     `dimensions` are declared ones, by space and transform.
     """
@@ -60,6 +66,7 @@ class DeskSettings:
     envelopes: int
     seconds: float
     idle_seconds: float
+    busy_seconds: float
     dimensions: tuple[tuple[Space, str, int], ...] = ()
 
 
@@ -100,7 +107,9 @@ class Desk:
         self._working = threading.Lock()  # held to open, feed or close the loop
         self._loop: CommitLoop | None = None
         self._store: EvidenceStore | None = None
+        self._books: Books | None = None  # while they are being closed
         self._used = 0.0
+        self._since = 0.0
         self._answers = threading.Lock()  # never held while anything else is waited for
         self._open: dict[TaskFence, list[_Delivery]] = defaultdict(list)
         self._stopping = threading.Event()
@@ -116,7 +125,7 @@ class Desk:
         self._thread.join()
         with self._working:
             if self._loop is not None:
-                self._leave(self._loop)
+                self._leave(self._loop, math.inf)
 
     def admit(
         self, requests: Sequence[AdmitRequest], vision_transform: str | None
@@ -272,9 +281,8 @@ class Desk:
             envelopes=self._settings.envelopes,
             seconds=min(self._settings.seconds, ANSWER_SECONDS),
         )
-        if self._store is None:
-            self._store = EvidenceStore.create(self._settings.evidence, self._ledger.now())
-        loop = CommitLoop(self._settings.ledger, self._store, self._spool, settings, self._settle)
+        store = self._opened_store()
+        loop = CommitLoop(self._settings.ledger, store, self._spool, settings, self._settle)
         try:
             loop.__enter__()
             recovered = loop.wait_until_recovered()
@@ -286,7 +294,7 @@ class Desk:
             raise
         log.info("committing as %s: %s", run_id, recovered)
         self._loop = loop
-        self._used = time.monotonic()
+        self._used = self._since = time.monotonic()
         return loop
 
     def _opened_store(self) -> EvidenceStore:
@@ -296,7 +304,7 @@ class Desk:
 
     def _drop(self, loop: CommitLoop) -> None:
         """A loop that failed: whoever waits for it is told to come again."""
-        self._loop = None
+        self._loop = self._books = None
         loop.stop()
         with self._answers:
             unanswered = {id(d): d for waiting in self._open.values() for d in waiting}
@@ -307,21 +315,26 @@ class Desk:
                     TransientError(f"the committer stopped: {loop.failure}", "committer.stopped")
                 )
 
-    def _leave(self, loop: CommitLoop) -> None:
-        """Commit what is left, settle the books, and give the right back."""
+    def _leave(self, loop: CommitLoop, seconds: float) -> None:
+        """Commit what is left, settle the books for so long, and give the right back when they are
+        closed; else the loop goes on until the next call.
+        """
         try:
             loop.drain(lambda: None)
-            store = self._store
-            if store is not None and close_books(self._ledger, store, self._spool, loop.right):
+            store = self._opened_store()
+            self._books = self._books or Books(self._ledger, store, self._spool)
+            if not self._books.close(loop.right, seconds):
+                return
+            if self._books.ended:
                 self._closed(store)
             loop.stop()
-            self._loop = None
+            self._loop = self._books = None
         except EcmError as error:
             log.warning("the books are not closed: %s", error)
             self._drop(loop)
 
     def _tend(self) -> None:
-        """Rescue what dead workers left, leave when idle, notice a loop that failed."""
+        """Rescue what dead workers left, leave when it is time, notice a loop that failed."""
         rescue = self._settings.ledger.lease_seconds / 4
         rescued = 0.0
         spooled = True
@@ -351,7 +364,7 @@ class Desk:
         return True
 
     def _tend_loop(self) -> None:
-        if not self._working.acquire(blocking=False):
+        if not self._working.acquire(blocking=self._due()):  # deliveries hold it most of the time
             return
         try:
             loop = self._loop
@@ -363,10 +376,18 @@ class Desk:
                 return
             with self._answers:
                 busy = bool(self._open)
-            if not busy and time.monotonic() - self._used > self._settings.idle_seconds:
-                self._leave(loop)
+            idle = not busy and time.monotonic() - self._used > self._settings.idle_seconds
+            if idle or self._due():
+                self._leave(loop, CLOSING_SECONDS)
         finally:
             self._working.release()
+
+    def _due(self) -> bool:
+        """Whether the desk must leave, or go on leaving, though work is coming."""
+        if self._loop is None:
+            return False
+        overdue = time.monotonic() - self._since > self._settings.busy_seconds
+        return overdue or self._books is not None
 
 
 def _receipt(delivery: _Delivery) -> Receipt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,27 @@ def test_an_idle_desk_lets_another_run_commit(
         return isinstance(ledger.acquire_right(right, "index", 60.0, ledger.now()), Granted)
 
     eventually(free)
+
+
+def test_a_desk_that_is_never_idle_ends_jobs_all_the_same(
+    profile: Profile, ledger: Ledger, photos: Path
+) -> None:
+    job = queued(ledger, profile, photos)
+    results = analysed(profile, claimed(ledger, profile, 8))
+    settings = replace(desk_settings(profile), idle_seconds=3600.0, busy_seconds=0.5)
+    published: list[EvidenceStore] = []
+    with Desk(settings, "desk", ledger, published.append) as desk:
+
+        def ended() -> bool:
+            assert set(receipt(desk, results).committed) == ids(results)
+            return bool(published)
+
+        eventually(ended)
+        stands = ledger.job(job)
+        assert stands is not None
+        assert stands.state is JobState.FINISHED
+        assert Spool(profile.spool).list() == ()
+        assert set(receipt(desk, results).committed) == ids(results)
 
 
 def test_a_task_of_another_tenant_is_nobodys_even_with_its_fence(
