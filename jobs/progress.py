@@ -58,6 +58,11 @@ class LiveProgress:
         elif self._last.total:
             self._console.print(self._line(self._last), highlight=False)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is a bar, on which a total is worth its price."""
+        return self._bar is not None
+
     def show(self, reading: Reading) -> None:
         """Take a reading; redraws the bar, or prints a line when one is due."""
         self._last = reading
@@ -82,8 +87,9 @@ class LiveProgress:
         parts = []
         rate = self._rate(reading)
         if rate:
-            left = max(reading.total - reading.done, 0) / rate
-            parts.append(f"{rate:.1f} images/s, ETA {_clock(left)}")
+            left = max(reading.total - reading.done, 0)
+            eta = f", ETA {_clock(left / rate)}" if left else ""
+            parts.append(f"{rate:.1f} images/s{eta}")
         parts.append(f"reused {reading.reused}, dead {reading.dead}")
         if reading.note:
             parts.append(reading.note)

@@ -7,6 +7,7 @@ the workplace; whether that is near or far it does not know.
 
 from __future__ import annotations
 
+import math
 import queue
 import socket
 import threading
@@ -31,6 +32,9 @@ from jobs.progress import LiveProgress, Reading
 BLOCKS = 2
 BUSY_SECONDS = 0.1
 LINK_SECONDS = 0.5
+COUNT_SECONDS = 30.0
+"""Between two counts of what is left: the ledger looks through the whole queue for one."""
+
 GRACE_SECONDS = 10.0
 FIRST_WAIT, LONGEST_WAIT = 0.25, 15.0
 
@@ -232,6 +236,7 @@ class Worker:
 
     def _beat(self) -> None:
         """Prolong the lease; one that is lost is known from here or from the next claim."""
+        counted = -math.inf
         while not self._stop.wait(self._settings.beat_seconds):
             tenure = self._tenure
             if tenure is None or tenure.lost.is_set():
@@ -239,7 +244,9 @@ class Worker:
             try:
                 if not self._place.heartbeat(tenure.lease, self.summary.images):
                     tenure.lost.set()
-                self._total = self._claimed + self._place.runnable().resources
+                if self._progress.is_watched and time.monotonic() - counted >= COUNT_SECONDS:
+                    counted = time.monotonic()
+                    self._total = self._claimed + self._place.runnable().resources
             except TransientError as error:
                 self._note = error.message
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ecm.errors import Forbidden, NetworkError
 from ecm.evidence.runs import runs_of
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger, open_ledger
+from ecm.ledger.lookahead import Runnable
 from ecm.ledger.records import ClaimedTask, Lease
 from ecm.ledger.states import TaskState
 from ecm.opening import desk_settings, plan_of
@@ -69,6 +71,10 @@ class Place(LocalWorkplace):
         self.before("heartbeat")
         return super().heartbeat(lease, progress)
 
+    def runnable(self) -> Runnable:
+        self.before("runnable")
+        return super().runnable()
+
     def admit(self, requests: Sequence[AdmitRequest]) -> list[AdmitDecision]:
         self.before("admit")
         return super().admit(requests)
@@ -90,6 +96,7 @@ def work(
     place: Place,
     during: Callable[[pa.Table], None] = lambda _: None,
     summary: WorkSummary | None = None,
+    console: Console | None = None,
 ) -> WorkSummary:
     """Run a worker until nothing is left; `during` happens in the middle of every block."""
     stages = StageSettings(
@@ -103,7 +110,7 @@ def work(
         code_version="1",
         started_at=START,
     )
-    with LiveProgress(Console(file=io.StringIO())) as progress:
+    with LiveProgress(console or Console(file=io.StringIO())) as progress:
         worker = Worker(place, ONCE, HOLDER, record, summary, progress)
         with Analyst(stages, "here/1/x", worker.admit) as analyst:
 
@@ -230,6 +237,30 @@ def test_an_interrupted_worker_gives_its_lease_back_at_once(
     assert states[TaskState.PERSISTED] == summary.committed + summary.linked == 6 * TASKS
     work(profile, place)
     assert_all_is_committed_once(profile, ledger)
+
+
+@pytest.mark.parametrize(("terminal", "counts"), [(False, 0), (True, 1)])
+def test_heartbeats_do_not_count_the_queue_again_and_again(
+    profile: Profile, place: Place, terminal: bool, counts: int
+) -> None:
+    """Once in a while, and only for somebody who sees the bar."""
+    calls: list[str] = []
+    beaten = threading.Event()
+
+    def before(name: str) -> None:
+        if threading.current_thread().name == "heartbeat":
+            calls.append(name)
+            if calls.count("heartbeat") == 4:
+                beaten.set()
+
+    place.before = before
+    console = Console(file=io.StringIO(), force_terminal=terminal)
+    work(profile, place, lambda _: assert_happens(beaten), console=console)
+    assert calls.count("runnable") == counts
+
+
+def assert_happens(event: threading.Event) -> None:
+    assert event.wait(30.0)
 
 
 def test_a_refusal_ends_the_worker_with_its_reason(
