@@ -18,7 +18,7 @@ from rich.console import Console
 
 import ecm
 from ecm.config import Profile
-from ecm.errors import ConfigError, ManifestError
+from ecm.errors import ConfigError, Forbidden, ManifestError
 from jobs.edge import (
     INTERRUPTED,
     HomeOption,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jobs.worker import WorkSummary
 
 KEY_VARIABLE = "ECM_API_KEY"
+KEY_CODE = "access.key"
 
 
 def register(app: typer.Typer) -> None:
@@ -95,7 +96,13 @@ def worker(
         poll=poll,
         once=once,
     )
-    summary, interrupted = _work(settings, options)
+    try:
+        summary, interrupted = _work(settings, options)
+    except Forbidden as refused:
+        if refused.code != KEY_CODE:
+            raise
+        hint = f"set {KEY_VARIABLE} or give --api-key-file"
+        raise Forbidden(refused.message, refused.code, hint) from refused
     emit(summary.to_json(), as_json, lambda console: _show(summary, console))
     if interrupted and once:
         raise typer.Exit(INTERRUPTED)
@@ -200,11 +207,6 @@ def _verified_plan(profile: Profile) -> tuple[TransformPlan, str | None]:
         raise ManifestError("no model of this profile can work here", "worker.no_model")
     vision = whole.by_type.get(TaskType.VISION)
     return TransformPlan(sound), vision.fingerprint if vision else None
-
-
-def _address(server: str, key: str) -> list[str]:
-    """The settings that make the ledger of a service this worker's."""
-    return [f"ledger.url={server}", *([f"ledger.api_key={key}"] if key else [])]
 
 
 def _api_key(file: Path | None) -> str:
