@@ -28,10 +28,11 @@ from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.task import TaskType
 from ecm.delivery.audit import Audit, audit_batches
-from ecm.delivery.committing import CommitLoop, CommitSettings, CommitTotals
+from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.concluding import conclude_job
 from ecm.delivery.entries import Settled, entries_of
 from ecm.delivery.incarnation import Incarnation
+from ecm.delivery.pending import CommitTotals
 from ecm.delivery.recovery import Recovered
 from ecm.errors import EcmError, ManifestError
 from ecm.evidence.runs import RunRecord, record_run

@@ -1,8 +1,8 @@
 """The commit loop: envelopes in, evidence and ledger out, in the order that makes a kill harmless.
 
 Spool, report, append, persist (ARCHITECTURE.md, "Commit protocol"). Runs in one thread of its own
-under a
-fenced right; the only place where ledger and evidence meet. Runs no model and reads no image.
+under a fenced right; the only place where ledger and evidence meet. Runs no model and reads no
+image.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar, assert_never
+from dataclasses import dataclass
+from typing import TypeVar
 
 from ecm.contracts.result import ErrorClass
 from ecm.crashpoints import crash_point
 from ecm.delivery.entries import Entry, Fate, OnSettled, Settled
-from ecm.delivery.incarnation import is_proven_dead
+from ecm.delivery.pending import CommitTotals, PendingWork
 from ecm.delivery.recovery import Recovered, recover
 from ecm.delivery.reporting import Taken, failure, report_batch
+from ecm.delivery.taking_over import claim_right
 from ecm.errors import LeaseLost, TransientError
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import Ledger, open_ledger
-from ecm.ledger.records import Failure, Granted, Held, Right
+from ecm.ledger.records import Failure, Right
 
 QUEUE_BLOCKS = 8
 WAKE_SECONDS = 0.2
@@ -45,31 +45,7 @@ class CommitSettings:
     seconds: float
 
 
-@dataclass
-class CommitTotals:
-    """What the loop has done so far. `images_*` count resources, the others tasks."""
-
-    batches: int = 0
-    committed: int = 0
-    retried: int = 0
-    dead: int = 0
-    stale: int = 0
-    images_settled: int = 0
-    images_dead: int = 0
-    images_through_models: int = 0
-    bytes_read: int = 0
-
-
 Answer = TypeVar("Answer")
-
-
-@dataclass
-class _Work:
-    """Entries not yet committed, and links that wait for the first analysis of the same bytes."""
-
-    entries: list[Entry] = field(default_factory=list)
-    since: float = 0.0
-    waiting: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
 
 
 class CommitLoop:
@@ -100,7 +76,7 @@ class CommitLoop:
         self._blocks: queue.Queue[Sequence[Entry]] = queue.Queue(QUEUE_BLOCKS)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._guard, name="committer", daemon=True)
-        self._work = _Work()
+        self._work = PendingWork()
         self._pause = threading.Event()
         self._closing = threading.Event()
         self._draining = threading.Event()
@@ -176,7 +152,8 @@ class CommitLoop:
 
     def _run(self) -> None:
         with open_ledger(self._config) as ledger:
-            right, before = claim_right(ledger, self._settings, self._config.lease_seconds)
+            name, holder = self._settings.right, self._settings.holder
+            right, before = claim_right(ledger, name, holder, self._config.lease_seconds)
             self._right = right
             if before is not None:
                 self._retrying(self._committer.fence)
@@ -203,23 +180,17 @@ class CommitLoop:
                 self._draining.clear()
                 self._drained.set()
                 return
-        work = self._work
-        full = len(work.entries) >= self._settings.envelopes
-        if full or (work.entries and time.monotonic() - work.since > self._settings.seconds):
+        if self._work.is_due(self._settings.envelopes, self._settings.seconds):
             self._commit_all(ledger, right)
 
     def _take(self, entries: Sequence[Entry]) -> None:
-        if not self._work.entries:
-            self._work.since = time.monotonic()
-        self._work.entries += entries
+        self._work.take(entries)
         self.totals.bytes_read += sum(entry.bytes_read for entry in entries)
         self.totals.images_through_models += sum(entry.modelled for entry in entries)
 
     def _commit_all(self, ledger: Ledger, right: Right) -> None:
         """Commit everything at hand in batches; links that became ready follow in the next."""
-        while self._work.entries:
-            size = self._settings.envelopes
-            batch, self._work.entries = self._work.entries[:size], self._work.entries[size:]
+        while batch := self._work.next_batch(self._settings.envelopes):
             self._commit(ledger, right, batch)
 
     def _commit(self, ledger: Ledger, right: Right, batch: list[Entry]) -> None:
@@ -240,7 +211,7 @@ class CommitLoop:
         ready = []
         for entry in entries:
             if entry.linked and entry.key not in known:
-                self._work.waiting[entry.key or ""].append(entry)
+                self._work.wait(entry)
             else:
                 ready.append(entry)
         return ready
@@ -273,7 +244,7 @@ class CommitLoop:
         for entry in ready:
             if entry.linked:
                 continue
-            links = self._work.waiting.pop(entry.key or "", [])
+            links = self._work.links_to(entry)
             if entry.envelope.task_id in taken.accepted:
                 self._work.entries += links
             else:
@@ -293,7 +264,7 @@ class CommitLoop:
 
     def _resolve_links(self, ledger: Ledger, entry: Entry) -> None:
         """Bytes that can never be analysed fail for every path; else the links try themselves."""
-        links = self._work.waiting.pop(entry.key or "", [])
+        links = self._work.links_to(entry)
         error = entry.envelope.error
         if error is None or error.error_class is not ErrorClass.INPUT:
             self._release(ledger, links)
@@ -311,9 +282,7 @@ class CommitLoop:
 
     def _give_back(self, ledger: Ledger) -> None:
         """Links whose first analysis never came out are returned to the queue."""
-        links = [entry for entries in self._work.waiting.values() for entry in entries]
-        self._work.waiting.clear()
-        self._release(ledger, links)
+        self._release(ledger, self._work.all_links())
 
     def _release(self, ledger: Ledger, links: Sequence[Entry]) -> None:
         if links:
@@ -322,23 +291,7 @@ class CommitLoop:
             self._settle([Settled(entry, Fate.RELEASED) for entry in links])
 
     def _settle(self, settled: Sequence[Settled]) -> None:
-        totals = self.totals
-        for each in settled:
-            totals.images_settled += each.entry.images
-            match each.fate:
-                case Fate.COMMITTED | Fate.LINKED:
-                    totals.committed += 1
-                case Fate.RETRIED:
-                    totals.retried += 1
-                case Fate.DEAD:
-                    totals.dead += 1
-                    totals.images_dead += each.entry.images
-                case Fate.STALE:
-                    totals.stale += 1
-                case Fate.RELEASED:
-                    pass
-                case _:
-                    assert_never(each.fate)
+        self.totals.count(settled)
         self._settled(settled)
 
     def _renew(self, ledger: Ledger, right: Right) -> None:
@@ -370,27 +323,3 @@ def _fate(entry: Entry, taken: Taken) -> Fate:
     if entry.envelope.task_id not in taken.accepted:
         return Fate.STALE
     return Fate.LINKED if entry.linked else Fate.COMMITTED
-
-
-def claim_right(ledger: Ledger, settings: CommitSettings, ttl: float) -> tuple[Right, Held | None]:
-    """The right to commit, and who had it before without giving it back: to be fenced off.
-
-    A holder proven dead does not keep it. Raises LeaseLost (code `committer.held`) while another
-    committer holds it.
-    """
-    before = ledger.holder_of(settings.right)
-    if before is not None and is_proven_dead(before.holder):
-        ledger.expire_right(settings.right, before.holder)
-    answer = ledger.acquire_right(settings.right, settings.holder, ttl, ledger.now())
-    match answer:
-        case Granted(fence=fence):
-            return Right(settings.right, fence), before
-        case Held(holder=holder, expires_at=expires):
-            wait = max(0.0, expires - ledger.now())
-            raise LeaseLost(
-                f"another run is committing to this store (holder {holder})",
-                code="committer.held",
-                hint=f"wait for it, or {wait:.0f} s if it has died",
-            )
-        case _:
-            assert_never(answer)

@@ -18,8 +18,9 @@ from itertools import islice
 
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.task import ModelSpec, TaskType
-from ecm.delivery.committing import CommitSettings, claim_right
+from ecm.delivery.committing import CommitSettings
 from ecm.delivery.recovery import recover
+from ecm.delivery.taking_over import claim_right
 from ecm.errors import ConfigError, ContractError, LeaseLost, StoreCorrupt
 from ecm.evidence import inventory
 from ecm.evidence.committer import EvidenceCommitter
@@ -95,7 +96,9 @@ def rebuild(
     Raises LeaseLost while another commits to the store, or when it takes over.
     """
     ledger.begin_restore(ledger.now())
-    right, _ = claim_right(ledger, settings.commit, settings.lease_seconds)
+    right, _ = claim_right(
+        ledger, settings.commit.right, settings.commit.holder, settings.lease_seconds
+    )
     try:
         work = _Rebuild(ledger, store, right, settings, report)
         work.finish_spool(spool)
