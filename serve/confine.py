@@ -37,6 +37,19 @@ class Roots:
         """
         return [self._confined(uri) for uri in uris]
 
+    def check(self, uris: Iterable[str]) -> None:
+        """The same for what is stored as it is sent: where roots confine, in canonical form only.
+
+        Raises SourceError, `source.form` for a URI that is not its own canonical one.
+        """
+        for uri in uris:
+            if self._confined(uri) != uri and not self._any:
+                raise SourceError(
+                    f"{uri} is not the canonical URI of a resource",
+                    "source.form",
+                    "follow links, resolve . and .. and escape as in file:///a%20b",
+                )
+
     def _confined(self, uri: str) -> str:
         place = _place(uri)
         if self._any or any(place.startswith(root.rstrip("/") + "/") for root in self._roots):

@@ -7,14 +7,14 @@ what it serves.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import iterate_in_threadpool
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from ecm.errors import EcmError
+from ecm.errors import EcmError, LedgerUnavailable
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import Ledger, open_ledger
 from ecm.ledger.records import ListingChunk
@@ -23,9 +23,9 @@ from serve.api import PROBLEMS, Failed
 from serve.confine import Roots
 from serve.edge import Access, Caller
 from serve.problem import Problem, ledger_problem
+from serve.streams import Lines, StreamBounds, Streams
 
 JSON = "application/json"
-LINES = "application/x-ndjson"
 ELSEWHERE = ("cross-site", "same-site")
 
 
@@ -42,8 +42,10 @@ class Door:
         access: Access,
         roots: Roots,
         clock: Callable[[float], float] | None = None,
+        bounds: StreamBounds | None = None,
     ) -> None:
         self.access = access
+        self.streams = Streams(bounds or StreamBounds())
         self.roots = roots
         self._config = config
         self._clock = clock
@@ -116,14 +118,13 @@ def _answer(door: Door, caller: Caller, ledger: Ledger, name: str, body: bytes) 
     if "now" in arguments:
         arguments["now"] = door.now(ledger, arguments["now"])
     if not caller.operator:
-        door.roots.confine(_uris(arguments))
+        door.roots.check(_uris(arguments))
     answer = operation.call(ledger, arguments)
     if not operation.streams:
         return Response(operation.encode_answer(answer), media_type=JSON)
-    listed = pages(answer)
-    first = next(listed)  # here, so that what cannot be listed is a problem and no broken answer
-    lines = _lines(operation, first, listed)
-    return StreamingResponse(iterate_in_threadpool(lines), media_type=LINES)
+    lines = _lines(operation, door.streams, caller.scope, pages(answer))
+    first = next(lines)  # here, so that what cannot be listed is a problem and no broken answer
+    return Lines(first, lines, door.streams.bounds.stalled_seconds)
 
 
 def _uris(arguments: dict[str, Any]) -> Iterator[str]:
@@ -133,14 +134,23 @@ def _uris(arguments: dict[str, Any]) -> Iterator[str]:
             yield from (found.identity.uri for found in value.found)
 
 
-def _lines(operation: Operation, first: list[Any], others: Iterator[list[Any]]) -> Iterator[bytes]:
-    """A page a line, and a last line that says how it ended: without it the answer broke off."""
-    yield operation.encode_answer(first) + b"\n"
-    try:
-        for page in others:
-            yield operation.encode_answer(page) + b"\n"
-    except EcmError as error:
-        problem = ledger_problem(error)
-        yield problem.response().body + b"\n"
-        return
+def _lines(
+    operation: Operation, streams: Streams, whose: str | None, listed: Iterator[list[Any]]
+) -> Generator[bytes, None, None]:
+    """A page a line, and a last line that says how it ended: without it the answer broke off.
+
+    Raises what the first page raises, LedgerUnavailable when too many are being read.
+    """
+    with streams.taken(whose) as over:
+        yield operation.encode_answer(next(listed)) + b"\n"
+        try:
+            for page in listed:
+                if time.monotonic() > over:
+                    raise LedgerUnavailable(
+                        f"read for more than {streams.bounds.whole_seconds:g} s", "ledger.streams"
+                    )
+                yield operation.encode_answer(page) + b"\n"
+        except EcmError as error:
+            yield ledger_problem(error).response().body + b"\n"
+            return
     yield b'{"end":true}\n'

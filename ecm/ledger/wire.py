@@ -27,6 +27,8 @@ PATH: Final = "/v1/ledger"
 MAX_ITEMS: Final = 10_000
 """Elements of any one list, and the most that `limit` and `max_resources` may ask for."""
 MAX_TEXT: Final = 65_536
+MAX_TTL: Final = 3600.0
+"""Seconds that a lease or right may be asked for: it must end when its holder is gone."""
 PAGE_ITEMS: Final = 1000
 LISTING_BYTES: Final = 32 * 2**20
 BODY_BYTES: Final = 8 * 2**20
@@ -262,6 +264,8 @@ def _argument(name: str, hint: Any) -> Any:
     """An argument's type on the wire: bounded, and lists where any collection will do."""
     if name in _BOUNDED:
         return Annotated[hint, Field(le=MAX_ITEMS)]
+    if name == "ttl":
+        return Annotated[hint, Field(le=MAX_TTL)]
     if name in _DIGESTS:
         return tuple[Digest, ...]
     if get_origin(hint) in (Collection, Sequence):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
 from ecm.ledger.states import TaskState
+from ecm.opening import plan_of
+from jobs.enqueue import EnqueueRequest, ListingProgress, enqueue
 from jobs.index import IndexSummary, run_index
 
 FAKES = ("models.vision=fake-image", "models.vv=fake-image", "models.mv=fake-text")
@@ -190,9 +193,14 @@ def test_wrong_weights_block_their_tasks_and_write_nothing(
             f"files: [{{name: weights, path: {weights}, sha256: {'f' * 64}, bytes: 9}}]\n"
         )
     before = EvidenceStore.open(copy.evidence).counts()
-    with pytest.raises(ManifestMismatch, match="weights"):
-        index(copy.model_copy(update={"models_folder": folder}), photos)
+    wrong = copy.model_copy(update={"models_folder": folder})
     with open_ledger(copy.ledger) as ledger:
-        blocked = ledger.status(time.time()).states[TaskState.MODEL_MISMATCH]
+        theirs = EnqueueRequest(tenant_id="other", sources=(str(photos),), plan=plan_of(wrong))
+        enqueue(ledger, theirs, ListingProgress(), threading.Event())
+    with pytest.raises(ManifestMismatch, match="weights"):
+        index(wrong, photos)
+    with open_ledger(copy.ledger) as ledger:
+        blocked = ledger.status(time.time(), "t").states[TaskState.MODEL_MISMATCH]
+        assert not ledger.status(time.time(), "other").states[TaskState.MODEL_MISMATCH]
     assert blocked == 2 * 13
     assert EvidenceStore.open(copy.evidence).counts() == before

@@ -16,6 +16,7 @@ from ecm.ledger.http import RemoteLedger
 from ecm.ledger.records import Granted, Held, Redrive
 from ecm.ledger.wire import (
     MAX_ITEMS,
+    MAX_TTL,
     OPERATIONS,
     PAGE_ITEMS,
     error_members,
@@ -97,6 +98,16 @@ def test_a_time_is_a_finite_number(text: str) -> None:
     body = f'{{"holder": "h", "ttl": {text}}}'
     with pytest.raises(ContractError):
         operation_of("acquire_lease").decode(body.encode())
+
+
+@pytest.mark.parametrize("name", ["acquire_lease", "heartbeat"])
+def test_a_lease_has_an_end(name: str) -> None:
+    lease = {"lease_id": "w/1", "holder": "w", "fence": 1, "expires_at": START}
+    whose = {"holder": "w"} if name == "acquire_lease" else {"lease": lease}
+    operation = operation_of(name)
+    assert operation.decode(operation.encode({**whose, "ttl": MAX_TTL}))["ttl"] == MAX_TTL
+    with pytest.raises(ContractError, match="3600"):
+        operation.decode(operation.encode({**whose, "ttl": MAX_TTL + 1}))
 
 
 def test_lists_have_an_end() -> None:

@@ -35,6 +35,20 @@ def test_links_are_followed_before_it_is_decided(shelf: Path) -> None:
         assert refused.value.code == "source.root"
 
 
+def test_what_is_stored_as_it_is_sent_must_be_canonical(shelf: Path) -> None:
+    """Otherwise a link could lead elsewhere when it is read, and one image have two names."""
+    roots = Roots([str(shelf / "photos")], trusting=False)
+    roots.check([path_uri(shelf / "photos" / "a.jpg")])
+    for name in ("photos/self/a.jpg", "door/a.jpg", "secret/../photos/a.jpg"):
+        with pytest.raises(SourceError) as refused:
+            roots.check([path_uri(shelf / name)])
+        assert refused.value.code == "source.form"
+    with pytest.raises(SourceError) as refused:
+        roots.check([path_uri(shelf / "secret" / "b.jpg")])
+    assert refused.value.code == "source.root"
+    Roots([], trusting=True).check([path_uri(shelf / "door" / "a.jpg")])
+
+
 def test_a_root_that_is_a_link_is_where_it_leads(shelf: Path) -> None:
     roots = Roots([str(shelf / "door")], trusting=False)
     assert roots.confine([path_uri(shelf / "photos" / "a.jpg")])
