@@ -104,7 +104,7 @@ def queue_routes(
         return _said(await door.do(caller, work), 201)
 
     @router.get("/v1/jobs/{job_id}", response_model=JobView)
-    async def job(request: Request, job_id: JobName, counts: bool = True) -> Response:
+    async def job(request: Request, job_id: JobName, counts: bool = False) -> Response:
         """A job's state, its open tasks and, with `counts`, its books (a pass over the job)."""
         door = door_of(request)
         caller = door.caller(request)

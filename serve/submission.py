@@ -7,7 +7,7 @@ again adds nothing; knows no HTTP.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 from ecm.contracts.identity import ContentIdentity, Contract, Digest, TenantId, digest
 from ecm.contracts.result import ErrorClass
 from ecm.contracts.task import ModelSpec, RetryPolicy, TaskSpec, TaskType
-from ecm.errors import ContractError, Overloaded
+from ecm.errors import ContractError
 from ecm.ledger.ledger import Ledger
 from ecm.ledger.records import Job, JobRecord, ListingChunk, ResourceTasks
 from ecm.ledger.states import JobState
@@ -123,7 +123,7 @@ class Producer:
 
     def open_job(self, ledger: Ledger, tenant_id: str, asked: NewJob, now: float) -> Job:
         """The job, made or found again. Raises ContractError; see `Ledger.open_job`."""
-        job_id = asked.job_id or f"job-{uuid.uuid4().hex[:16]}"
+        job_id = asked.job_id or _new_name()
         wanted = self._wanted(asked)
         return ledger.open_job(
             JobRecord(
@@ -147,58 +147,65 @@ class Producer:
             ContentIdentity(uri=uri, size=each.size, mtime_ns=each.mtime_ns, etag=each.etag)
             for uri, each in zip(uris, asked.resources, strict=True)
         ]
-        job, wanted = self._job(ledger, tenant_id, asked, now)
-        job_id = job.record.job_id
-        listed = tuple(
-            ResourceTasks(each, tuple(_tasks(job, each, wanted, asked))) for each in found
-        )
-        chunk = ListingChunk(listed, (), _cursor(asked))
+        if asked.job_id is not None:
+            job, wanted = self._job(ledger, tenant_id, asked.job_id, asked)
+            return _record(ledger, job, found, wanted, asked, now)
+        wanted = self._wanted(asked)
+        name = f"job-{digest([tenant_id, sorted(wanted), _cursor(asked)])[:32]}"
         try:
-            said = ledger.record_listing(job_id, chunk, now)
-        except Overloaded:
-            if asked.job_id is None:
-                ledger.cancel_job(job_id, now)  # nobody knows of it
-            raise
-        if asked.job_id is None:
-            ledger.close_listing(job_id, now)
-        return Submitted(
+            return self._record_alone(ledger, tenant_id, name, found, wanted, asked, now)
+        except ContractError as error:
+            if error.code != "ledger.listing_closed":
+                raise
+        # It was refused before, or cancelled since: what is asked for again is wanted again.
+        name = _new_name()
+        return self._record_alone(ledger, tenant_id, name, found, wanted, asked, now)
+
+    def _record_alone(
+        self,
+        ledger: Ledger,
+        tenant_id: str,
+        job_id: str,
+        found: Sequence[ContentIdentity],
+        wanted: Mapping[str, NamedTransform],
+        asked: Submission,
+        now: float,
+    ) -> Submitted:
+        """In a job of its own, which is closed whatever happens: nobody else knows of it.
+
+        When the answer is lost, who sends the same again finds the job again by its name.
+        """
+        made = NewJob(
             job_id=job_id,
-            queued=said.queued,
-            reused=said.reused,
-            dead=said.dead,
-            repeated=said.repeated,
-            throttle_seconds=said.throttle_seconds,
-            tasks=tuple(
-                TaskName(uri=each.identity.uri, task_type=task.task_type, task_id=task.task_id)
-                for each in listed
-                for task in each.tasks
-            ),
+            source="submitted",
+            task_types=asked.task_types,
+            transforms=asked.transforms,
         )
+        job = self.open_job(ledger, tenant_id, made, now)
+        try:
+            _refuse_cancelled(job)
+            return _record(ledger, job, found, wanted, asked, now)
+        finally:
+            ledger.close_listing(job_id, now)
 
     def _job(
-        self, ledger: Ledger, tenant_id: str, asked: Submission, now: float
+        self, ledger: Ledger, tenant_id: str, job_id: str, asked: Submission
     ) -> tuple[Job, Mapping[str, NamedTransform]]:
-        """The job of a submission, and its transforms by fingerprint. Raises ContractError."""
-        if asked.job_id is None:
-            made = NewJob(
-                source="submitted", task_types=asked.task_types, transforms=asked.transforms
-            )
-            return self.open_job(ledger, tenant_id, made, now), self._wanted(asked)
-        job = ledger.job(asked.job_id)
+        """The job a submission names, and its transforms by fingerprint. Raises ContractError."""
+        job = ledger.job(job_id)
         if job is None or job.record.tenant_id != tenant_id:
-            raise ContractError(f"no job {asked.job_id} in this ledger", "ledger.job_unknown")
-        if job.state is JobState.CANCELLED:
-            raise ContractError(f"job {asked.job_id} is cancelled", "ledger.listing_closed")
+            raise ContractError(f"no job {job_id} in this ledger", "ledger.job_unknown")
+        _refuse_cancelled(job)
         if asked.task_types is not None:
             raise ContractError(
-                f"the task types of job {asked.job_id} are those it was made with",
+                f"the task types of job {job_id} are those it was made with",
                 "ledger.transform",
             )
         known = self._wanted(asked)
         missing = [each for each in job.record.transforms if each not in known]
         if missing:
             raise ContractError(
-                f"the service has no transform {missing[0]}, which job {asked.job_id} asks for",
+                f"the service has no transform {missing[0]}, which job {job_id} asks for",
                 "ledger.transform",
                 "name the job's transforms in the submission too",
             )
@@ -222,6 +229,41 @@ class Producer:
             for kind, each in by_type.items()
             if asked.task_types is None or kind in asked.task_types
         }
+
+
+def _record(
+    ledger: Ledger,
+    job: Job,
+    found: Sequence[ContentIdentity],
+    wanted: Mapping[str, NamedTransform],
+    asked: Submission,
+    now: float,
+) -> Submitted:
+    job_id = job.record.job_id
+    listed = tuple(ResourceTasks(each, tuple(_tasks(job, each, wanted, asked))) for each in found)
+    said = ledger.record_listing(job_id, ListingChunk(listed, (), _cursor(asked)), now)
+    return Submitted(
+        job_id=job_id,
+        queued=said.queued,
+        reused=said.reused,
+        dead=said.dead,
+        repeated=said.repeated,
+        throttle_seconds=said.throttle_seconds,
+        tasks=tuple(
+            TaskName(uri=each.identity.uri, task_type=task.task_type, task_id=task.task_id)
+            for each in listed
+            for task in each.tasks
+        ),
+    )
+
+
+def _refuse_cancelled(job: Job) -> None:
+    if job.state is JobState.CANCELLED:
+        raise ContractError(f"job {job.record.job_id} is cancelled", "ledger.listing_closed")
+
+
+def _new_name() -> str:
+    return f"job-{uuid.uuid4().hex[:16]}"
 
 
 def _tasks(

@@ -90,7 +90,8 @@ def test_a_producer_submits_looks_and_cancels(client: httpx.Client) -> None:
         "mv_embed",
     }
     assert client.post("/v1/tasks", json=asked).json() == said
-    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert client.get(f"/v1/jobs/{job_id}").json()["counts"] is None
+    job = client.get(f"/v1/jobs/{job_id}", params={"counts": True}).json()
     assert (job["state"], job["source"], job["open_tasks"]) == ("listing", "camera 7", 8)
     assert (job["counts"]["listed"], job["counts"]["pending"]) == (2, 2)
     assert job["counts"]["balanced"]
@@ -110,10 +111,11 @@ def test_a_producer_submits_looks_and_cancels(client: httpx.Client) -> None:
 def test_the_same_work_is_never_doubled_whatever_job_asks_for_it(client: httpx.Client) -> None:
     name = fresh()
     first = client.post("/v1/tasks", json={"resources": images(*name)}).json()
-    second = client.post("/v1/tasks", json={"resources": images(*name)}).json()
+    assert client.post("/v1/tasks", json={"resources": images(*name)}).json() == first
+    second = client.post("/v1/tasks", json={"resources": images(*name), "priority": 1}).json()
     assert first["job_id"] != second["job_id"]
     assert first["tasks"] == second["tasks"]
-    books = client.get(f"/v1/jobs/{second['job_id']}").json()
+    books = client.get(f"/v1/jobs/{second['job_id']}", params={"counts": True}).json()
     assert (books["state"], books["counts"]["listed"]) == ("listed", 1)
 
 
