@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -104,12 +105,19 @@ class Access:
 
     `keys` maps the hex sha256 of an API key to a tenant, so that a profile holds no secret, and
     `operators` are those of keys that speak for every tenant. Without any keys every caller is the
-    profile's own tenant, and nobody is an operator: whoever reaches the port would be one.
+    profile's own tenant, and nobody is an operator: whoever reaches the port would be one. Then a
+    caller must know this service by an address, as localhost or as `host`: a page of elsewhere
+    whose name was made to lead here is told by that name.
     """
 
     def __init__(
-        self, keys: Mapping[str, str], tenant: str, operators: Collection[str] = ()
+        self,
+        keys: Mapping[str, str],
+        tenant: str,
+        operators: Collection[str] = (),
+        host: str = "localhost",
     ) -> None:
+        self._hosts = {"localhost", host.lower()}
         owners: dict[str, str | None] = {mark.lower(): owner for mark, owner in keys.items()}
         self._keys = {**owners, **{mark.lower(): None for mark in operators}}
         self._tenant = tenant
@@ -120,7 +128,9 @@ class Access:
         return not self._keys
 
     def tenant_of(self, headers: Headers, named: str | None = None) -> str | Problem:
-        """The tenant, or the problem: 401 without a known key, 403 for another tenant's name."""
+        """The tenant, or the problem: 401 without a known key, 403 for another tenant's name or
+        for a name that is not this service's.
+        """
         caller = self.caller_of(headers, named)
         return caller if isinstance(caller, Problem) else caller.tenant
 
@@ -132,7 +142,11 @@ class Access:
         """
         names = {name for name in (named, headers.get("x-tenant")) if name is not None}
         owner: str | None = self._tenant
-        if not self.open:
+        if self.open:
+            if not self._knows_us(headers):
+                said = "this service is not known by the name in the Host header"
+                return Problem(403, "access.host", said, "ask for localhost or its address")
+        else:
             mark = self._mark(headers)
             if mark is None:
                 return Problem(
@@ -155,6 +169,16 @@ class Access:
         if len(names) > 1 or not _TENANT.match(names[0]):
             return Problem(422, "access.tenant", f"not the name of one tenant: {names}")
         return Caller(names[0], names[0], operator=True)
+
+    def _knows_us(self, headers: Headers) -> bool:
+        """Whether the Host header, if there is one, names an address or a name of this service."""
+        said = headers.get("host", "localhost").strip().lower()
+        name = said[1 : said.find("]")] if said.startswith("[") else said.partition(":")[0]
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name in self._hosts
+        return True
 
     def _mark(self, headers: Headers) -> str | None:
         """The digest of the caller's key, if it is a known one."""

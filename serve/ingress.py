@@ -97,7 +97,8 @@ class Ingress:
         self, profile: Profile, searcher: DeploymentHandle, desk: DeploymentHandle
     ) -> None:
         self._searcher = searcher
-        self._access = Access(profile.serve.api_keys, profile.tenant, profile.serve.operator_keys)
+        served = profile.serve
+        self._access = Access(served.api_keys, profile.tenant, served.operator_keys, served.host)
         roots = Roots(profile.roots, self._access.open)
         self.door = Door(profile.ledger, self._access, roots)
         self.producer = Producer(functools.cache(lambda: plan_of(profile)), roots.confine)

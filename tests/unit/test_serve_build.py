@@ -128,6 +128,36 @@ def test_without_keys_everyone_is_the_profiles_tenant_and_no_other() -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("localhost:8000", True),
+        ("LOCALHOST", True),
+        ("127.0.0.1:8000", True),
+        ("192.168.1.7", True),
+        ("[::1]:8000", True),
+        ("photos.lan:8000", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example:8000", False),
+        ("localhost.evil.example", False),
+        ("", False),
+        ("[", False),
+    ],
+)
+def test_without_keys_a_name_that_was_made_to_lead_here_is_refused(host: str, known: bool) -> None:
+    headers = Headers({"host": host})
+    found = Access({}, "default", host="photos.lan").caller_of(headers)
+    if known:
+        assert found == Caller("default", "default")
+    else:
+        assert isinstance(found, Problem)
+        assert (found.status, found.code) == (403, "access.host")
+    keyed = Access({KEY_DIGEST: "mine"}, "default").tenant_of(
+        Headers({"host": host, "x-api-key": "key"})
+    )
+    assert keyed == "mine"
+
+
+@pytest.mark.parametrize(
     ("error", "status", "headers"),
     [
         (QueryError("empty"), 422, {}),
