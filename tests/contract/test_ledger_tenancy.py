@@ -294,7 +294,7 @@ def test_what_is_an_operators_business_is_refused_and_not_done(
 def test_wrong_weights_of_one_tenants_machine_block_no_task_of_another(
     ledger: Ledger, houses: tuple[Household, Household]
 ) -> None:
-    own, other = houses
+    _, other = houses
     before = seen_by(ledger, other)
     blocked = ledger.scoped(OWN).mark_mismatch(VISION, "weights differ", START)
     assert seen_by(ledger, other) == before
