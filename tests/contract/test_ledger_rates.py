@@ -1,4 +1,4 @@
-"""Who worked how well, whose queue is how deep, whose right a commit was: over every back end."""
+"""Who worked how well, and whose right a commit was: over every back end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ecm.contracts.result import ErrorClass
-from ecm.errors import LeaseLost, Overloaded
-from ecm.ledger import Ledger, LedgerConfig, open_ledger
-from ecm.ledger.config import QueueLimits
+from ecm.errors import LeaseLost
+from ecm.ledger import Ledger, LedgerConfig
 from ecm.ledger.records import Granted, Held, Right
 from ecm.ledger.reports import WorkerRate
 from ecm.ledger.states import TaskState
@@ -18,14 +17,11 @@ from tests.ledger_tasks import (
     START,
     TENANT,
     TTL,
-    chunk,
     claim,
     failure,
     ids,
     list_names,
-    open_job,
     report,
-    resource,
     result,
 )
 
@@ -129,19 +125,3 @@ def test_the_history_of_a_failure_names_its_worker(ledger: Ledger) -> None:
     assert [entry.worker for entry in history.entries if entry.error] == ["host/7", "host/7"]
     by_code = {code: len(ledger.dead_letters(9, code=code)) for code in ("read.gone", "read.other")}
     assert by_code == {"read.gone": 1, "read.other": 0}
-
-
-def test_a_tenant_has_limits_of_its_own(ledger_config: Configure) -> None:
-    limits = {"other": QueueLimits(throttle_at=1, refuse_at=2)}
-    with open_ledger(ledger_config(tenants=limits, retry_after=3.0)) as ledger:
-        list_names(ledger, "job", ["a", "b", "c"])
-        open_job(ledger, "theirs", "other")
-        for number, waits in enumerate((0.0, 3.0)):
-            listed = chunk([resource("theirs", f"r{number}", tenant_id="other")], str(number))
-            assert ledger.record_listing("theirs", listed, START).throttle_seconds == waits
-        low = chunk([resource("theirs", "low", tenant_id="other", priority=-1)], "low")
-        with pytest.raises(Overloaded, match="other"):
-            ledger.record_listing("theirs", low, START)
-        open_job(ledger, "mine")
-        mine = chunk([resource("mine", "low", priority=-1)], "low")
-        assert ledger.record_listing("mine", mine, START).throttle_seconds == 0.0
