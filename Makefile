@@ -57,10 +57,7 @@ format: setup ## write the format and the safe lint fixes
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-constraints-test-faults: setup ## kill, stop, fill and lose: the table of faults   [FAULTS=200 for the long form]
-	@FAULTS="$(FAULTS)" $(RUN) -m pytest tests/faults $(ARGS)
-
-check: setup ## pyproject.toml, constraints.txt and .venv agree
+constraints-check: setup ## pyproject.toml, constraints.txt and .venv agree
 	@$(RUN) .ci/constraints.py check
 
 constraints: setup ## rewrite constraints.txt from what is installed in .venv

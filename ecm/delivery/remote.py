@@ -21,11 +21,9 @@ from ecm.delivery.receipts import (
     WantedBytes,
     WorkerRun,
 )
-from ecm.delivery.workplace import Terms, claim_block
+from ecm.delivery.workplace import LeasedWork, Terms
 from ecm.errors import EcmError, Forbidden, NetworkError, TerminalError, TransientError
 from ecm.ledger.ledger import Ledger
-from ecm.ledger.lookahead import Runnable
-from ecm.ledger.records import ClaimedTask, Lease
 from ecm.ledger.wire import error_of
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
 
@@ -40,30 +38,12 @@ RESULTS_BYTES: Final = 64 * 2**20
 TIMEOUT: Final = httpx.Timeout(90.0, connect=5.0)
 
 
-class RemoteWorkplace:
+class RemoteWorkplace(LeasedWork):
     """Leases through the ledger of the service, admission and results through its desk."""
 
     def __init__(self, ledger: Ledger, client: httpx.Client, terms: Terms) -> None:
-        self._ledger = ledger
+        super().__init__(ledger, terms)
         self._client = client
-        self._terms = terms
-
-    def lease(self, holder: str) -> Lease:
-        return self._ledger.acquire_lease(holder, self._ledger.now(), self._terms.lease_seconds)
-
-    def claim(self, lease: Lease, max_resources: int) -> tuple[ClaimedTask, ...]:
-        return claim_block(self._ledger, self._terms, lease, max_resources)
-
-    def heartbeat(self, lease: Lease, progress: int) -> bool:
-        now = self._ledger.now()
-        return self._ledger.heartbeat(lease, now, self._terms.lease_seconds, progress)
-
-    def release(self, lease: Lease) -> None:
-        self._ledger.release_lease(lease, self._ledger.now())
-
-    def runnable(self) -> Runnable:
-        terms = self._terms
-        return self._ledger.runnable(terms.tenant_id, terms.transforms, self._ledger.now())
 
     def admit(self, requests: Sequence[AdmitRequest]) -> list[AdmitDecision]:
         decisions: list[AdmitDecision] = []

@@ -69,37 +69,28 @@ class Workplace(Protocol):
         ...
 
 
-def claim_block(
-    ledger: Ledger, terms: Terms, lease: Lease, max_resources: int
-) -> tuple[ClaimedTask, ...]:
-    """Claim on these terms and start. Raises LeaseLost."""
-    claimed = ledger.claim(
-        lease,
-        terms.transforms,
-        tenant_id=terms.tenant_id,
-        job_id=None,
-        max_resources=max_resources,
-        now=ledger.now(),
-    )
-    if claimed:
-        ledger.start(lease, ledger.now())
-    return claimed
+class LeasedWork:
+    """Leases of a ledger, on one worker's terms: what every workplace does alike."""
 
-
-class LocalWorkplace:
-    """Ledger and desk in the process of the worker, which works for one tenant."""
-
-    def __init__(self, ledger: Ledger, desk: Desk, terms: Terms, tenant_id: TenantId) -> None:
+    def __init__(self, ledger: Ledger, terms: Terms) -> None:
         self._ledger = ledger
-        self._tenant_id = tenant_id
-        self._desk = desk
         self._terms = terms
 
     def lease(self, holder: str) -> Lease:
         return self._ledger.acquire_lease(holder, self._ledger.now(), self._terms.lease_seconds)
 
     def claim(self, lease: Lease, max_resources: int) -> tuple[ClaimedTask, ...]:
-        return claim_block(self._ledger, self._terms, lease, max_resources)
+        claimed = self._ledger.claim(
+            lease,
+            self._terms.transforms,
+            tenant_id=self._terms.tenant_id,
+            job_id=None,
+            max_resources=max_resources,
+            now=self._ledger.now(),
+        )
+        if claimed:
+            self._ledger.start(lease, self._ledger.now())
+        return claimed
 
     def heartbeat(self, lease: Lease, progress: int) -> bool:
         now = self._ledger.now()
@@ -111,6 +102,15 @@ class LocalWorkplace:
     def runnable(self) -> Runnable:
         terms = self._terms
         return self._ledger.runnable(terms.tenant_id, terms.transforms, self._ledger.now())
+
+
+class LocalWorkplace(LeasedWork):
+    """Ledger and desk in the process of the worker, which works for one tenant."""
+
+    def __init__(self, ledger: Ledger, desk: Desk, terms: Terms, tenant_id: TenantId) -> None:
+        super().__init__(ledger, terms)
+        self._tenant_id = tenant_id
+        self._desk = desk
 
     def admit(self, requests: Sequence[AdmitRequest]) -> list[AdmitDecision]:
         return self._desk.admit(requests, self._terms.vision_transform)
