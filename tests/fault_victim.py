@@ -131,6 +131,8 @@ class Victim:
             job_id = self._listed()
             self._operate()
             self._work(loop)
+            if "fold" in self._order.acts:  # only now is there certainly something to fold
+                self._ledger.fold_evidence(1)
             audit = conclude_job(self._ledger, self._store, self._spool, job_id, loop.right)
             ref = materialize(self._store, self._plan)
             record_run(self._store, self._record(job_id).finished(time.time(), audit.to_json()))
@@ -148,8 +150,6 @@ class Victim:
             self._ledger.mark_mismatch(vision, "another model is loaded", self._ledger.now())
         if self._ledger.status(self._ledger.now()).states[TaskState.MODEL_MISMATCH]:
             self._ledger.redrive(Redrive(transform=vision), self._ledger.now())
-        if "fold" in self._order.acts:
-            self._ledger.fold_evidence(1)
 
     def _work(self, loop: CommitLoop) -> None:
         ttl = self._profile.ledger.lease_seconds
