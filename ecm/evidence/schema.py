@@ -4,6 +4,7 @@ Knows columns and what makes a row unique. Knows no Lance, no files and no envel
 
     assets              one row per (tenant, content): what decoding found
     asset_versions      where that content was seen: uri, size, mtime or etag, when
+    asset_sightings     what a later look at such a place found: back, gone or altered
     thumbnails          one small JPEG per asset
     evidence_text       captions, tags, classes and recognised text, one statement a row
     evidence_measures   named numbers a task reported about an image
@@ -26,6 +27,7 @@ SCHEMA_VERSION: Final = 1
 
 ASSETS: Final = "assets"
 ASSET_VERSIONS: Final = "asset_versions"
+ASSET_SIGHTINGS: Final = "asset_sightings"
 THUMBNAILS: Final = "thumbnails"
 EVIDENCE_TEXT: Final = "evidence_text"
 EVIDENCE_MEASURES: Final = "evidence_measures"
@@ -47,6 +49,18 @@ class TextKind(StrEnum):
     CLASSIFICATION = "classification"
     OCR = "ocr"
     NOTHING = "nothing"
+
+
+class Sighting(StrEnum):
+    """What a later look at a place found that `asset_versions` alone does not tell.
+
+    `present`: content known from before lies there again. `gone`: a complete listing did not have
+    it any more. `altered`: the same size and time, but other bytes.
+    """
+
+    PRESENT = "present"
+    GONE = "gone"
+    ALTERED = "altered"
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
@@ -100,6 +114,21 @@ _FIXED: Final[dict[str, pa.Schema]] = {
             pa.field("etag", pa.string()),
         ]
     ),
+    ASSET_SIGHTINGS: _schema(
+        [
+            _required("sighting_id", pa.string()),
+            _required("tenant_id", pa.string()),
+            _required("asset_id", pa.string()),
+            _required("run_id", pa.string()),
+            _required("batch_id", pa.string()),
+            _required("observed_at", pa.float64()),
+            _required("state", pa.string()),
+            _required("uri", pa.string()),
+            _required("size", pa.int64()),
+            pa.field("mtime_ns", pa.int64()),
+            pa.field("etag", pa.string()),
+        ]
+    ),
     THUMBNAILS: _schema(
         [_required("asset_key", pa.string()), *_ORIGIN, _required("jpeg", pa.binary())]
     ),
@@ -140,6 +169,7 @@ _FIXED: Final[dict[str, pa.Schema]] = {
 _KEYS: Final = {
     ASSETS: "asset_key",
     ASSET_VERSIONS: "version_id",
+    ASSET_SIGHTINGS: "sighting_id",
     THUMBNAILS: "asset_key",
     ANALYSIS_RUNS: "run_key",
 }
