@@ -18,6 +18,7 @@ from jobs import (
     cli_ledger,
     cli_models,
     cli_search,
+    cli_snapshots,
     cli_status,
     cli_tasks,
     cli_worker,
@@ -46,6 +47,7 @@ cli_tasks.register(app)
 cli_ledger.register(app)
 cli_audit.register(app)
 cli_evidence.register(app)
+cli_snapshots.register(app)
 cli_models.register(app)
 cli_search.register(app)
 cli_worker.register(app)
