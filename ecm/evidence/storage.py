@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -20,10 +20,20 @@ from ecm.errors import ConfigError, ContractError
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.faults import file_errors
 
+BLOCK_BYTES: Final = 4 * 2**20
+
 _NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
 _SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _TAKEN: Final = (errno.EEXIST, errno.ENOTEMPTY)
 _NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much lies at a name, in bytes, and when it last changed (Unix seconds; 0: nothing)."""
+
+    size: int
+    modified: float
 
 
 class Storage(Protocol):
@@ -43,6 +53,9 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes | None:
         """The bytes of an object, or None when there is none."""
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """The bytes of an object of any size, BLOCK_BYTES at a time; none if it does not exist."""
+
     def put(self, name: str, data: bytes) -> None:
         """Write an object so that a reader sees the old bytes or the new, never a part."""
 
@@ -57,6 +70,9 @@ class Storage(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove an object or everything below it; nothing happens when it does not exist."""
+
+    def extent(self, name: str) -> Extent:
+        """Of an object or everything below a name; what vanishes meanwhile does not count."""
 
 
 def open_storage(config: EvidenceConfig) -> Storage:
@@ -99,6 +115,16 @@ class LocalStorage:
                 return path.read_bytes()
             except FileNotFoundError:
                 return None
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        path = self._path(name)
+        with file_errors(f"cannot read {path}"):
+            try:
+                with path.open("rb") as file:
+                    while block := file.read(BLOCK_BYTES):
+                        yield block
+            except FileNotFoundError:
+                return
 
     def put(self, name: str, data: bytes) -> None:
         path = self._path(name)
@@ -153,6 +179,19 @@ class LocalStorage:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+    def extent(self, name: str) -> Extent:
+        path = self._path(name)
+        size, modified = 0, 0.0
+        with file_errors(f"cannot measure {path}"):
+            for file in (path, *path.rglob("*")):
+                try:
+                    found = file.stat()
+                except FileNotFoundError:
+                    continue
+                modified = max(modified, found.st_mtime)
+                size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+        return Extent(size, modified)
 
     def _path(self, name: str) -> Path:
         if not _NAME.match(name):
