@@ -95,8 +95,7 @@ def fill(store: EvidenceStore, folder: Path, assets: int) -> None:
         marks = [time.perf_counter()]
         tables = tables_of(batch, "plain")
         marks.append(time.perf_counter())
-        base = committer.base_versions()
-        spool.write(f"b{number}", batch, base, 0.0)
+        spool.write(f"b{number}", batch, 0.0)
         marks.append(time.perf_counter())
         committer.append(f"b{number}", batch)
         marks.append(time.perf_counter())
@@ -111,7 +110,7 @@ def fill(store: EvidenceStore, folder: Path, assets: int) -> None:
         spool.drop(f"b{number}")
         if number % 100 == 0:
             print(f"batch {number}: append {1000 * (marks[3] - marks[2]):.0f} ms", flush=True)
-    print(f"encode {spent['encode']:.1f} s, spool with versions {spent['spool']:.1f} s")
+    print(f"encode {spent['encode']:.1f} s, spool {spent['spool']:.1f} s")
     print(f"append / plain Lance append of the same tables: {spent['append'] / spent['plain']:.2f}")
 
 

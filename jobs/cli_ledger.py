@@ -159,7 +159,6 @@ def _settings(profile: Profile) -> RebuildSettings:
     commit = CommitSettings(
         run_id=f"rebuild-{uuid.uuid4().hex[:8]}",
         holder=str(Incarnation.here()),
-        right=f"committer:{profile.evidence.uri}",
         envelopes=profile.pipeline.commit_envelopes,
         seconds=profile.pipeline.commit_seconds,
     )

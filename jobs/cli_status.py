@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ecm.config import Profile
-from ecm.errors import ConfigError, Forbidden
+from ecm.errors import ConfigError, EcmError, Forbidden
 from ecm.ledger.records import Held, LiveHolder
 from ecm.ledger.reports import LedgerStatus
 from jobs.cli_ledger import existing_ledger
@@ -69,11 +69,12 @@ def status(
     settings = open_profile(profile, home, overrides, tenant)
     if as_json and prometheus:
         raise ConfigError("--json or --prometheus, not both", "status.format")
+    right = _right_to_commit(settings)
     with existing_ledger(settings) as ledger:
         mine = ledger if all_tenants else ledger.scoped(settings.tenant)
 
         def look() -> Look:
-            return Look(mine, ledger, settings)
+            return Look(mine, ledger, right)
 
         if prometheus:
             _repeat(lambda: _write_metrics(look()), watch, every)
@@ -86,11 +87,11 @@ def status(
 class Look:
     """What the ledger says now of one tenant or all, and who may commit to the store."""
 
-    def __init__(self, mine: Any, ledger: Any, settings: Profile) -> None:
+    def __init__(self, mine: Any, ledger: Any, right: str | None) -> None:
         self.at: float = mine.now()
         self.status: LedgerStatus = mine.status(self.at)
         self.holders: tuple[LiveHolder, ...] = mine.live_holders(self.at)
-        self.committer = _committer(ledger, f"committer:{settings.evidence.uri}")
+        self.committer = _committer(ledger, right)
 
     def to_json(self) -> dict[str, Any]:
         now, latency = self.status, self.status.latency_ms
@@ -142,8 +143,21 @@ class Look:
         }  # fmt: skip
 
 
-def _committer(ledger: Any, right: str) -> Held | None:
+def _right_to_commit(settings: Profile) -> str | None:
+    """None where the store cannot be seen from: a worker's machine, or before the first run."""
+    from ecm.delivery.tenure import commit_right
+    from ecm.evidence.store import EvidenceStore
+
+    try:
+        return commit_right(EvidenceStore.open(settings.evidence))
+    except EcmError:
+        return None
+
+
+def _committer(ledger: Any, right: str | None) -> Held | None:
     """Who holds the right to commit; a service does not tell a tenant."""
+    if right is None:
+        return None
     try:
         held: Held | None = ledger.holder_of(right)
     except Forbidden:

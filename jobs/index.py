@@ -138,7 +138,6 @@ def run_index(
         settings = CommitSettings(
             run_id=run_id,
             holder=holder,
-            right=f"committer:{profile.evidence.uri}",
             envelopes=profile.pipeline.commit_envelopes,
             seconds=profile.pipeline.commit_seconds,
         )

@@ -114,7 +114,6 @@ class Victim:
         settings = CommitSettings(
             run_id=self._run_id,
             holder=self._holder,
-            right=f"committer:{self._profile.evidence.uri}",
             envelopes=config.commit_envelopes,
             seconds=config.commit_seconds,
         )

@@ -21,6 +21,7 @@ from ecm.delivery.pending import CommitTotals, PendingWork
 from ecm.delivery.recovery import Recovered, recover
 from ecm.delivery.reporting import Taken, failure, report_batch
 from ecm.delivery.taking_over import claim_right
+from ecm.delivery.tenure import commit_right
 from ecm.errors import LeaseLost, TransientError
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.spool import Spool
@@ -36,11 +37,10 @@ RETRIES = 6
 
 @dataclass(frozen=True)
 class CommitSettings:
-    """Batch size in envelopes, longest wait in seconds, and whose right to commit it is."""
+    """Batch size in envelopes, longest wait in seconds, and who commits."""
 
     run_id: str
     holder: str
-    right: str
     envelopes: int
     seconds: float
 
@@ -55,7 +55,7 @@ class CommitLoop:
         ledger: configuration; the thread opens its own connection.
         store: where evidence goes; this thread is its only committer.
         spool: where batches lie until the run is audited.
-        settings: batch limits and the right.
+        settings: batch limits and the holder of the right.
         settled: called by the thread with what has left the loop; must neither block nor raise.
     """
 
@@ -152,7 +152,7 @@ class CommitLoop:
 
     def _run(self) -> None:
         with open_ledger(self._config) as ledger:
-            name, holder = self._settings.right, self._settings.holder
+            name, holder = commit_right(self._store), self._settings.holder
             right, before = claim_right(ledger, name, holder, self._config.lease_seconds)
             self._right = right
             if before is not None:
@@ -222,8 +222,7 @@ class CommitLoop:
         self.totals.batches += 1
         batch_id = f"{self._settings.run_id}-{self.totals.batches:06d}"
         envelopes = [entry.envelope for entry in ready]
-        base = self._retrying(self._store.versions)
-        self._retrying(lambda: self._spool.write(batch_id, envelopes, base, ledger.now()))
+        self._retrying(lambda: self._spool.write(batch_id, envelopes, ledger.now()))
         crash_point("commit.spooled")
         taken = self._retrying(lambda: report_batch(ledger, batch_id, envelopes, right))
         crash_point("commit.reported")

@@ -277,7 +277,6 @@ class Desk:
         settings = CommitSettings(
             run_id=run_id,
             holder=self._holder,
-            right=f"committer:{self._settings.evidence.uri}",
             envelopes=self._settings.envelopes,
             seconds=min(self._settings.seconds, ANSWER_SECONDS),
         )

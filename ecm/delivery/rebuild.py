@@ -21,6 +21,7 @@ from ecm.contracts.task import ModelSpec, TaskType
 from ecm.delivery.committing import CommitSettings
 from ecm.delivery.recovery import recover
 from ecm.delivery.taking_over import claim_right
+from ecm.delivery.tenure import commit_right
 from ecm.errors import ConfigError, ContractError, LeaseLost, StoreCorrupt
 from ecm.evidence import inventory
 from ecm.evidence.committer import EvidenceCommitter
@@ -97,7 +98,7 @@ def rebuild(
     """
     ledger.begin_restore(ledger.now())
     right, _ = claim_right(
-        ledger, settings.commit.right, settings.commit.holder, settings.lease_seconds
+        ledger, commit_right(store), settings.commit.holder, settings.lease_seconds
     )
     try:
         work = _Rebuild(ledger, store, right, settings, report)

@@ -58,8 +58,8 @@ def commit_tenure(ledger: LedgerConfig, store: EvidenceStore) -> Iterator[Tenure
 
 
 def commit_right(store: EvidenceStore) -> str:
-    """The name of the right to commit to a store."""
-    return f"committer:{store.config.uri}"
+    """The name of the right to commit to a store, by whatever path a machine has mounted it."""
+    return f"committer:{store.header.store_id}"
 
 
 def _renew(config: LedgerConfig, right: Right, done: threading.Event) -> None:

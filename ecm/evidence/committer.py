@@ -1,11 +1,11 @@
 """Appending batches to the tables so that each row is there once, whatever dies when.
 
 Rows that a table has already are left out, so that another try adds what is missing and nothing
-else; every append carries the batch id in its transaction, by which it can be found. There must be
-one committer per store at a time: the fenced right to be it is the ledger's. A committer that slept
-through the loss of its right is kept out by two things together: `still_mine` is asked after the
-version that a change builds on is fixed, and whoever takes over from the living calls `fence`,
-after which no change builds on earlier versions.
+else; the batch id in the transaction of an append is for people who look at a table's history, and
+may be cleaned away. There must be one committer per store at a time: the fenced right to be it is
+the ledger's. A committer that slept through the loss of its right is kept out by two things
+together: `still_mine` is asked after the version that a change builds on is fixed, and whoever
+takes over from the living calls `fence`, after which no change builds on earlier versions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lance.fragment import write_fragments
 
 from ecm.contracts.result import ResultEnvelope
 from ecm.crashpoints import crash_point
-from ecm.errors import ContractError, EcmError, StoreUnavailable
+from ecm.errors import ContractError, StoreUnavailable
 from ecm.evidence.codec import tables_of
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.known import TableKeys
@@ -44,16 +44,12 @@ def unquestioned() -> None:
 
 
 class EvidenceCommitter:
-    """Appends, finds and deletes batches. Not thread-safe: one thread owns it."""
+    """Appends and deletes batches. Not thread-safe: one thread owns it."""
 
     def __init__(self, store: EvidenceStore, sleep: Callable[[float], None] = time.sleep) -> None:
         self._store = store
         self._sleep = sleep
         self._known = TableKeys()
-
-    def base_versions(self) -> dict[str, int]:
-        """The versions to spool with a batch: its transactions are found after these."""
-        return self._store.versions()
 
     def append(
         self,
@@ -80,18 +76,6 @@ class EvidenceCommitter:
         """Append rows of one table under a batch id of their own, once. Raises as `append` does."""
         _check_batch(batch_id)
         return self._append_table(name, table, batch_id, unquestioned)
-
-    def resolve(
-        self, batch_id: str, base_versions: Mapping[str, int] | None = None
-    ) -> dict[str, int]:
-        """The tables whose transactions carry the batch, each with the version that does."""
-        found: dict[str, int] = {}
-        for name in self._store.tables():
-            dataset = self._store.dataset(name)
-            version = _version_with(name, dataset, batch_id, (base_versions or {}).get(name, 0))
-            if version is not None:
-                found[name] = version
-        return found
 
     def delete_batch(self, batch_id: str, still_mine: StillMine = unquestioned) -> dict[str, int]:
         """Delete what a batch stated, for a batch whose spool is lost; rows deleted per table.
@@ -180,31 +164,6 @@ def _commit(dataset: Any, operation: Any, properties: Mapping[str, str]) -> int:
     options = dataset.latest_storage_options()
     committed = lance.LanceDataset.commit(dataset.uri, transaction, storage_options=options)
     return int(committed.version)
-
-
-def _version_with(name: str, dataset: Any, batch_id: str, base: int) -> int | None:
-    """The newest version after `base` whose transaction carries the batch.
-
-    Where clean-up has taken transactions away the rows themselves are asked.
-    """
-    for version in range(int(dataset.version), base, -1):
-        try:
-            with lance_errors(f"cannot read transaction {version} of {name}"):
-                transaction = dataset.read_transaction(version)
-        except EcmError:
-            return _version_of_rows(name, dataset, batch_id)
-        properties = transaction.transaction_properties if transaction else None
-        if (properties or {}).get(BATCH_PROPERTY) == batch_id:
-            return version
-    return None
-
-
-def _version_of_rows(name: str, dataset: Any, batch_id: str) -> int | None:
-    if "batch_id" not in dataset.schema.names:
-        return None
-    with lance_errors(f"cannot look for batch {batch_id} in {name}"):
-        rows = dataset.count_rows(filter=pc.field("batch_id") == batch_id)
-    return int(dataset.version) if rows else None
 
 
 def _check_batch(batch_id: str) -> None:

@@ -1,22 +1,22 @@
 """The spool: batches of envelopes on local disk, safe before the ledger hears of them.
 
 One Arrow IPC file per batch, named `<batch id>.<sha256 of the file>.arrow`, so that a torn or
-altered file is known by its name. Knows nothing of tables or the ledger.
+altered file is known by its name. Files of releases before 0.3 also carry the versions that tables
+had: such marks are read over. Knows nothing of tables or the ledger.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from ecm.contracts.identity import canonical_json
 from ecm.contracts.result import ResultEnvelope
 from ecm.crashpoints import crash_point
 from ecm.errors import ContractError, StoreCorrupt
@@ -36,16 +36,14 @@ _SCHEMA: Final = pa.schema(
         pa.field("envelope", pa.binary(), nullable=False),
     ]
 )
-_VERSIONS: Final = TypeAdapter(dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledBatch:
-    """A batch as it was spooled; `base_versions` are the table versions before it was appended."""
+    """A batch as it was spooled, at Unix seconds `created_at`."""
 
     batch_id: str
     envelopes: tuple[ResultEnvelope, ...]
-    base_versions: Mapping[str, int]
     created_at: float
 
 
@@ -59,7 +57,6 @@ class Spool:
         self,
         batch_id: str,
         envelopes: Sequence[ResultEnvelope],
-        base_versions: Mapping[str, int],
         now: float,
     ) -> Path:
         """Put a batch safely on disk (file and folder synced) and return its file.
@@ -69,7 +66,7 @@ class Spool:
         """
         if not BATCH_ID.match(batch_id):
             raise ContractError(f"malformed batch id {batch_id!r}")
-        data = _encoded(SpooledBatch(batch_id, tuple(envelopes), base_versions, now))
+        data = _encoded(SpooledBatch(batch_id, tuple(envelopes), now))
         path = self._folder / f"{batch_id}.{hashlib.sha256(data).hexdigest()}.arrow"
         with file_errors(f"cannot spool batch {batch_id} to {self._folder}"):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +116,6 @@ class Spool:
 def _encoded(batch: SpooledBatch) -> bytes:
     metadata = {
         "ecm.batch": batch.batch_id,
-        "ecm.base_versions": canonical_json(dict(batch.base_versions)),
         "ecm.schema_version": str(SCHEMA_VERSION),
         "ecm.created_at": repr(batch.created_at),
     }
@@ -147,10 +143,7 @@ def _decoded(batch_id: str, path: Path, data: bytes) -> SpooledBatch:
         envelopes = tuple(
             ResultEnvelope.model_validate_json(raw) for raw in table["envelope"].to_pylist()
         )
-        base = _VERSIONS.validate_json(marks["ecm.base_versions"])
-        return SpooledBatch(
-            marks["ecm.batch"].decode(), envelopes, base, float(marks["ecm.created_at"])
-        )
+        return SpooledBatch(marks["ecm.batch"].decode(), envelopes, float(marks["ecm.created_at"]))
     except (pa.ArrowException, KeyError, ValidationError, ValueError) as error:
         raise _torn(batch_id, path, "it is not a spool file of this release") from error
 

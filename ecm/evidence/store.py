@@ -155,7 +155,7 @@ class EvidenceStore:
         return dataset
 
     def versions(self) -> dict[str, int]:
-        """The newest version of every table: the base versions of a batch about to be spooled."""
+        """The newest version of every table."""
         return {name: int(self.dataset(name).version) for name in self.tables()}
 
     def counts(self) -> dict[str, int]:

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 import pytest
 
+from ecm.delivery.tenure import commit_right
+from ecm.evidence.store import EvidenceStore
 from ecm.ledger.states import TaskState
 from tests.fault_harness import PATIENCE, Chain, rows_of
 from tests.faults.conftest import BACK_ENDS, MakeChain
@@ -63,7 +65,7 @@ def states_of(chain: Chain) -> dict[TaskState, int]:
 
 def wait_until_expired(chain: Chain) -> None:
     """By the ledger's clock, which is the one that counts."""
-    right = f"committer:{chain.order.profile().evidence.uri}"
+    right = commit_right(EvidenceStore.open(chain.order.profile().evidence))
     deadline = time.monotonic() + PATIENCE
     with chain.ledger() as ledger:
         while (held := ledger.holder_of(right)) is not None and held.expires_at > ledger.now():

@@ -40,7 +40,7 @@ def test_many_small_jobs_are_ended_one_by_one_and_audited_once(tmp_path: Path) -
         for number in range(JOBS):
             results = analysed(profile, claimed(ledger, profile, 1))
             batch_id = f"desk-{number:06d}"
-            spool.write(batch_id, results, store.versions(), START)
+            spool.write(batch_id, results, START)
             report_batch(ledger, batch_id, results, right)
             versions = EvidenceCommitter(store).append(batch_id, results)
             ledger.persist(batch_id, versions, ledger.now(), right)

@@ -19,6 +19,7 @@ from ecm.delivery.audit import audit_job
 from ecm.delivery.desk import Desk
 from ecm.delivery.receipts import Receipt
 from ecm.delivery.scrutiny import parse_results
+from ecm.delivery.tenure import commit_right
 from ecm.errors import ContractError, Forbidden, TransientError
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
@@ -182,7 +183,7 @@ def test_while_another_run_commits_results_are_kept_by_their_worker(
 ) -> None:
     queued(ledger, profile, photos)
     results = analysed(profile, claimed(ledger, profile, 2))
-    right = f"committer:{profile.evidence.uri}"
+    right = commit_right(EvidenceStore.create(profile.evidence, ledger.now()))
     other = ledger.acquire_right(right, "another", 60.0, ledger.now())
     assert isinstance(other, Granted)
     with pytest.raises(TransientError) as held:
@@ -197,7 +198,7 @@ def test_an_idle_desk_lets_another_run_commit(
 ) -> None:
     queued(ledger, profile, photos)
     receipt(desk, analysed(profile, claimed(ledger, profile, 2)))
-    right = f"committer:{profile.evidence.uri}"
+    right = commit_right(EvidenceStore.create(profile.evidence, ledger.now()))
 
     def free() -> bool:
         return isinstance(ledger.acquire_right(right, "index", 60.0, ledger.now()), Granted)
@@ -303,8 +304,7 @@ def test_what_a_killed_desk_had_spooled_is_finished_by_the_next(
     """Nobody delivers again, and nothing is analysed again."""
     job = queued(ledger, profile, photos)
     results = analysed(profile, claimed(ledger, profile, 8))
-    store = EvidenceStore.create(profile.evidence, ledger.now())
-    Spool(profile.spool).write("desk-dead-000001", results, store.versions(), ledger.now())
+    Spool(profile.spool).write("desk-dead-000001", results, ledger.now())
     with Desk(desk_settings(profile), "desk-2", ledger):
         eventually(lambda: ledger.job(job).state is JobState.FINISHED)  # type: ignore[union-attr]
     assert ledger.status(ledger.now()).states[TaskState.DONE] == 8 * TASKS

@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from ecm.config import Profile, load_profile
+from ecm.delivery.tenure import commit_right
 from ecm.errors import LeaseLost, ManifestMismatch
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
@@ -174,7 +175,7 @@ def test_tenants_share_nothing(copy: Profile, photos: Path) -> None:
 
 
 def test_a_second_committer_refuses_to_start(copy: Profile, photos: Path) -> None:
-    right = f"committer:{copy.evidence.uri}"
+    right = commit_right(EvidenceStore.open(copy.evidence))
     with open_ledger(copy.ledger) as ledger:
         ledger.acquire_right(right, "another-machine/1/1/x", 60, time.time())
     with pytest.raises(LeaseLost, match="another run is committing"):

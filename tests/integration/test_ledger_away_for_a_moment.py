@@ -13,6 +13,7 @@ import pytest
 
 from ecm.config import Profile
 from ecm.delivery.committing import CommitLoop, CommitSettings
+from ecm.delivery.tenure import commit_right
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger, open_ledger
@@ -20,7 +21,6 @@ from jobs.feeder import Feeder, FeederSettings
 from tests.factories import START, fake_profile
 
 PATIENCE = 30.0
-RIGHT = "committer:here"
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def test_a_feeder_prolongs_its_lease_again(profile: Profile, ledger: Ledger) -> 
 
 def test_a_committer_prolongs_its_right_again(profile: Profile, ledger: Ledger) -> None:
     store = EvidenceStore.create(profile.evidence, START)
-    settings = CommitSettings("run", "committer", RIGHT, envelopes=8, seconds=0.1)
+    settings = CommitSettings("run", "committer", envelopes=8, seconds=0.1)
 
     def prolonged() -> bool:
-        held = ledger.holder_of(RIGHT)
+        held = ledger.holder_of(commit_right(store))
         return held is not None and held.expires_at > ledger.now()
 
     async def run() -> None:

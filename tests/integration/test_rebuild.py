@@ -160,7 +160,7 @@ def test_what_lay_in_the_spool_when_the_ledger_was_lost_is_completed(
     spooled = embedded(
         "spooled", Space.VV, row["transform"], tenant="t", content=row["asset_id"], vector=vector
     )
-    Spool(home.spool).write("lost-000001", [spooled], {}, START)
+    Spool(home.spool).write("lost-000001", [spooled], START)
     assert ecm(command(home, "ledger", "rebuild")) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["spooled"], said["resources"]) == (1, IMAGES + COPIES + 1)

@@ -17,7 +17,9 @@ from ecm.config import Profile
 from ecm.delivery.audit import audit_job
 from ecm.delivery.committing import CommitSettings
 from ecm.delivery.rebuild import RebuildSettings, rebuild
+from ecm.delivery.tenure import commit_right
 from ecm.evidence.spool import Spool
+from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
 from ecm.ledger.states import JobState, TaskState
 from tests.factories import Indexer, fake_profile, gallery
@@ -94,7 +96,7 @@ def test_killed_at_any_point_and_repeated_nothing_is_lost_or_doubled(
 
 
 def test_chunks_may_be_of_any_size(profile: Profile) -> None:
-    commit = CommitSettings("rebuild", "here", f"committer:{profile.evidence.uri}", 100, 1.0)
+    commit = CommitSettings("rebuild", "here", 100, 1.0)
     settings = RebuildSettings(commit, 60.0, models={}, chunk=4)
     readings: list[int] = []
     store, spool = Indexer(profile).store, Spool(profile.spool)
@@ -107,7 +109,7 @@ def test_chunks_may_be_of_any_size(profile: Profile) -> None:
 
 def test_a_rebuild_waits_for_nobody_who_commits(profile: Profile) -> None:
     with open_ledger(profile.ledger) as ledger:
-        right = f"committer:{profile.evidence.uri}"
+        right = commit_right(EvidenceStore.open(profile.evidence))
         ledger.acquire_right(right, "another-machine/1/1/x", 60, ledger.now())
     refused = rebuilt(profile)
     assert refused.returncode == 75

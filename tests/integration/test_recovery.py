@@ -67,7 +67,7 @@ def test_a_spooled_batch_keeps_its_evidence_though_a_lost_one_said_the_same(
     ours, theirs = (analysed(profile, claimed(ledger, profile, 1)) for _ in range(2))
     assert {key_of(e) for e in ours} == {key_of(e) for e in theirs}
     spool = Spool(profile.spool)
-    spool.write("ours-000001", ours, store.versions(), START)
+    spool.write("ours-000001", ours, START)
     appended(ledger, store, "theirs-000001", theirs)
 
     told = recover(ledger, EvidenceCommitter(store), spool, right)
@@ -85,7 +85,7 @@ def test_a_torn_batch_that_was_reported_is_given_back(
     queued(ledger, profile, put(tmp_path / "p", {"a.png": picture("red")}))
     results = analysed(profile, claimed(ledger, profile, 1))
     spool = Spool(profile.spool)
-    file = spool.write("b-000001", results, store.versions(), START)
+    file = spool.write("b-000001", results, START)
     appended(ledger, store, "b-000001", results)
     file.write_bytes(file.read_bytes()[:-1])
 
@@ -105,7 +105,7 @@ def test_the_price_of_recovery_grows_with_the_batches_and_not_with_their_square(
     for number in range(batches):
         results = analysed(profile, claimed(ledger, profile, 1))
         batch_id = f"killed-{number:06d}"
-        spool.write(batch_id, results, store.versions(), START)
+        spool.write(batch_id, results, START)
         report_batch(ledger, batch_id, results, None)
         ledger.persist(batch_id, committer.append(batch_id, results), ledger.now())
     before, read = rows(profile), 0

@@ -24,6 +24,7 @@ from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.audit import audit_job
 from ecm.delivery.receipts import Receipt
+from ecm.delivery.tenure import commit_right
 from ecm.evidence.runs import runs_of
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger, open_ledger
@@ -247,7 +248,7 @@ def test_results_wait_while_another_run_commits_to_the_store(
 ) -> None:
     queued(ledger, profile, pictures(tmp_path / "photos", 4, first=500))
     results = analysed(profile, claimed(ledger.scoped("t"), profile, 5))
-    right = f"committer:{profile.evidence.uri}"
+    right = commit_right(EvidenceStore.open(profile.evidence))
     granted: list[Granted] = []
 
     def taken() -> bool:
