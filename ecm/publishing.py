@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 
+from ecm.evidence.apart import never_chosen
 from ecm.evidence.refs import SnapshotPolicy, SnapshotRef
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
@@ -14,9 +15,12 @@ from ecm.opening import axis_transforms
 from ecm.stages.plan import TransformPlan
 
 
-def policy_of(plan: TransformPlan) -> SnapshotPolicy:
-    """Prefer the transforms of the profile on every axis."""
-    return SnapshotPolicy(transforms={axis: (t,) for axis, t in axis_transforms(plan).items()})
+def policy_of(store: EvidenceStore, plan: TransformPlan) -> SnapshotPolicy:
+    """Prefer the transforms of the profile on every axis; what was imported apart stays apart."""
+    return SnapshotPolicy(
+        transforms={axis: (t,) for axis, t in axis_transforms(plan).items()},
+        apart=never_chosen(store, plan.fingerprints),
+    )
 
 
 def materialize(store: EvidenceStore, plan: TransformPlan) -> SnapshotRef:
@@ -25,6 +29,6 @@ def materialize(store: EvidenceStore, plan: TransformPlan) -> SnapshotRef:
     The caller holds the right to commit, or nobody commits.
     """
     snapshots = SnapshotStore(store)
-    ref = snapshots.build(policy_of(plan), time.time())
+    ref = snapshots.build(policy_of(store, plan), time.time())
     snapshots.publish(ref.snapshot_id, time.time())
     return ref

@@ -31,7 +31,10 @@ SELECT tenant_id, asset_id, kind, evidence_key FROM (
                      max(observed_at) DESC, evidence_key
         ) AS rank
     FROM evidence_text LEFT JOIN preferred USING (transform)
-    WHERE kind <> 'nothing' AND (place IS NOT NULL OR $others = 'last')
+    WHERE kind <> 'nothing' AND (
+        place IS NOT NULL
+        OR ($others = 'last' AND NOT list_contains($apart::VARCHAR[], transform))
+    )
     GROUP BY tenant_id, asset_id, kind, evidence_key
 ) WHERE rank = 1
 """
@@ -166,7 +169,7 @@ def chosen(
             for axis in axes:
                 duck.register(f"source_{axis}", _heads(vectors[axis]))
                 duck.execute(_VECTORS.format(axis=axis))
-            duck.execute(_CHOSEN, {"others": policy.others})
+            duck.execute(_CHOSEN, {"others": policy.others, "apart": list(policy.apart)})
             for statement in (_TEXTS, _PLACES, _FACTS):
                 duck.execute(statement)
             stated = ["SELECT tenant_id, asset_id FROM chosen"]

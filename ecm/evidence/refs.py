@@ -33,11 +33,13 @@ class SnapshotPolicy(Contract):
 
     `transforms` lists fingerprints in order of preference: on `fts` for texts, on vv, x and mv for
     vectors, of which a snapshot has one transform per axis: the first that has any. With `others`
-    "last", texts of transforms not listed stand in where no listed one spoke, with "never" not.
+    "last", texts of transforms not listed stand in where no listed one spoke, with "never" not;
+    those of `apart` never do.
     """
 
     transforms: dict[Axis, tuple[Digest, ...]]
     others: Literal["last", "never"] = "last"
+    apart: tuple[Digest, ...] = ()
 
     def digest(self) -> str:
         """Of the policy and of the recipe by which it is carried out."""
