@@ -72,10 +72,16 @@ class EvidenceCommitter:
             for name, table in tables_of(envelopes, batch_id).items()
         }
 
-    def append_rows(self, name: str, table: pa.Table, batch_id: str) -> int:
+    def append_rows(
+        self,
+        name: str,
+        table: pa.Table,
+        batch_id: str,
+        still_mine: StillMine = unquestioned,
+    ) -> int:
         """Append rows of one table under a batch id of their own, once. Raises as `append` does."""
         _check_batch(batch_id)
-        return self._append_table(name, table, batch_id, unquestioned)
+        return self._append_table(name, table, batch_id, still_mine)
 
     def delete_batch(self, batch_id: str, still_mine: StillMine = unquestioned) -> dict[str, int]:
         """Delete what a batch stated, for a batch whose spool is lost; rows deleted per table.
