@@ -88,6 +88,13 @@ class Published(Contract):
     format_version: Literal[1] = 1
     current: Publication
     history: tuple[Publication, ...] = ()
+    log: tuple[Publication, ...] = Field(
+        default=(), description="the newest publications, also those that were taken back"
+    )
+
+    def publications(self) -> tuple[Publication, ...]:
+        """Every one on record, newest last."""
+        return self.log or (*self.history, self.current)
 
 
 def folder_of(snapshot_id: str) -> str:
@@ -122,6 +129,11 @@ def read_ref(store: EvidenceStore, snapshot_id: str) -> SnapshotRef:
     if ref.store_id != store.header.store_id:
         raise StoreCorrupt(f"snapshot {snapshot_id} belongs to another store")
     return ref
+
+
+def has_ref(store: EvidenceStore, snapshot_id: str) -> bool:
+    """Whether a finished snapshot of this id exists. Raises SnapshotNotFound for a malformed id."""
+    return store.storage.read(f"{folder_of(snapshot_id)}/ref.json") is not None
 
 
 def all_refs(store: EvidenceStore) -> tuple[SnapshotRef, ...]:

@@ -14,24 +14,20 @@ from ecm.contracts.identity import digest
 from ecm.contracts.result import Space
 from ecm.contracts.search import Axis
 from ecm.crashpoints import crash_point
-from ecm.errors import SnapshotNotFound, StoreCorrupt
+from ecm.errors import StoreCorrupt
+from ecm.evidence import publication
 from ecm.evidence.choice import chosen
 from ecm.evidence.generation import create_indices, dim_of, write_generation
 from ecm.evidence.measure import check_vectors, coverage_of, indexed_rows, neighbours
 from ecm.evidence.refs import (
     SNAPSHOT_FORMAT_VERSION,
     VECTOR_AXES,
-    Publication,
-    Published,
     SnapshotMeasurements,
     SnapshotPolicy,
     SnapshotRef,
     all_refs,
     folder_of,
     published_ref,
-    read_published,
-    read_ref,
-    write_published,
     write_ref,
 )
 from ecm.evidence.schema import ASSET_VERSIONS, ASSETS, EVIDENCE_TEXT, vector_table
@@ -74,16 +70,7 @@ class SnapshotStore:
 
         Raises SnapshotNotFound, or StoreCorrupt when its table cannot be opened.
         """
-        ref = read_ref(self._store, snapshot_id)
-        self._store.open_lance(ref.table, ref.version)
-        before = read_published(self._store)
-        if before is not None and before.current.snapshot_id == snapshot_id:
-            return ref
-        history = () if before is None else (*before.history, before.current)
-        current = Publication(snapshot_id=snapshot_id, at=now)
-        write_published(self._store, Published(current=current, history=history))
-        crash_point("snapshot.published")
-        return ref
+        return publication.publish(self._store, snapshot_id, now)
 
     def published(self) -> SnapshotRef | None:
         """The snapshot that is served, or None. Raises StoreCorrupt, SnapshotNotFound."""
@@ -93,22 +80,12 @@ class SnapshotStore:
         """Every finished snapshot, newest first."""
         return all_refs(self._store)
 
-    def rollback(self, now: float) -> SnapshotRef:
+    def rollback(self, now: float, to: str | None = None) -> SnapshotRef:
         """Serve what was published before the present snapshot; again goes back further.
 
         Raises SnapshotNotFound when nothing was, StoreCorrupt when its table cannot be opened.
         """
-        before = read_published(self._store)
-        if before is None or not before.history:
-            raise SnapshotNotFound(
-                "nothing was published before the present snapshot",
-                hint="`ecm snapshots publish ID` serves any other",
-            )
-        ref = read_ref(self._store, before.history[-1].snapshot_id)
-        self._store.open_lance(ref.table, ref.version)
-        current = Publication(snapshot_id=ref.snapshot_id, at=now)
-        write_published(self._store, Published(current=current, history=before.history[:-1]))
-        return ref
+        return publication.rollback(self._store, now, to)
 
     def _written(
         self,
