@@ -74,6 +74,13 @@ def asset_key(tenant_id: str, asset_id: str) -> str:
     return digest(["asset", tenant_id, asset_id])
 
 
+def version_key(
+    tenant_id: str, asset_id: str, uri: str, size: int, mtime_ns: int | None, etag: str | None
+) -> str:
+    """Digest that names content seen at a place in one version of it."""
+    return digest(["version", tenant_id, asset_id, uri, size, mtime_ns, etag])
+
+
 def _one_per_key(envelopes: Iterable[ResultEnvelope]) -> dict[str, ResultEnvelope]:
     chosen: dict[str, ResultEnvelope] = {}
     for envelope in envelopes:
@@ -107,7 +114,7 @@ def _version(envelope: ResultEnvelope, batch_id: str) -> Row:
     origin = _origin(envelope, batch_id)
     seen = envelope.resource_fingerprint
     where = {"uri": seen.uri, "size": seen.size, "mtime_ns": seen.mtime_ns, "etag": seen.etag}
-    key = digest(["version", origin["tenant_id"], origin["asset_id"], *where.values()])
+    key = version_key(origin["tenant_id"], origin["asset_id"], **where)
     return {"version_id": key, **origin, **where}
 
 
