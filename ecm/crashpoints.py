@@ -62,6 +62,7 @@ OPERATIONS: tuple[str, ...] = (
     "requeue_batch",
     "mark_mismatch",
     "redrive",
+    "reopen",
     "acquire_right",
     "renew_right",
     "release_right",

@@ -66,7 +66,10 @@ ACTS = {
     "ledger.redrive": "mismatch",
     "ledger.fold_evidence": "fold",
 }
-ELSEWHERE = frozenset({"ledger.restore.uncommitted", "ledger.restore.committed"})
+ELSEWHERE = frozenset(
+    {"ledger.restore.uncommitted", "ledger.restore.committed"}
+    | {"ledger.reopen.uncommitted", "ledger.reopen.committed"}
+)
 """Points that no run of an index passes; they have tests of their own."""
 
 

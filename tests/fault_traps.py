@@ -8,6 +8,7 @@ POINTS_TEST = (
     "tests/faults/test_crash_points.py::test_a_process_killed_here_loses_and_doubles_nothing"
 )
 REBUILD_TEST = "tests/faults/test_traps.py::test_a_rebuild_killed_here_goes_on"
+REOPEN_TEST = "tests/faults/test_repair.py::test_a_reopening_killed_here_goes_on"
 _COMMIT = "tests/contract/test_evidence_commit.py::"
 _BOOKS = "tests/contract/test_ledger_books.py::"
 _INDEX = "tests/integration/test_index_job.py::"
@@ -73,5 +74,8 @@ TRAPS: dict[str, tuple[str, ...]] = {
 
 def killed_by(point: str) -> str:
     """The node id of the test that kills a process at a crash point."""
-    test = REBUILD_TEST if point in ELSEWHERE else POINTS_TEST
+    if point.startswith("ledger.reopen."):
+        test = REOPEN_TEST
+    else:
+        test = REBUILD_TEST if point in ELSEWHERE else POINTS_TEST
     return f"{test}[sqlite-{point}]"

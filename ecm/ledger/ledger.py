@@ -6,7 +6,7 @@
     operations  mismatch, redrive                    books     conservation, by number and key
     views       status, dead letters, history        lookahead what is left to claim
     existing    which evidence exists                 inventory what an audit names
-    restoring   the done set, told by the store
+    restoring   the done set, told by the store   reopening committed tasks, once more
 
 Knows which database serves which URL. Time is an argument of every method that needs it.
 """
@@ -32,6 +32,7 @@ from ecm.ledger.operations import Operations
 from ecm.ledger.outcomes import Outcomes
 from ecm.ledger.pressure import Depths
 from ecm.ledger.recent import Recent
+from ecm.ledger.reopening import Reopening
 from ecm.ledger.restoring import Restoring
 from ecm.ledger.rights import Rights
 from ecm.ledger.sqlite import open_sqlite
@@ -68,6 +69,7 @@ class Ledger(
     Lookahead,
     Inventory,
     Restoring,
+    Reopening,
 ):
     """All duties over one connector. Safe to share among threads; each process opens its own.
 

@@ -6,6 +6,7 @@
        └──── released ────┴────────────────────┘ │
                  leased | running ──▶ failed ────┴──▶ retry_queued | dead_letter
                  leased | running ──▶ lease_expired ─▶ retry_queued | dead_letter
+                 persisted | done ──▶ queued, when its evidence is damaged or its bytes are others
 
 `failed` and `lease_expired` are passed through inside one transaction: they are rows in the task's
 history and never the state a task rests in. Which statement takes a step is the
@@ -98,6 +99,8 @@ TRANSITIONS: dict[tuple[TaskState, TaskState], Transition] = {
     (_S.RETRY_QUEUED, _S.DONE): Transition("its evidence was found in the store", recorded=True),
     (_S.DEAD_LETTER, _S.DONE): Transition("its evidence was found in the store", recorded=True),
     (_S.MODEL_MISMATCH, _S.DONE): Transition("its evidence was found in the store", recorded=True),
+    (_S.PERSISTED, _S.QUEUED): Transition("to be derived again", recorded=True),
+    (_S.DONE, _S.QUEUED): Transition("to be derived again", recorded=True),
     (_S.QUEUED, _S.CANCELLED): Transition("its job was cancelled", recorded=True),
     (_S.RETRY_QUEUED, _S.CANCELLED): Transition("its job was cancelled", recorded=True),
     (_S.LEASED, _S.CANCELLED): Transition("its job was cancelled", recorded=True),
@@ -118,7 +121,7 @@ SETTLED = COMMITTED | {_S.DEAD_LETTER, _S.CANCELLED}
 def allowed(source: TaskState, target: TaskState) -> bool:
     """Whether a task may step from `source` to `target`.
 
-    >>> allowed(TaskState.REPORTED, TaskState.PERSISTED), allowed(TaskState.DONE, TaskState.QUEUED)
+    >>> allowed(TaskState.REPORTED, TaskState.PERSISTED), allowed(TaskState.DONE, TaskState.LEASED)
     (True, False)
     """
     return (source, target) in TRANSITIONS
