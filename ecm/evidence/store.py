@@ -28,17 +28,18 @@ from ecm.evidence.schema import (
     is_evidence_table,
 )
 from ecm.evidence.statement import AssetTexts, Statement
-from ecm.evidence.storage import Storage, open_storage
+from ecm.evidence.storage import ASIDE, Storage, open_storage
 
 if TYPE_CHECKING:
     from ecm.evidence.runs import RunRecord
 
 STORE_FORMAT_VERSION: Final = 1
+TABLE_MARK: Final = b"ecm.table"
+"""Schema metadata of a table: a random mark made with it, which no other table has."""
 
 _HEADER: Final = "store.json"
 _TABLES: Final = "tables"
 _ASSET_INDEX: Final = "asset_id_lookup"
-_ASIDE: Final = "aside"
 _SUFFIX: Final = ".lance"
 _TENANT: Final = TypeAdapter(TenantId)
 _DIGESTS: Final = TypeAdapter(tuple[Digest, ...])
@@ -71,9 +72,10 @@ class EvidenceStore:
         """
         storage = open_storage(config)
         if storage.read(_HEADER) is None:
-            strangers = [name for name in storage.children("") if not name.startswith(".writing-")]
+            strangers = [name for name in storage.children("") if not _is_ours(name)]
             if strangers:
                 raise _not_a_store(storage)
+            storage.check_promises()
             header = StoreHeader(
                 format_version=STORE_FORMAT_VERSION, store_id=uuid.uuid4().hex, created_at=now
             )
@@ -135,18 +137,22 @@ class EvidenceStore:
     def ensure_table(self, name: str, schema: pa.Schema) -> Any:
         """The newest dataset of a table, created empty when it does not exist yet.
 
-        A table is written aside and renamed into place, since Lance's own racing creators can
-        overwrite one another. Raises StoreCorrupt when the stored schema is another.
+        A table is written aside and brought into place, since Lance's own racing creators can
+        overwrite one another, on S3 too. Raises StoreCorrupt when the stored schema is another.
         """
         if not self._is_written(name):
             self._check_there()
-            aside = f"{_ASIDE}/{name}-{uuid.uuid4().hex}{_SUFFIX}"
+            aside = f"{ASIDE}/{name}-{uuid.uuid4().hex}{_SUFFIX}"
+            # Rows keep their ids and the versions they came with through compaction: by these a
+            # snapshot knows what is new to it, and by the mark that it is still the same table.
+            marked = schema.with_metadata({**(schema.metadata or {}), TABLE_MARK: uuid.uuid4().hex})
             with lance_errors(f"cannot create table {name}"):
                 lance.write_dataset(
-                    schema.empty_table(),
+                    marked.empty_table(),
                     self.storage.location(aside),
-                    schema=schema,
+                    schema=marked,
                     mode="create",
+                    enable_stable_row_ids=True,
                     storage_options=self._options(),
                 )
             self.storage.move_new(aside, f"{_TABLES}/{name}{_SUFFIX}")
@@ -220,10 +226,14 @@ class EvidenceStore:
         return found["jpeg"][0].as_py() if found.num_rows else None
 
     def sql(self, query: str) -> pa.Table:
-        """The answer of DuckDB to one SELECT over the tables. Raises QueryError."""
-        from ecm.evidence.sql import answer
+        """The answer of DuckDB to one SELECT over the rows of all tenants, however many rows.
 
-        return answer(self, query)
+        For whoever runs the store; `ecm.evidence.sql.answer` asks for one tenant and within limits.
+        Raises QueryError.
+        """
+        from ecm.evidence.sql import ALL_TENANTS, NO_LIMITS, answer
+
+        return answer(self, query, ALL_TENANTS, NO_LIMITS).table
 
     def record_run(self, record: RunRecord) -> None:
         """Add a run's row; see `ecm.evidence.runs`."""
@@ -235,7 +245,7 @@ class EvidenceStore:
         if self.storage.read(_HEADER) is None:
             raise StoreUnavailable(
                 f"the evidence store at {self.storage.root} has gone",
-                hint="check that its disk is mounted",
+                hint="check that its disk is mounted, or its bucket",
             )
 
     def _is_written(self, name: str) -> bool:
@@ -288,6 +298,11 @@ def _digest(value: str) -> str:
         return _DIGESTS.validate_python((value,))[0]
     except ValidationError as error:
         raise ContractError(f"malformed digest {value!r}") from error
+
+
+def _is_ours(name: str) -> bool:
+    """What creating a store may have left before its header was written."""
+    return name.startswith(".writing-") or name == ASIDE
 
 
 def _header(storage: Storage, raw: bytes) -> StoreHeader:
