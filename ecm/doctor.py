@@ -47,6 +47,7 @@ REQUIRED = (
     "pillow",
     "pillow-heif",
     "PyTurboJPEG",
+    "botocore",
     "s3fs",
     "fsspec",
     "pydantic",

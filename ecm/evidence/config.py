@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -10,15 +11,24 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 class EvidenceConfig(BaseModel):
     """Where the store lies and when searches change from exact to approximate.
 
-    `uri` is an absolute path or a `file://` URI of a folder; `storage_options` go to object storage
-    and are kept secret. A snapshot column gets a vector index from `vector_index_rows` rows on;
-    tenants with up to `exact_search_rows` rows are searched exactly, from memory.
+    `uri` is `s3://bucket/prefix`, an absolute path or a `file://` URI of a folder;
+    `storage_options` (access_key_id, secret_access_key, session_token, region, endpoint,
+    virtual_hosted_style_request) are for object storage and kept secret; what they leave out comes
+    from the environment or the AWS profile. Searchers of such a store read from copies of its
+    snapshots in `cache_folder`, up to `cache_bytes` of them; 0: from the object storage.
+
+    A snapshot column gets a vector index from `vector_index_rows` rows on; tenants with up to
+    `exact_search_rows` rows are searched exactly, from memory.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str = Field(min_length=1, max_length=4096)
     storage_options: dict[str, SecretStr] = Field(default_factory=dict)
+    object_attempts: int = Field(default=5, ge=1, le=20, description="per request, with back-off")
+    object_timeout_seconds: float = Field(default=20.0, gt=0, le=600, description="for an answer")
+    cache_folder: Path | None = Field(default=None, description="null: no copies are kept")
+    cache_bytes: int = Field(default=20 << 30, ge=0, description="of copied snapshots")
     vector_index_rows: int = Field(default=200_000, ge=256)
     exact_search_rows: int = Field(default=200_000, ge=1)
     matrix_cache_bytes: int = Field(default=1 << 30, ge=1 << 20, description="bytes, all tenants")

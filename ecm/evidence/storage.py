@@ -1,7 +1,7 @@
 """Where a store's files lie: small objects put atomically, and the locations given to Lance.
 
-The only module of ecm.evidence that touches paths; object storage becomes a second class here.
-Names are relative, with `/` between parts. Knows nothing of tables or snapshots.
+The only module of ecm.evidence that touches paths; objects on S3 are `object_storage`'s. Names are
+relative, with `/` between parts. Knows nothing of tables or snapshots.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ecm.errors import ConfigError, ContractError
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.faults import file_errors
 
+OBJECT_SCHEMES: Final = ("s3://", "s3a://")
 BLOCK_BYTES: Final = 4 * 2**20
 
 _NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
@@ -36,6 +37,10 @@ class Extent:
 
     size: int
     modified: float
+
+
+ASIDE: Final = "aside"
+"""The folder for what is in the making; whatever lies there long has been given up."""
 
 
 class Storage(Protocol):
@@ -65,13 +70,19 @@ class Storage(Protocol):
         """Like `put`, but False, with nothing changed, when the object exists already."""
 
     def move_new(self, source: str, target: str) -> bool:
-        """Rename a folder into place; False, with the source gone, when one is there."""
+        """Bring the folder of a new Lance table into place; False when there is one already.
+
+        It appears whole or not at all, and the source is gone in either case.
+        """
 
     def children(self, name: str) -> tuple[str, ...]:
         """Sorted names directly below `name`; empty when it does not exist."""
 
     def remove(self, name: str) -> None:
         """Remove an object or everything below it; nothing happens when it does not exist."""
+
+    def check_promises(self) -> None:
+        """Try whether creating is exclusive here. Raises ConfigError when it is not."""
 
     def extent(self, name: str) -> Extent:
         """Of an object or everything below a name; what vanishes meanwhile does not count."""
@@ -80,13 +91,22 @@ class Storage(Protocol):
 def open_storage(config: EvidenceConfig) -> Storage:
     """The storage of `config.uri`. Raises ConfigError for a relative path or an unknown scheme."""
     uri = config.uri
+    if uri.startswith(OBJECT_SCHEMES):
+        from ecm.evidence.object_storage import ObjectStorage
+
+        return ObjectStorage(config)
+    if config.storage_options:
+        raise ConfigError(
+            "evidence.storage_options are for object storage only", hint="remove them"
+        )
     if uri.startswith("file://"):
         return LocalStorage(Path(uri_path(uri)))
     if _SCHEME.match(uri):
         raise ConfigError(
             f"evidence store at {uri.split('://')[0]}:// is not supported by this release",
             code="config.store_scheme",
-            hint="give an absolute path or a file:// URI",
+            hint="give s3://bucket/prefix, an absolute path or a file:// URI; Google and others "
+            "are reached by their S3 endpoints",
         )
     if not Path(uri).is_absolute():
         raise ConfigError(f"evidence store path {uri!r} is relative", hint="give an absolute path")
@@ -195,10 +215,27 @@ class LocalStorage:
                 size += found.st_size if stat.S_ISREG(found.st_mode) else 0
         return Extent(size, modified)
 
+    def check_promises(self) -> None:
+        name = f"{ASIDE}/probe-{uuid.uuid4().hex}"
+        self.put_new(name, b"first")
+        try:
+            if self.put_new(name, b"second"):
+                raise ConfigError(
+                    f"files at {self.root} cannot be created exclusively",
+                    hint="keep the store on a file system with hard links",
+                )
+        finally:
+            self.remove(name)
+
     def _path(self, name: str) -> Path:
-        if not _NAME.match(name):
-            raise ContractError(f"not a name inside the store: {name!r}")
+        check_name(name)
         return self._folder / name
+
+
+def check_name(name: str) -> None:
+    """Raises ContractError for what is not a plain relative name."""
+    if not _NAME.match(name):
+        raise ContractError(f"not a name inside the store: {name!r}")
 
 
 def put_file(path: Path, data: bytes) -> None:

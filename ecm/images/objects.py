@@ -197,7 +197,7 @@ def _open_filesystem(environment: tuple[tuple[str, str], ...]) -> Any:
 def _translated(uri: str, missing: str = "source.missing") -> Iterator[None]:
     """Turns what s3fs, botocore and the network raise into our errors, once, here."""
     from aiohttp import ClientError as BodyError
-    from botocore.exceptions import (  # type: ignore[import-untyped]
+    from botocore.exceptions import (
         BotoCoreError,
         ClientError,
         NoCredentialsError,

@@ -60,7 +60,7 @@ def test_what_is_no_store_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for uri, said in [
         ("photos", "relative"),
-        ("s3://bucket/x", "not supported"),
+        ("ftp://bucket/x", "not supported"),
         (str(tmp_path / "nowhere"), "no evidence store"),
         (str(tmp_path / "photos"), "not an evidence store"),
         (str(tmp_path / "file"), "file"),
