@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
+from ecm.errors import ConfigError
+from jobs.cells import plain, write_csv
 from jobs.edge import (
     HomeOption,
     JsonOption,
     ProfileOption,
     SetOption,
+    TenantOption,
     emit,
     open_profile,
     table_of,
 )
+
+if TYPE_CHECKING:
+    from ecm.evidence.sql import Described
 
 
 def register(app: typer.Typer) -> None:
@@ -41,33 +49,82 @@ def materialize(
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="SELECT … over the evidence tables (DuckDB).")],
+    query: Annotated[
+        str | None,
+        typer.Argument(help="SELECT … over the evidence tables (DuckDB).", show_default=False),
+    ] = None,
     profile: ProfileOption = None,
     home: HomeOption = None,
+    tenant: TenantOption = None,
+    everybody: Annotated[
+        bool, typer.Option("--all-tenants", help="The rows of every tenant, for the operator.")
+    ] = False,
+    limit: Annotated[int, typer.Option(help="Most rows answered.", min=1, max=1_000_000)] = 10_000,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds after which the query is stopped.", min=0.01, max=86_400)
+    ] = 60.0,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="List the tables and their columns instead.")
+    ] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Comma-separated values on stdout.")
+    ] = False,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Query the evidence tables, read only. Try: ecm sql "SHOW TABLES"."""
+    """Query the evidence tables with one SELECT, read only, and only the rows of one tenant.
+
+    Start with: ecm sql --schema
+
+    What was seen most: ecm sql "SELECT text, count(*) AS n FROM evidence_text WHERE kind = 'tag'
+    GROUP BY text ORDER BY n DESC LIMIT 20"
+
+    Times are Unix seconds: to_timestamp(observed_at) makes dates of them.
+    """
+    from ecm.evidence.sql import ALL_TENANTS, Limits, answer, described
     from ecm.evidence.store import EvidenceStore
 
-    settings = open_profile(profile, home, overrides)
-    result = EvidenceStore.open(settings.evidence).sql(query)
-    records = result.to_pylist()
-    rows: list[list[object]] = [list(record.values()) for record in records]
-    value = {"columns": result.column_names, "rows": [[_plain(c) for c in row] for row in rows]}
-    emit(value, as_json, lambda c: c.print(table_of("", result.column_names, rows)))
+    if everybody and tenant is not None:
+        raise ConfigError("--tenant and --all-tenants exclude each other")
+    if (query is None) != schema:
+        raise ConfigError("give either a query or --schema", hint='such as: ecm sql "SHOW TABLES"')
+    settings = open_profile(profile, home, overrides, tenant)
+    store = EvidenceStore.open(settings.evidence)
+    seen = ALL_TENANTS if everybody else settings.tenant
+    if query is None:
+        _show_schema(described(store, seen), as_json)
+        return
+    found = answer(store, query, seen, Limits(rows=limit, seconds=timeout))
+    columns = found.table.column_names
+    rows = [[plain(cell.as_py()) for cell in row] for row in zip(*found.table.columns, strict=True)]
+    if as_csv:
+        write_csv(columns, rows)
+    else:
+        value = {
+            "tenant": None if everybody else seen,
+            "columns": columns,
+            "rows": rows,
+            "truncated": found.truncated,
+        }
+        emit(value, as_json, lambda console: console.print(table_of("", columns, rows)))
+    if found.truncated and not as_json:
+        sys.stderr.write(f"ecm: only the first {limit} rows; more with --limit\n")
 
 
-def _plain(cell: object) -> object:
-    """JSON has no bytes, times or NaN."""
-    if isinstance(cell, float):
-        return cell if cell == cell and abs(cell) != float("inf") else None
-    if cell is None or isinstance(cell, str | int | bool):
-        return cell
-    if isinstance(cell, bytes):
-        return cell.hex()
-    if isinstance(cell, list):
-        return [_plain(item) for item in cell]
-    if isinstance(cell, dict):
-        return {str(key): _plain(item) for key, item in cell.items()}
-    return str(cell)
+def _show_schema(found: tuple[Described, ...], as_json: bool) -> None:
+    tables = [
+        {
+            "name": each.relation.name,
+            "about": each.relation.about,
+            "columns": [{"name": c.name, "type": c.type} for c in each.columns],
+        }
+        for each in found
+    ]
+
+    def show(console: Console) -> None:
+        for each in found:
+            console.print(f"{each.relation.name}: {each.relation.about}", markup=False)
+            for column in each.columns:
+                console.print(f"    {column.name}  {column.type}", markup=False)
+
+    emit({"tables": tables}, as_json, show)

@@ -1,24 +1,38 @@
 """DuckDB over the tables of a store: one SELECT, read only, no files, no network, no settings.
 
-Knows SQL and nothing else; the names are those of the tables, `search_materialized` is the
-published snapshot, and `evidence_vectors` is a view over all vector tables without their vectors.
+Knows how a query is run within limits. What can be read is `relations`, what may be asked
+`sql_rules`.
 """
 
 from __future__ import annotations
 
-import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 
 from ecm.errors import QueryError
-from ecm.evidence.refs import published_ref
-from ecm.evidence.schema import EVIDENCE_VECTORS, is_vector_table
+from ecm.evidence import relations, sql_rules
+from ecm.evidence.relations import ALL_TENANTS, Relation
 from ecm.evidence.store import EvidenceStore
 
-MAX_QUERY_CHARS: Final = 100_000
-_NAME: Final = re.compile(r"^[a-z][a-z0-9_]*$")
+__all__ = [
+    "ALL_TENANTS",
+    "NO_LIMITS",
+    "Answer",
+    "Column",
+    "Described",
+    "Limits",
+    "answer",
+    "described",
+]
+
+_ROWS_PER_BATCH: Final = 2048
 _LOCKS: Final = (
     "SET python_enable_replacements = false",
     "SET enable_external_access = false",
@@ -26,44 +40,129 @@ _LOCKS: Final = (
 )
 
 
-def answer(store: EvidenceStore, query: str) -> pa.Table:
-    """The result of one SELECT (or WITH, DESCRIBE, SHOW, SUMMARIZE) as an Arrow table.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one query may take: rows answered, seconds, bytes of memory and of spilled data."""
 
-    Raises QueryError, one line, for anything else, and for every error of DuckDB.
+    rows: int = 10_000
+    seconds: float = 60.0
+    memory: int = 1 << 30
+    spill: int = 4 << 30
+
+
+NO_LIMITS: Final = Limits(rows=1 << 62, seconds=threading.TIMEOUT_MAX, memory=16 << 30)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of a query; `truncated`: it had more of them than the limit lets through."""
+
+    table: pa.Table
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a relation and its DuckDB type."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A relation that queries may name, and its columns."""
+
+    relation: Relation
+    columns: tuple[Column, ...]
+
+
+def answer(
+    store: EvidenceStore, query: str, tenant_id: str, limits: Limits | None = None
+) -> Answer:
+    """The result of one SELECT (or WITH, DESCRIBE, SHOW TABLES, SUMMARIZE) as an Arrow table.
+
+    The query sees the rows of `tenant_id` alone, of everybody with ALL_TENANTS. Raises QueryError,
+    one line, for anything else than such a query, for every error in it, and when it takes too
+    long (code `query.timeout`) or too much memory (`query.memory`); ContractError for a malformed
+    tenant; StoreCorrupt or StoreUnavailable when the tables cannot be read.
     """
-    if len(query) > MAX_QUERY_CHARS:
-        raise QueryError(f"query has {len(query)} characters, the limit is {MAX_QUERY_CHARS}")
-    with duckdb.connect(":memory:") as connection:
-        _register(connection, store)
+    bounds = limits or Limits()
+    with _opened(store, tenant_id, bounds) as (connection, found), _query_errors(found, bounds):
+        sql_rules.check(connection, query, found.names())
+        timer = threading.Timer(bounds.seconds, connection.interrupt)
+        timer.daemon = True
+        timer.start()
         try:
-            statements = connection.extract_statements(query)
-            if [s.type for s in statements] != [duckdb.StatementType.SELECT]:
-                raise QueryError(
-                    "the query must be one SELECT statement", hint="the store is read only"
-                )
-            return connection.sql(query).to_arrow_table()
-        except (duckdb.Error, pa.ArrowException, ValueError, OSError, RuntimeError) as error:
-            line = (str(error) or type(error).__name__).strip().splitlines()[0][:500]
-            raise QueryError(f"query failed: {line}") from error
+            return _bounded(connection.sql(query).to_arrow_reader(_ROWS_PER_BATCH), bounds.rows)
+        finally:
+            timer.cancel()
+            timer.join()
 
 
-def _register(connection: Any, store: EvidenceStore) -> None:
-    vectors = []
-    for name in store.tables():
-        if not _NAME.match(name):
-            continue
-        dataset = store.dataset(name)
-        connection.register(name, dataset)
-        if is_vector_table(name):
-            columns = ", ".join(c for c in dataset.schema.names if c != "vector")
-            space = dataset.schema.metadata[b"ecm.space"].decode()
-            vectors.append(
-                f"SELECT '{space}' AS space, {columns}, '{name}' AS table_name FROM {name}"  # noqa: S608 - names of our own schema
+def described(store: EvidenceStore, tenant_id: str) -> tuple[Described, ...]:
+    """Every relation that queries may name, with what it is for and its columns."""
+    bounds = Limits()
+    with _opened(store, tenant_id, bounds) as (connection, found), _query_errors(found, bounds):
+        return tuple(
+            Described(
+                relation,
+                tuple(
+                    Column(name, kind)
+                    for name, kind, *_ in connection.sql(f"DESCRIBE {relation.name}").fetchall()
+                ),
             )
-    if vectors:
-        connection.execute(f"CREATE VIEW {EVIDENCE_VECTORS} AS " + " UNION ALL ".join(vectors))
-    ref = published_ref(store)
-    if ref is not None:
-        connection.register("search_materialized", store.open_lance(ref.table, ref.version))
-    for lock in _LOCKS:
-        connection.execute(lock)
+            for relation in found.relations
+        )
+
+
+@contextmanager
+def _opened(
+    store: EvidenceStore, tenant_id: str, limits: Limits
+) -> Iterator[tuple[Any, relations.Relations]]:
+    """A connection that reaches the rows of a tenant, a folder to spill to, and nothing else."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ecm-sql-") as folder,
+        duckdb.connect(":memory:") as connection,
+    ):
+        connection.execute("SET temp_directory = $folder", {"folder": folder})
+        connection.execute(f"SET memory_limit = '{limits.memory}B'")
+        connection.execute(f"SET max_temp_directory_size = '{limits.spill}B'")
+        found = relations.register(connection, store, tenant_id)
+        for lock in _LOCKS:
+            connection.execute(lock)
+        yield connection, found
+
+
+def _bounded(reader: pa.RecordBatchReader, rows: int) -> Answer:
+    batches, left = [], rows
+    with reader:
+        for batch in reader:
+            batches.append(batch[:left])
+            if batch.num_rows > left:
+                return Answer(pa.Table.from_batches(batches, reader.schema), truncated=True)
+            left -= batch.num_rows
+        return Answer(pa.Table.from_batches(batches, reader.schema), truncated=False)
+
+
+@contextmanager
+def _query_errors(found: relations.Relations, limits: Limits) -> Iterator[None]:
+    """What goes wrong is the tables' fault when Lance says so, else the query's."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, ValueError, OSError, RuntimeError) as error:
+        found.check()
+        line = (str(error) or type(error).__name__).strip().splitlines()[0][:500]
+        if "INTERRUPT" in line:
+            raise QueryError(
+                f"query stopped after {limits.seconds:g} s",
+                code="query.timeout",
+                hint="ask for less, or give it more time",
+            ) from error
+        if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory" in line:
+            raise QueryError(
+                f"query needs more than {limits.memory >> 20} MiB of memory",
+                code="query.memory",
+                hint="ask for fewer rows or columns",
+            ) from error
+        raise QueryError(f"query failed: {line}") from error

@@ -1,0 +1,207 @@
+"""What a query of DuckDB may see of a store: every table and view, with the rows of one tenant.
+
+Knows which relations there are, what each is for, and how filters and columns asked for reach
+Lance. What is registered here is all that a connection can reach. Knows no rules about queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+
+from ecm.contracts.result import Space
+from ecm.evidence.faults import lance_errors
+from ecm.evidence.refs import published_ref
+from ecm.evidence.schema import (
+    ANALYSIS_RUNS,
+    ASSET_SIGHTINGS,
+    ASSET_VERSIONS,
+    ASSETS,
+    EVIDENCE_MEASURES,
+    EVIDENCE_TEXT,
+    EVIDENCE_VECTORS,
+    THUMBNAILS,
+    fixed_schema,
+    is_vector_table,
+    vector_schema,
+)
+from ecm.evidence.store import EvidenceStore, of_tenant
+
+ALL_TENANTS: Final = "*"
+"""In place of a tenant: the rows of all of them, for whoever runs the store."""
+
+SEARCH_MATERIALIZED: Final = "search_materialized"
+RUNS: Final = "runs"
+
+_ABOUT: Final = {
+    ASSETS: "one row per image content: its size in bytes, width, height, format",
+    ASSET_VERSIONS: "where each content was seen: uri, size, mtime_ns or etag, when",
+    ASSET_SIGHTINGS: "what a later look at a place found: present, gone or altered",
+    THUMBNAILS: "one small JPEG per asset",
+    EVIDENCE_TEXT: "captions, tags, classes and recognised text: one statement a row",
+    EVIDENCE_MEASURES: "named numbers a task reported about an image",
+    EVIDENCE_VECTORS: "all vectors of all spaces and transforms, without their values",
+    ANALYSIS_RUNS: "two rows per run: one when it began, one when it ended",
+    RUNS: "one row per run in its last state, with its transforms and counts",
+    SEARCH_MATERIALIZED: "the published snapshot: the evidence that is searched, an asset a row",
+}
+_VECTOR_ABOUT: Final = "vectors of one space and one transform, with their values"
+_FIXED: Final = (
+    ASSETS,
+    ASSET_VERSIONS,
+    ASSET_SIGHTINGS,
+    THUMBNAILS,
+    EVIDENCE_TEXT,
+    EVIDENCE_MEASURES,
+    ANALYSIS_RUNS,
+)
+
+_RUNS: Final = f"""
+CREATE TEMP VIEW {RUNS} AS
+SELECT tenant_id, run_id, job_id, state, started_at, finished_at,
+    finished_at - started_at AS seconds, transforms,
+    map_from_entries(counts) AS counts, map_from_entries(telemetry) AS telemetry,
+    config_digest, code_version
+FROM {ANALYSIS_RUNS}
+QUALIFY row_number() OVER (
+    PARTITION BY tenant_id, run_id ORDER BY recorded_at DESC, state = 'running'
+) = 1
+"""  # noqa: S608 - names of our own schema
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table or view that queries may name; `about` is one line for a person."""
+
+    name: str
+    about: str
+
+
+class Rows(pads.Dataset):  # type: ignore[misc]  # pyarrow has no types; DuckDB scans Datasets only
+    """The rows of a Lance dataset that a filter lets through, as DuckDB scans a dataset.
+
+    DuckDB asks `schema` and `scanner`; whatever it asks for goes to Lance together with the filter,
+    which nothing that DuckDB sends can widen. `failure` is what Lance raised meanwhile, if it did.
+    """
+
+    def __init__(self, dataset: Any, where: pc.Expression | None) -> None:
+        self._dataset = dataset
+        self._where = where
+        self.failure: BaseException | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._dataset.schema
+
+    def scanner(self, columns: list[str] | None, filter: pc.Expression | None) -> _Scan:
+        return _Scan(self, columns, filter)
+
+    def read(self, columns: list[str] | None, wanted: pc.Expression | None) -> pa.RecordBatchReader:
+        """Some columns of the rows that both filters let through."""
+        try:
+            reader = self._open(columns, wanted)
+        except BaseException as error:
+            self.failure = error
+            raise
+        return pa.RecordBatchReader.from_batches(reader.schema, self._watched(reader))
+
+    def _open(
+        self, columns: list[str] | None, wanted: pc.Expression | None
+    ) -> pa.RecordBatchReader:
+        if wanted is not None and "FieldRef.Nested" in str(wanted):
+            # Lance takes no filter on a field of a struct: Arrow applies it to what Lance reads.
+            rows = self._dataset.scanner(filter=self._where).to_reader()
+            return pads.Scanner.from_batches(rows, columns=columns, filter=wanted).to_reader()
+        both = [part for part in (self._where, wanted) if part is not None]
+        where = both[0] & both[1] if len(both) == 2 else next(iter(both), None)
+        return self._dataset.scanner(columns=columns, filter=where).to_reader()
+
+    def _watched(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from reader
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    rows: Rows
+    columns: list[str] | None
+    wanted: pc.Expression | None
+
+    def to_reader(self) -> pa.RecordBatchReader:
+        return self.rows.read(self.columns, self.wanted)
+
+
+class Relations:
+    """What was registered with a connection, and what Lance said while it was read."""
+
+    def __init__(self, relations: tuple[Relation, ...], sources: tuple[tuple[str, Rows], ...]):
+        self.relations = relations
+        self._sources = sources
+
+    def names(self) -> frozenset[str]:
+        return frozenset(relation.name for relation in self.relations)
+
+    def check(self) -> None:
+        """Raise what Lance raised while rows were read, translated; return if it did not."""
+        for name, rows in self._sources:
+            if rows.failure is not None:
+                with lance_errors(f"cannot read {name}"):
+                    raise rows.failure
+
+
+def register(connection: Any, store: EvidenceStore, tenant_id: str) -> Relations:
+    """Give a DuckDB connection every relation of a store, with the rows of one tenant.
+
+    Tables that nothing was written to yet are there and empty; `search_materialized` is there when
+    a snapshot is published. `tenant_id` may be ALL_TENANTS. Raises ContractError for a malformed
+    tenant, StoreCorrupt, StoreUnavailable.
+    """
+    where = None if tenant_id == ALL_TENANTS else of_tenant(tenant_id)
+    stored = store.tables()
+    sources = [
+        (name, Rows(store.dataset(name), where))
+        for name in stored
+        if name in _FIXED or is_vector_table(name)
+    ]
+    ref = published_ref(store)
+    if ref is not None:
+        sources.append((SEARCH_MATERIALIZED, Rows(store.open_lance(ref.table, ref.version), where)))
+    for name, rows in sources:
+        connection.register(name, rows)
+    for name in set(_FIXED) - set(stored):
+        connection.register(name, fixed_schema(name).empty_table())
+    connection.execute(_RUNS)
+    vectors = [name for name, _ in sources if is_vector_table(name)]
+    _unite_vectors(connection, vectors)
+    names = [*_FIXED, EVIDENCE_VECTORS, RUNS, *([SEARCH_MATERIALIZED] if ref else [])]
+    found = [Relation(name, _ABOUT[name]) for name in names]
+    found += [Relation(name, _VECTOR_ABOUT) for name in vectors]
+    return Relations(tuple(found), tuple(sources))
+
+
+def _unite_vectors(connection: Any, names: list[str]) -> None:
+    """One view of all vector tables; of none, it is empty and has the same columns."""
+    if not names:
+        columns = [
+            field for field in vector_schema(Space.VV, "0" * 64, 1) if field.name != "vector"
+        ]
+        ends = [pa.field("space", pa.string()), pa.field("table_name", pa.string())]
+        schema = pa.schema([ends[0], *columns, ends[1]])
+        connection.register(EVIDENCE_VECTORS, schema.empty_table())
+        return
+    parts = [
+        f"SELECT '{name.split('_')[2]}' AS space, * EXCLUDE (vector), '{name}' AS table_name "  # noqa: S608 - names of our own schema
+        f"FROM {name}"
+        for name in names
+    ]
+    connection.execute(f"CREATE TEMP VIEW {EVIDENCE_VECTORS} AS " + " UNION ALL ".join(parts))
