@@ -36,11 +36,22 @@ COMMIT_POINTS: Mapping[str, str] = {
     "audit.completed": "tasks are done, the spool is still there",
     "audit.dropped": "one file of the spool is dropped, others may not be",
     "run.finished": "the job is over, no snapshot is made",
+    "rescan.gone": "what a re-scan did not find is marked as gone, what is back is not yet",
+    "rescan.recorded": "what a re-scan found is on record, no snapshot shows it",
     "snapshot.built": "the generation and its indices are written, nothing refers to it",
     "snapshot.described": "the SnapshotRef is written, it is not published",
     "snapshot.published": "the snapshot is published, the run has no row",
 }
 """The commit protocol and the end of a run, line by line."""
+
+STORE_POINTS: Mapping[str, str] = {
+    "gc.condemned": "a snapshot is condemned, its reference is still there",
+    "gc.unreferenced": "its reference is gone, its tag and its files are still there",
+    "gc.untagged": "a shared table has only the tags of snapshots, old versions are still there",
+    "gc.cleaned": "old versions of shared tables are gone, folders that nothing names are not",
+    "gc.swept": "one folder that nothing named is removed, others may not be",
+}
+"""What is done to a store between runs, line by line."""
 
 OPERATIONS: tuple[str, ...] = (
     "open_job",
@@ -74,6 +85,7 @@ OPERATIONS: tuple[str, ...] = (
 
 POINTS: Mapping[str, str] = {
     **COMMIT_POINTS,
+    **STORE_POINTS,
     **{
         f"ledger.{name}.uncommitted": f"{name}: all is written, COMMIT is next"
         for name in OPERATIONS

@@ -25,7 +25,7 @@ from typing import IO, Any
 from PIL import Image
 
 from ecm.contracts.identity import evidence_key
-from ecm.crashpoints import POINTS
+from ecm.crashpoints import POINTS, STORE_POINTS
 from ecm.errors import StoreCorrupt
 from ecm.evidence.schema import ANALYSIS_RUNS, is_evidence_table, key_column
 from ecm.evidence.spool import Spool
@@ -69,6 +69,7 @@ ACTS = {
 ELSEWHERE = frozenset(
     {"ledger.restore.uncommitted", "ledger.restore.committed"}
     | {"ledger.reopen.uncommitted", "ledger.reopen.committed"}
+    | STORE_POINTS.keys()
 )
 """Points that no run of an index passes; they have tests of their own."""
 

@@ -9,6 +9,10 @@ POINTS_TEST = (
 )
 REBUILD_TEST = "tests/faults/test_traps.py::test_a_rebuild_killed_here_goes_on"
 REOPEN_TEST = "tests/faults/test_repair.py::test_a_reopening_killed_here_goes_on"
+STORE_TESTS = {
+    "gc.": "tests/faults/test_collection_killed.py::test_a_collection_killed_here_is_finished_later",
+}
+"""By the beginning of the point's name: what is done to a store between runs."""
 _COMMIT = "tests/contract/test_evidence_commit.py::"
 _BOOKS = "tests/contract/test_ledger_books.py::"
 _INDEX = "tests/integration/test_index_job.py::"
@@ -74,6 +78,9 @@ TRAPS: dict[str, tuple[str, ...]] = {
 
 def killed_by(point: str) -> str:
     """The node id of the test that kills a process at a crash point."""
+    for kind, test in STORE_TESTS.items():
+        if point.startswith(kind):
+            return f"{test}[{point}]"
     if point.startswith("ledger.reopen."):
         test = REOPEN_TEST
     else:
