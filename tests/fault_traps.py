@@ -10,7 +10,7 @@ POINTS_TEST = (
 REBUILD_TEST = "tests/faults/test_traps.py::test_a_rebuild_killed_here_goes_on"
 REOPEN_TEST = "tests/faults/test_repair.py::test_a_reopening_killed_here_goes_on"
 STORE_TESTS = {
-    "gc.": "tests/faults/test_collection_killed.py::test_a_collection_killed_here_is_finished_later",
+    "gc.": "tests/faults/test_collection_killed.py::test_a_collection_killed_here_goes_on",
 }
 """By the beginning of the point's name: what is done to a store between runs."""
 _COMMIT = "tests/contract/test_evidence_commit.py::"

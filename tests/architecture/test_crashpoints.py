@@ -32,9 +32,7 @@ def _said(pattern: str) -> list[str]:
 
 
 def test_every_point_that_has_a_name_is_placed_once_and_no_other() -> None:
-    assert sorted(_said(r'\bcrash_point\("([^"]+)"\)')) == sorted(
-        COMMIT_POINTS | STORE_POINTS
-    )
+    assert sorted(_said(r'\bcrash_point\("([^"]+)"\)')) == sorted(COMMIT_POINTS | STORE_POINTS)
 
 
 def test_every_transaction_of_the_ledger_has_its_points_and_no_other() -> None:
