@@ -114,7 +114,9 @@ def _version(envelope: ResultEnvelope, batch_id: str) -> Row:
     origin = _origin(envelope, batch_id)
     seen = envelope.resource_fingerprint
     where = {"uri": seen.uri, "size": seen.size, "mtime_ns": seen.mtime_ns, "etag": seen.etag}
-    key = version_key(origin["tenant_id"], origin["asset_id"], **where)
+    key = version_key(
+        origin["tenant_id"], origin["asset_id"], seen.uri, seen.size, seen.mtime_ns, seen.etag
+    )
     return {"version_id": key, **origin, **where}
 
 
