@@ -72,6 +72,12 @@ class PipelineConfig(Part):
     object_store_bytes: int | None = Field(
         default=None, ge=80 * 2**20, description="of a local Ray; null: Ray decides"
     )
+    max_gone_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="of what is known below a source; when more is missing nothing is marked gone",
+    )
     max_dead: int = Field(default=0, ge=0, description="dead letters before a run exits with 1")
     address: str | None = Field(default=None, description="Ray cluster; null: a local one")
 

@@ -1,0 +1,71 @@
+"""What a complete listing changes in the story of places: gone, back and moved, put on record.
+
+A source that has lost much at once, or everything, is more likely unmounted than deleted: nothing
+below it is marked, and it is named. Needs the right to commit. Knows no Ray and no command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ecm.crashpoints import crash_point
+from ecm.delivery.listed import ListedPlaces
+from ecm.evidence.committer import StillMine
+from ecm.evidence.places import Share, compared
+from ecm.evidence.schema import Sighting
+from ecm.evidence.sightings import Look, record_sightings
+from ecm.evidence.store import EvidenceStore
+
+
+@dataclass(frozen=True, slots=True)
+class Rescanned:
+    """Places by what a re-scan found.
+
+    `gone`: not listed any more; `moved` of these have their content at a new place. `returned`:
+    hold content again that lay there before. `problems` name sources of which nothing was marked.
+    """
+
+    gone: int = 0
+    returned: int = 0
+    moved: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def rescan(
+    store: EvidenceStore,
+    listed: ListedPlaces,
+    look: Look,
+    max_gone_share: float,
+    still_mine: StillMine,
+) -> Rescanned:
+    """Compare a complete listing with the store and put on record what is gone and what is back.
+
+    `look.at` is when the listing began; `max_gone_share` (of the places known below a source) may
+    be lost, 1 takes every loss as it is. Repeatable: what is on record already is not found again.
+    Raises ContractError for a listing that is not complete, LeaseLost, and as the store does.
+    """
+    with compared(store, look.tenant_id, listed.scopes(), listed.file, look.at) as found:
+        held_back = [s for s in found.shares() if _is_suspect(s, max_gone_share)]
+        found.withhold([share.source for share in held_back])
+        moved = found.moved()
+        gone = record_sightings(store, look, Sighting.GONE, found.gone(), still_mine)
+        crash_point("rescan.gone")
+        record_sightings(store, look, Sighting.PRESENT, found.back(), still_mine)
+        crash_point("rescan.recorded")
+        return Rescanned(gone, found.returned(), moved, tuple(_problems(held_back)))
+
+
+def _is_suspect(share: Share, max_gone_share: float) -> bool:
+    if max_gone_share >= 1 or not share.lost:
+        return False
+    return not share.listed or share.lost > max_gone_share * share.known
+
+
+def _problems(held_back: list[Share]) -> Iterator[str]:
+    for share in held_back:
+        yield (
+            f"source {share.source}: {share.lost} of {share.known} known images are not there any "
+            "more, which is more than pipeline.max_gone_share; none was marked as gone (is it "
+            "mounted? if they are deleted, add --accept-gone)"
+        )
