@@ -6,16 +6,29 @@ below it is marked, and it is named. Needs the right to commit. Knows no Ray and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import pyarrow as pa
+
+from ecm.contracts.identity import ContentIdentity
 from ecm.crashpoints import crash_point
 from ecm.delivery.listed import ListedPlaces
-from ecm.evidence.committer import StillMine
+from ecm.evidence.committer import EvidenceCommitter, StillMine
 from ecm.evidence.places import Share, compared
-from ecm.evidence.schema import Sighting
-from ecm.evidence.sightings import Look, record_sightings
+from ecm.evidence.schema import ASSET_SIGHTINGS, Sighting
+from ecm.evidence.sightings import Seen, sighting_rows
 from ecm.evidence.store import EvidenceStore
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Who looked: the run, at whose places, and when (Unix seconds) the listing began."""
+
+    tenant_id: str
+    run_id: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +62,38 @@ def rescan(
         held_back = [s for s in found.shares() if _is_suspect(s, max_gone_share)]
         found.withhold([share.source for share in held_back])
         moved = found.moved()
-        gone = record_sightings(store, look, Sighting.GONE, found.gone(), still_mine)
+        gone = _record(store, look, Sighting.GONE, found.gone(), still_mine)
         crash_point("rescan.gone")
-        record_sightings(store, look, Sighting.PRESENT, found.back(), still_mine)
+        _record(store, look, Sighting.PRESENT, found.back(), still_mine)
         crash_point("rescan.recorded")
         return Rescanned(gone, found.returned(), moved, tuple(_problems(held_back)))
+
+
+def _record(
+    store: EvidenceStore,
+    look: Look,
+    state: Sighting,
+    found: Iterable[pa.RecordBatch],
+    still_mine: StillMine,
+) -> int:
+    """Append one row per place found in a state; how many there were. Ids follow from the look."""
+    committer = EvidenceCommitter(store)
+    places = 0
+    for number, part in enumerate(found):
+        seen = [_seen(row, look, state) for row in part.to_pylist()]
+        if seen:
+            batch_id = f"{look.run_id}-{state.value}-{number:06d}"
+            rows = sighting_rows(seen, look.run_id, batch_id)
+            committer.append_rows(ASSET_SIGHTINGS, rows, batch_id, still_mine)
+            places += len(seen)
+    return places
+
+
+def _seen(row: dict[str, Any], look: Look, state: Sighting) -> Seen:
+    identity = ContentIdentity(
+        uri=row["uri"], size=row["size"], mtime_ns=row["mtime_ns"], etag=row["etag"]
+    )
+    return Seen(look.tenant_id, row["asset_id"], state, identity, look.at)
 
 
 def _is_suspect(share: Share, max_gone_share: float) -> bool:

@@ -1,7 +1,7 @@
-"""Writing what a later look at a place found: rows of `asset_sightings`, each once.
+"""What a later look at places found, as rows of `asset_sightings`, and how such rows are keyed.
 
-The id of a row follows from the run, the place, its content and what was found, so that a run that
-is killed while it writes, or writes again, leaves each row once. Knows no listing.
+The one place that builds them, whoever looked: a re-scan, a read that was asked for, or a relink.
+Pure: no I/O, no clock, no Lance.
 """
 
 from __future__ import annotations
@@ -11,53 +11,53 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ecm.contracts.identity import digest
-from ecm.evidence.committer import EvidenceCommitter, StillMine
+from ecm.contracts.identity import ContentIdentity, digest
 from ecm.evidence.schema import ASSET_SIGHTINGS, Sighting, fixed_schema
-from ecm.evidence.store import EvidenceStore
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Who looked: the run, whose places, and when (Unix seconds) it began."""
+class Seen:
+    """One look at a place: whose, which content it was or had been, and what was found.
+
+    `identity` is what the place shows now, or for a place that is gone what it showed last;
+    `observed_at` is in Unix seconds.
+    """
 
     tenant_id: str
-    run_id: str
-    at: float
+    asset_id: str
+    state: Sighting
+    identity: ContentIdentity
+    observed_at: float
 
 
-def record_sightings(
-    store: EvidenceStore,
-    look: Look,
-    state: Sighting,
-    found: Iterable[pa.RecordBatch],
-    still_mine: StillMine,
-) -> int:
-    """Append one row per place found in a state; how many places there were.
-
-    `found` has uri, asset_id, size, mtime_ns, etag and may have `at`, the moment of that one look.
-    Raises as `EvidenceCommitter.append`.
-    """
-    committer = EvidenceCommitter(store)
-    places = 0
-    for number, part in enumerate(found):
-        rows = [
-            {
-                "sighting_id": digest(
-                    ["sighting", look.tenant_id, look.run_id, state, row["uri"], row["asset_id"]]
-                ),
-                "tenant_id": look.tenant_id,
-                "run_id": look.run_id,
-                "batch_id": f"{look.run_id}-{state}-{number:06d}",
-                "observed_at": row.pop("at", look.at),
-                "state": state.value,
-                **row,
-            }
-            for row in part.to_pylist()
+def sighting_key(seen: Seen) -> str:
+    """The id of the row: the same look at the same place is one row however often it is told."""
+    place = seen.identity
+    return digest(
+        [
+            "sighting",
+            seen.tenant_id,
+            seen.asset_id,
+            seen.state.value,
+            *(place.uri, place.size, place.mtime_ns, place.etag),
+            seen.observed_at,
         ]
-        if rows:
-            table = pa.Table.from_pylist(rows, schema=fixed_schema(ASSET_SIGHTINGS))
-            batch_id = rows[0]["batch_id"]
-            committer.append_rows(ASSET_SIGHTINGS, table, str(batch_id), still_mine)
-            places += len(rows)
-    return places
+    )
+
+
+def sighting_rows(looks: Iterable[Seen], run_id: str, batch_id: str) -> pa.Table:
+    """Rows for `EvidenceCommitter.append_rows`; the same look twice is one row."""
+    rows = {
+        sighting_key(seen): {
+            "sighting_id": sighting_key(seen),
+            "tenant_id": seen.tenant_id,
+            "asset_id": seen.asset_id,
+            "run_id": run_id,
+            "batch_id": batch_id,
+            "observed_at": seen.observed_at,
+            "state": seen.state.value,
+            **seen.identity.model_dump(),
+        }
+        for seen in looks
+    }
+    return pa.Table.from_pylist(list(rows.values()), schema=fixed_schema(ASSET_SIGHTINGS))

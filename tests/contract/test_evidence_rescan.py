@@ -10,11 +10,10 @@ import pytest
 from ecm.contracts.identity import ContentIdentity, path_uri
 from ecm.contracts.result import ResourceFingerprint
 from ecm.delivery.listed import listing_on_disk
-from ecm.delivery.rescan import Rescanned, rescan
+from ecm.delivery.rescan import Look, Rescanned, rescan
 from ecm.errors import ContractError, LeaseLost
 from ecm.evidence.committer import EvidenceCommitter, unquestioned
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.sightings import Look
 from ecm.evidence.store import EvidenceStore
 from ecm.images.entries import Found, Skipped
 from tests.evidence_envelopes import START, content_of, vision
