@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 
 from ecm.evidence.apart import never_chosen
-from ecm.evidence.refs import SnapshotPolicy, SnapshotRef
+from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.opening import axis_transforms

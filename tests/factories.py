@@ -30,7 +30,8 @@ from ecm.contracts.result import (
 )
 from ecm.contracts.task import TaskType
 from ecm.evidence.committer import EvidenceCommitter
-from ecm.evidence.refs import SnapshotPolicy, SnapshotRef
+from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.images.cuts import Cut, cut, thumbnail_jpeg

@@ -6,113 +6,32 @@ Knows how evidence is ranked and grouped. Does not touch vectors' values and wri
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ecm.contracts.search import Axis
 from ecm.errors import ResourceExhausted, StoreCorrupt
+from ecm.evidence import choice_sql
+from ecm.evidence.changes import ASSET_COLUMNS, CREATED, PLACE_TABLES, Touched, of_touched
 from ecm.evidence.faults import lance_errors
-from ecm.evidence.refs import VECTOR_AXES, SnapshotPolicy
-from ecm.evidence.schema import ASSET_VERSIONS, ASSETS, EVIDENCE_TEXT, fixed_schema
+from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.refs import VECTOR_AXES
+from ecm.evidence.schema import ASSETS, EVIDENCE_TEXT, fixed_schema
 
 ROWS_PER_BATCH: Final = 8192
-
-_CHOSEN: Final = """
-CREATE TEMP TABLE chosen AS
-SELECT tenant_id, asset_id, kind, evidence_key FROM (
-    SELECT tenant_id, asset_id, kind, evidence_key,
-        row_number() OVER (
-            PARTITION BY tenant_id, asset_id, kind
-            ORDER BY min(coalesce(place, 1000000)), avg(confidence) DESC NULLS LAST,
-                     max(observed_at) DESC, evidence_key
-        ) AS rank
-    FROM evidence_text LEFT JOIN preferred USING (transform)
-    WHERE kind <> 'nothing' AND (
-        place IS NOT NULL
-        OR ($others = 'last' AND NOT list_contains($apart::VARCHAR[], transform))
-    )
-    GROUP BY tenant_id, asset_id, kind, evidence_key
-) WHERE rank = 1
-"""
-
-# BM25 knows how often a word is said, not how surely: a tag is said up to three times.
-_TEXTS: Final = """
-CREATE TEMP TABLE texts AS
-SELECT tenant_id, asset_id, statements,
-    list_filter(statements, lambda s: s.kind = 'caption')[1].text AS caption,
-    list_filter(statements, lambda s: s.kind = 'caption')[1].composed AS caption_composed,
-    nullif(rtrim(array_to_string(list_transform(list_filter(
-        statements, lambda s: s.kind = 'tag'),
-        lambda s: repeat(s.text || ', ', greatest(1, round(3 * coalesce(s.confidence, 0.1))::INT))
-    ), ''), ', '), '') AS tags,
-    nullif(array_to_string(list_transform(list_filter(
-        statements, lambda s: s.kind = 'classification'), lambda s: s.text), ', '), '')
-        AS classification,
-    nullif(array_to_string(list_transform(list_filter(
-        statements, lambda s: s.kind = 'ocr'), lambda s: s.text), chr(10)), '') AS ocr
-FROM (
-    SELECT tenant_id, asset_id,
-        list({'evidence_id': t.evidence_id, 'kind': kind, 'ordinal': t.ordinal,
-              'run_id': t.run_id, 'transform': t.transform, 'confidence': t.confidence,
-              'text': t.text, 'scheme': t.scheme, 'composed': t.composed}
-             ORDER BY kind, t.ordinal) AS statements
-    FROM evidence_text AS t JOIN chosen USING (tenant_id, asset_id, kind, evidence_key)
-    WHERE t.text <> ''
-    GROUP BY tenant_id, asset_id
-)
-"""
-
-_PLACES: Final = """
-CREATE TEMP TABLE places AS
-SELECT tenant_id, asset_id, list(uri ORDER BY uri) AS uris FROM (
-    SELECT tenant_id, uri, arg_max(asset_id, (observed_at, coalesce(mtime_ns, 0), version_id))
-        AS asset_id
-    FROM asset_versions GROUP BY tenant_id, uri
-) GROUP BY tenant_id, asset_id
-"""
-
-_FACTS: Final = """
-CREATE TEMP TABLE facts AS
-SELECT tenant_id, asset_id, any_value(width) AS width, any_value(height) AS height,
-    any_value(format) AS format
-FROM assets GROUP BY tenant_id, asset_id
-"""
-
-_VECTORS: Final = """
-CREATE TEMP TABLE vectors_{axis} AS
-SELECT tenant_id, asset_id, max_by(_rowoffset, rank) AS place,
-    max_by({{'evidence_id': evidence_id, 'run_id': run_id, 'transform': transform}}, rank) AS said
-FROM (SELECT *, (observed_at, -ordinal, evidence_id) AS rank FROM source_{axis})
-GROUP BY tenant_id, asset_id
-"""
-
-_SPINE: Final = """
-CREATE TEMP TABLE spine AS
-SELECT DISTINCT tenant_id, asset_id FROM ({stated})
-"""
-
-_ROWS: Final = """
-SELECT tenant_id, asset_id, places.uris, facts.width, facts.height, facts.format,
-    texts.caption, coalesce(texts.caption_composed, false) AS caption_composed,
-    texts.tags, texts.classification, texts.ocr,
-    coalesce(texts.statements, []) AS statements{columns}
-FROM spine
-JOIN places USING (tenant_id, asset_id)
-LEFT JOIN facts USING (tenant_id, asset_id)
-LEFT JOIN texts USING (tenant_id, asset_id){joins}
-ORDER BY tenant_id{order}, asset_id
-"""
 
 
 class Choice:
     """The chosen evidence of a store, held in an in-memory DuckDB that may spill to disk."""
 
-    def __init__(self, connection: Any, axes: tuple[Axis, ...]) -> None:
+    def __init__(self, connection: Any, axes: tuple[Axis, ...], since: Mapping[str, int]) -> None:
         self._connection = connection
+        self._since = since
         self.axes = axes
 
     def superseded(self) -> int:
@@ -120,6 +39,17 @@ class Choice:
         return self._count(
             "SELECT count(*) FROM spine ANTI JOIN places USING (tenant_id, asset_id)"
         )
+
+    def stated_before(self, sources: Mapping[Axis, str]) -> int:
+        """Touched assets that had evidence when the base was built, of tables named by axis."""
+        said = {"said": EVIDENCE_TEXT} | {f"source_{axis}": sources[axis] for axis in self.axes}
+        rows = [
+            choice_sql.STATED_BEFORE.format(
+                source=source, created=CREATED, version=self._since.get(table, 0)
+            )
+            for source, table in said.items()
+        ]
+        return self._count(choice_sql.COUNTED.format(rows=" UNION ".join(rows)))
 
     def tenants(self) -> dict[str, int]:
         """Assets per tenant."""
@@ -142,7 +72,7 @@ class Choice:
         )
         joins = "".join(f"\nLEFT JOIN vectors_{a} USING (tenant_id, asset_id)" for a in self.axes)
         order = "".join(f", {a}_place" for a in self.axes)
-        query = _ROWS.format(columns=columns, joins=joins, order=order)
+        query = choice_sql.ROWS.format(columns=columns, joins=joins, order=order)
         with duck_errors("choosing evidence"):
             yield from self._connection.sql(query).to_arrow_reader(ROWS_PER_BATCH)
 
@@ -153,29 +83,41 @@ class Choice:
 
 @contextmanager
 def chosen(
-    policy: SnapshotPolicy, datasets: dict[str, Any], vectors: dict[Axis, Any]
+    policy: SnapshotPolicy,
+    datasets: Mapping[str, Any],
+    vectors: Mapping[Axis, Any],
+    touched: Touched | None = None,
 ) -> Iterator[Choice]:
     """Choose by policy: listed transforms first, then confidence, then recency, per kind of text.
 
-    An asset is left out when every URI it was seen at was later seen with other bytes.
-    `datasets` are Lance datasets by table name, `vectors` the vector table of each axis, if any.
+    An asset is left out when the newest look at every place it was seen at found other bytes there,
+    or nothing. `datasets` are Lance datasets by table name, `vectors` the vector table of each
+    axis, if any. With `touched` only those assets are chosen for, each as it would be among all.
     Raises StoreCorrupt, ResourceExhausted.
     """
     axes = tuple(axis for axis in VECTOR_AXES if axis in vectors)
     with tempfile.TemporaryDirectory(prefix="ecm-choice-") as folder, duckdb.connect() as duck:
         with duck_errors("choosing evidence"):
             duck.execute("SET temp_directory = $folder", {"folder": folder})
-            _register(duck, policy, datasets)
+            _register_policy(duck, policy)
+            _register_sources(duck, datasets, touched)
             for axis in axes:
-                duck.register(f"source_{axis}", _heads(vectors[axis]))
-                duck.execute(_VECTORS.format(axis=axis))
-            duck.execute(_CHOSEN, {"others": policy.others, "apart": list(policy.apart)})
-            for statement in (_TEXTS, _PLACES, _FACTS):
+                heads = _heads(vectors[axis], policy.evidence_since, touched)
+                _register(duck, f"source_{axis}", heads, touched)
+                duck.execute(choice_sql.VECTORS.format(axis=axis))
+            near = "" if touched is None else choice_sql.NEAR
+            for statement in (
+                choice_sql.SAID,
+                choice_sql.CHOSEN,
+                choice_sql.TEXTS,
+                choice_sql.PLACES.format(near=near),
+                choice_sql.FACTS,
+            ):
                 duck.execute(statement)
             stated = ["SELECT tenant_id, asset_id FROM chosen"]
             stated += [f"SELECT tenant_id, asset_id FROM vectors_{axis}" for axis in axes]  # noqa: S608 - axis names of our own
-            duck.execute(_SPINE.format(stated=" UNION ALL ".join(stated)))
-        yield Choice(duck, axes)
+            duck.execute(choice_sql.SPINE.format(stated=" UNION ALL ".join(stated)))
+        yield Choice(duck, axes, {} if touched is None else touched.since)
 
 
 @contextmanager
@@ -190,20 +132,81 @@ def duck_errors(what: str) -> Iterator[None]:
         raise StoreCorrupt(f"{what}: {str(error).splitlines()[0][:400]}") from error
 
 
-def _register(duck: Any, policy: SnapshotPolicy, datasets: dict[str, Any]) -> None:
-    transforms = policy.transforms.get(Axis.FTS, ())
-    preferred = pa.table(
-        {
-            "transform": pa.array(transforms, pa.string()),
-            "place": pa.array(range(len(transforms)), pa.int32()),
-        }
-    )
-    duck.register("preferred", preferred)
-    for name in (ASSETS, ASSET_VERSIONS, EVIDENCE_TEXT):
-        duck.register(name, datasets.get(name, fixed_schema(name).empty_table()))
+def _register_policy(duck: Any, policy: SnapshotPolicy) -> None:
+    """Tables `defaults` (one row), `rules` (a row for a tenant of its own) and `preferred`."""
+    lists = {"": policy.transforms.get(Axis.FTS, ())}
+    rules = []
+    for tenant_id, own in policy.tenants.items():
+        listed_by = tenant_id if Axis.FTS in own.transforms else ""
+        if listed_by:
+            lists[listed_by] = own.transforms[Axis.FTS]
+        rules.append((tenant_id, listed_by, own.others, own.min_confidence))
+    listed = [(by, t, place) for by, ts in lists.items() for place, t in enumerate(ts)]
+    defaults = (policy.others, list(policy.apart), policy.min_confidence, policy.evidence_since)
+    for name, schema, rows in (
+        ("defaults", _DEFAULTS, [defaults]),
+        ("rules", _RULES, rules),
+        ("preferred", _PREFERRED, listed),
+    ):
+        made = [dict(zip(schema.names, row, strict=True)) for row in rows]
+        duck.register(name, pa.Table.from_pylist(made, schema=schema))
 
 
-def _heads(dataset: Any) -> pa.RecordBatchReader:
+def _register_sources(duck: Any, datasets: Mapping[str, Any], touched: Touched | None) -> None:
+    """Every table of evidence as `source_<name>`; places of all assets, the rest of those touched.
+
+    Others may have been at the places of those touched, and be there now.
+    """
+    for name in (ASSETS, EVIDENCE_TEXT, *PLACE_TABLES):
+        source = datasets.get(name, fixed_schema(name).empty_table())
+        if touched is None or name in PLACE_TABLES:
+            duck.register(f"source_{name}", source)
+            continue
+        if name in datasets:
+            columns = [*source.schema.names, CREATED]
+            source = source.to_table(columns=columns, filter=of_touched(touched))
+        else:
+            source = source.append_column(CREATED, pa.array([], pa.uint64()))
+        _register(duck, f"source_{name}", source, touched)
+
+
+def _register(duck: Any, name: str, source: Any, touched: Touched | None) -> None:
+    """A source by its name, without rows that have a touched content but are another tenant's."""
+    if touched is None:
+        duck.register(name, source)
+        return
+    duck.register("touched", touched.assets)
+    duck.register("wider", source)
+    duck.execute(choice_sql.TOUCHED.format(name=name))
+
+
+def _heads(dataset: Any, since: float | None, touched: Touched | None) -> pa.RecordBatchReader:
     """Everything about the vectors of a table but the vectors, with their row offsets."""
-    columns = ["tenant_id", "asset_id", "evidence_id", "run_id", "transform", "observed_at"]
-    return dataset.scanner(columns=[*columns, "ordinal", "_rowoffset"]).to_reader()
+    columns = [*ASSET_COLUMNS, "evidence_id", "run_id", "transform", "observed_at", "ordinal"]
+    where = None if touched is None else of_touched(touched)
+    if since is not None:
+        recent = pc.field("observed_at") >= since
+        where = recent if where is None else where & recent
+    columns += ["_rowoffset"] if touched is None else ["_rowoffset", CREATED]
+    return dataset.scanner(columns=columns, filter=where).to_reader()
+
+
+_DEFAULTS: Final = pa.schema(
+    [
+        ("others", pa.string()),
+        ("apart", pa.list_(pa.string())),
+        ("min_confidence", pa.float64()),
+        ("evidence_since", pa.float64()),
+    ]
+)
+_RULES: Final = pa.schema(
+    [
+        ("tenant_id", pa.string()),
+        ("listed_by", pa.string()),
+        ("others", pa.string()),
+        ("min_confidence", pa.float64()),
+    ]
+)
+_PREFERRED: Final = pa.schema(
+    [("listed_by", pa.string()), ("transform", pa.string()), ("place", pa.int32())]
+)

@@ -10,15 +10,13 @@ from typing import Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from ecm.contracts.identity import Contract, Digest, TenantId, digest
+from ecm.contracts.identity import Contract, Digest, TenantId
 from ecm.contracts.search import Axis
 from ecm.errors import ContractError, SnapshotNotFound, StoreCorrupt
+from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.store import EvidenceStore
 
 SNAPSHOT_FORMAT_VERSION: Final = 1
-SNAPSHOT_RECIPE: Final = "recipe-3"
-"""How texts are made of statements; a new recipe makes new snapshots of the same evidence."""
-
 TEXT_COLUMNS: Final = ("caption", "tags", "classification", "ocr", "name")
 VECTOR_AXES: Final = (Axis.VV, Axis.X, Axis.MV)
 SNAPSHOTS: Final = "snapshots"
@@ -28,22 +26,36 @@ _ID: Final = re.compile(r"^s-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")
 _Document = TypeVar("_Document", bound=Contract)
 
 
-class SnapshotPolicy(Contract):
-    """Whose evidence a snapshot shows.
+class EvidenceTable(Contract):
+    """A table of evidence as a snapshot saw it.
 
-    `transforms` lists fingerprints in order of preference: on `fts` for texts, on vv, x and mv for
-    vectors, of which a snapshot has one transform per axis: the first that has any. With `others`
-    "last", texts of transforms not listed stand in where no listed one spoke, with "never" not;
-    those of `apart` never do.
+    `mark` is what the table was given when it was made, empty if it was made by a release that gave
+    none. By mark, version and rows a later build tells what came since and whether anything went.
     """
 
-    transforms: dict[Axis, tuple[Digest, ...]]
-    others: Literal["last", "never"] = "last"
-    apart: tuple[Digest, ...] = ()
+    mark: str
+    version: int = Field(ge=1, description="its Lance version")
+    rows: int = Field(ge=0)
 
-    def digest(self) -> str:
-        """Of the policy and of the recipe by which it is carried out."""
-        return digest([SNAPSHOT_RECIPE, self.model_dump(mode="json")])
+
+class Lineage(Contract):
+    """How a snapshot was built: anew, or from another one of its policy by what changed since."""
+
+    base: str | None = Field(default=None, description="the snapshot it was built from; null: anew")
+    reason: str = Field(default="", description="why it was built anew")
+    steps: int = Field(default=0, ge=0, description="builds since the one anew")
+    touched: int = Field(default=0, ge=0, description="assets looked at again in this build")
+    removed: int = Field(default=0, ge=0, description="rows taken away since the build anew")
+    added: int = Field(default=0, ge=0, description="rows added since the build anew")
+
+
+class Shortfall(Contract):
+    """A measurement that is beyond its limit."""
+
+    measurement: str
+    value: float
+    limit: float
+    message: str = Field(description="one line for a person")
 
 
 class SnapshotMeasurements(Contract):
@@ -54,12 +66,24 @@ class SnapshotMeasurements(Contract):
     neighbours: dict[str, float] = Field(
         description="per indexed axis, share of a sample that the index finds at distance 0"
     )
-    superseded: int = Field(ge=0, description="assets left out: every place they lay holds others")
+    queries: dict[str, float] = Field(
+        default_factory=dict,
+        description="per text column, share of sampled texts that find their own asset",
+    )
+    vectors_compared: int = Field(default=0, ge=0, description="sampled and equal to the evidence")
+    superseded: int = Field(ge=0, description="assets left out: nothing of theirs lies anywhere")
     seconds: float = Field(ge=0)
+    shortfalls: tuple[Shortfall, ...] = Field(
+        default=(), description="why it is not published; empty: it may be"
+    )
 
 
 class SnapshotRef(Contract):
-    """A finished snapshot. Written last: what has no reference is not a snapshot."""
+    """A finished snapshot. Written last: what has no reference is not a snapshot.
+
+    `table` is its generation, a Lance table that several snapshots may be versions of; the Lance
+    tag of the snapshot's id holds `version` there.
+    """
 
     format_version: int = SNAPSHOT_FORMAT_VERSION
     snapshot_id: str = Field(pattern=_ID.pattern)
@@ -74,6 +98,11 @@ class SnapshotRef(Contract):
     assets: int = Field(ge=0)
     tenants: dict[TenantId, int] = Field(description="assets per tenant")
     evidence_versions: dict[str, int]
+    evidence: dict[str, EvidenceTable] = Field(default_factory=dict)
+    lineage: Lineage = Lineage()
+    files_sha256: Digest | None = Field(
+        default=None, description="of the list of its files; null: an earlier release made none"
+    )
     measurements: SnapshotMeasurements
 
 
@@ -95,6 +124,10 @@ class Published(Contract):
     def publications(self) -> tuple[Publication, ...]:
         """Every one on record, newest last."""
         return self.log or (*self.history, self.current)
+
+
+def is_snapshot_id(text: str) -> bool:
+    return _ID.match(text) is not None
 
 
 def folder_of(snapshot_id: str) -> str:
@@ -129,6 +162,11 @@ def read_ref(store: EvidenceStore, snapshot_id: str) -> SnapshotRef:
     if ref.store_id != store.header.store_id:
         raise StoreCorrupt(f"snapshot {snapshot_id} belongs to another store")
     return ref
+
+
+def remove_ref(store: EvidenceStore, snapshot_id: str) -> None:
+    """Make a snapshot cease to exist; its files stay. Nothing happens when it does not exist."""
+    store.storage.remove(f"{folder_of(snapshot_id)}/ref.json")
 
 
 def has_ref(store: EvidenceStore, snapshot_id: str) -> bool:

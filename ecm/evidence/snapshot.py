@@ -19,11 +19,11 @@ from ecm.evidence import publication
 from ecm.evidence.choice import chosen
 from ecm.evidence.generation import create_indices, dim_of, write_generation
 from ecm.evidence.measure import check_vectors, coverage_of, indexed_rows, neighbours
+from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.refs import (
     SNAPSHOT_FORMAT_VERSION,
     VECTOR_AXES,
     SnapshotMeasurements,
-    SnapshotPolicy,
     SnapshotRef,
     all_refs,
     folder_of,

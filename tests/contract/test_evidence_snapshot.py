@@ -19,7 +19,7 @@ from ecm.evidence.codec import tables_of
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.reader import SnapshotReader
-from ecm.evidence.refs import SnapshotPolicy
+from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from tests.evidence_envelopes import (

@@ -1,0 +1,140 @@
+"""The SQL by which best evidence is chosen, statement by statement; DuckDB runs it for `choice`.
+
+Tables of evidence are called `source_<name>`, those of vectors `source_<axis>`; `defaults`, `rules`
+and `preferred` hold the policy, `touched` the assets looked at when not all are. Only text.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SAID: Final = """
+CREATE TEMP VIEW said AS
+SELECT t.*, preferred.place FROM source_evidence_text AS t
+CROSS JOIN defaults
+LEFT JOIN rules ON rules.tenant_id = t.tenant_id
+LEFT JOIN preferred ON preferred.transform = t.transform
+    AND preferred.listed_by = coalesce(rules.listed_by, '')
+WHERE t.kind <> 'nothing'
+    AND (place IS NOT NULL OR (
+        coalesce(rules.others, defaults.others) = 'last'
+        AND NOT list_contains(defaults.apart, t.transform)))
+    AND NOT coalesce(
+        t.confidence < coalesce(rules.min_confidence, defaults.min_confidence), false)
+    AND NOT coalesce(t.observed_at < defaults.evidence_since, false)
+"""
+
+# The mean is of decimals: a sum of floats depends on the order of rows, and ties would too.
+CHOSEN: Final = """
+CREATE TEMP TABLE chosen AS
+SELECT tenant_id, asset_id, kind, evidence_key FROM (
+    SELECT tenant_id, asset_id, kind, evidence_key,
+        row_number() OVER (
+            PARTITION BY tenant_id, asset_id, kind
+            ORDER BY min(coalesce(place, 1000000)),
+                     avg(confidence::DECIMAL(18, 12)) DESC NULLS LAST,
+                     max(observed_at) DESC, evidence_key
+        ) AS rank
+    FROM said
+    GROUP BY tenant_id, asset_id, kind, evidence_key
+) WHERE rank = 1
+"""
+
+# BM25 knows how often a word is said, not how surely: a tag is said up to three times.
+TEXTS: Final = """
+CREATE TEMP TABLE texts AS
+SELECT tenant_id, asset_id, statements,
+    list_filter(statements, lambda s: s.kind = 'caption')[1].text AS caption,
+    list_filter(statements, lambda s: s.kind = 'caption')[1].composed AS caption_composed,
+    nullif(rtrim(array_to_string(list_transform(list_filter(
+        statements, lambda s: s.kind = 'tag'),
+        lambda s: repeat(s.text || ', ', greatest(1, round(3 * coalesce(s.confidence, 0.1))::INT))
+    ), ''), ', '), '') AS tags,
+    nullif(array_to_string(list_transform(list_filter(
+        statements, lambda s: s.kind = 'classification'), lambda s: s.text), ', '), '')
+        AS classification,
+    nullif(array_to_string(list_transform(list_filter(
+        statements, lambda s: s.kind = 'ocr'), lambda s: s.text), chr(10)), '') AS ocr
+FROM (
+    SELECT tenant_id, asset_id,
+        list({'evidence_id': t.evidence_id, 'kind': kind, 'ordinal': t.ordinal,
+              'run_id': t.run_id, 'transform': t.transform, 'confidence': t.confidence,
+              'text': t.text, 'scheme': t.scheme, 'composed': t.composed}
+             ORDER BY kind, t.ordinal) AS statements
+    FROM said AS t JOIN chosen USING (tenant_id, asset_id, kind, evidence_key)
+    WHERE t.text <> ''
+    GROUP BY tenant_id, asset_id
+)
+"""
+
+# The newest look at a place says what lies there; where two are equally new, the later kind of
+# look does, since a sighting is only ever made of a place that was seen before.
+PLACES: Final = """
+CREATE TEMP TABLE places AS
+SELECT tenant_id, asset_id, list(uri ORDER BY uri) AS uris FROM (
+    SELECT tenant_id, uri, arg_max(asset_id, rank) AS asset_id, arg_max(state, rank) AS state
+    FROM (
+        SELECT tenant_id, uri, asset_id, 'present' AS state,
+            (observed_at, 0, coalesce(mtime_ns, 0), version_id) AS rank
+        FROM source_asset_versions
+        UNION ALL
+        SELECT tenant_id, uri, asset_id, state,
+            (observed_at, 1, coalesce(mtime_ns, 0), sighting_id)
+        FROM source_asset_sightings
+    ){near}
+    GROUP BY tenant_id, uri
+)
+WHERE state <> 'gone'
+GROUP BY tenant_id, asset_id
+"""
+
+# Of all places only those where a touched asset was ever seen.
+NEAR: Final = """
+    SEMI JOIN (
+        SELECT tenant_id, uri FROM source_asset_versions
+        SEMI JOIN touched USING (tenant_id, asset_id)
+        UNION
+        SELECT tenant_id, uri FROM source_asset_sightings
+        SEMI JOIN touched USING (tenant_id, asset_id)
+    ) USING (tenant_id, uri)
+"""
+
+FACTS: Final = """
+CREATE TEMP TABLE facts AS
+SELECT tenant_id, asset_id, any_value(width) AS width, any_value(height) AS height,
+    any_value(format) AS format
+FROM source_assets GROUP BY tenant_id, asset_id
+"""
+
+VECTORS: Final = """
+CREATE TEMP TABLE vectors_{axis} AS
+SELECT tenant_id, asset_id, max_by(_rowoffset, rank) AS place,
+    max_by({{'evidence_id': evidence_id, 'run_id': run_id, 'transform': transform}}, rank) AS said
+FROM (SELECT *, (observed_at, -ordinal, evidence_id) AS rank FROM source_{axis})
+GROUP BY tenant_id, asset_id
+"""
+
+SPINE: Final = """
+CREATE TEMP TABLE spine AS
+SELECT DISTINCT tenant_id, asset_id FROM ({stated})
+"""
+
+ROWS: Final = """
+SELECT tenant_id, asset_id, places.uris, facts.width, facts.height, facts.format,
+    texts.caption, coalesce(texts.caption_composed, false) AS caption_composed,
+    texts.tags, texts.classification, texts.ocr,
+    coalesce(texts.statements, []) AS statements{columns}
+FROM spine
+JOIN places USING (tenant_id, asset_id)
+LEFT JOIN facts USING (tenant_id, asset_id)
+LEFT JOIN texts USING (tenant_id, asset_id){joins}
+ORDER BY tenant_id{order}, asset_id
+"""
+
+TOUCHED: Final = """
+CREATE TEMP TABLE {name} AS SELECT * FROM wider SEMI JOIN touched USING (tenant_id, asset_id)
+"""
+
+STATED_BEFORE: Final = "SELECT tenant_id, asset_id FROM {source} WHERE {created} <= {version}"
+
+COUNTED: Final = "SELECT count(*) FROM ({rows})"
