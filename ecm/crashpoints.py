@@ -50,6 +50,12 @@ STORE_POINTS: Mapping[str, str] = {
     "gc.untagged": "a shared table has only the tags of snapshots, old versions are still there",
     "gc.cleaned": "old versions of shared tables are gone, folders that nothing names are not",
     "gc.swept": "one folder that nothing named is removed, others may not be",
+    "maintain.rewritten": "small fragments are written anew as one, no version has it",
+    "maintain.compacted": "the version with the merged fragment is committed, the old files lie",
+    "maintain.indexed": "the indices of one table are up to date, others may not be",
+    "maintain.fenced": "old versions are about to be removed, a fence is above them",
+    "maintain.cleaned": "old versions of one table are removed, orphans still lie",
+    "maintain.swept": "one file that nothing refers to is removed, others may not be",
 }
 """What is done to a store between runs, line by line."""
 

@@ -11,9 +11,8 @@ takes over from the living calls `fence`, after which no change builds on earlie
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import lance
 import pyarrow as pa
@@ -22,16 +21,14 @@ from lance.fragment import write_fragments
 
 from ecm.contracts.result import ResultEnvelope
 from ecm.crashpoints import crash_point
-from ecm.errors import ContractError, StoreUnavailable
+from ecm.errors import ContractError, StoreCorrupt, StoreUnavailable
 from ecm.evidence.codec import tables_of
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.known import TableKeys
 from ecm.evidence.schema import is_evidence_table, key_column
 from ecm.evidence.spool import BATCH_ID
 from ecm.evidence.store import EvidenceStore
-
-BATCH_PROPERTY: Final = "ecm.batch"
-FENCE_PROPERTY: Final = "ecm.fence"
+from ecm.evidence.transactions import BATCH_PROPERTY, commit_on, fence
 
 _Answer = TypeVar("_Answer")
 
@@ -130,14 +127,18 @@ class EvidenceCommitter:
         return rows
 
     def _fence_once(self, name: str) -> None:
-        """A merge of nothing: Lance refuses appends and deletes that began before it."""
         dataset = self._store.dataset(name)
         with lance_errors(f"cannot fence {name}"):
-            fragments = [fragment.metadata for fragment in dataset.get_fragments()]
-            operation = lance.LanceOperation.Merge(fragments, dataset.lance_schema)
-            _commit(dataset, operation, {FENCE_PROPERTY: uuid.uuid4().hex})
+            fence(dataset)
 
     def _append_once(self, name: str, table: pa.Table, batch_id: str, still_mine: StillMine) -> int:
+        try:
+            return self._append_now(name, table, batch_id, still_mine)
+        except StoreCorrupt:
+            still_mine()  # who slept finds the version it built on cleaned away: nothing is damaged
+            raise
+
+    def _append_now(self, name: str, table: pa.Table, batch_id: str, still_mine: StillMine) -> int:
         dataset = self._store.ensure_table(name, table.schema)
         still_mine()
         known = self._known.of(name, dataset)
@@ -152,24 +153,12 @@ class EvidenceCommitter:
             )
             crash_point("table.fragments")
             appended = lance.LanceOperation.Append(fragments)
-            version = _commit(dataset, appended, {BATCH_PROPERTY: batch_id})
+            version = commit_on(dataset, appended, {BATCH_PROPERTY: batch_id})
         crash_point("table.committed")
         if version == known.version + 1:
             known.version = version
             known.keys.add(keys)
         return version
-
-
-def _commit(dataset: Any, operation: Any, properties: Mapping[str, str]) -> int:
-    """Commit on top of the version that `dataset` shows; the version made."""
-    transaction = lance.Transaction(
-        read_version=dataset.version,
-        operation=operation,
-        transaction_properties=dict(properties),
-    )
-    options = dataset.latest_storage_options()
-    committed = lance.LanceDataset.commit(dataset.uri, transaction, storage_options=options)
-    return int(committed.version)
 
 
 def _check_batch(batch_id: str) -> None:

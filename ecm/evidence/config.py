@@ -8,6 +8,25 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 
+class MaintenanceConfig(BaseModel):
+    """When the tables are put in order, and what may be removed from them.
+
+    Old versions go after `versions_seconds`: longer than the longest read, whose version may be
+    gone afterwards. What nothing refers to goes after `orphans_seconds`: longer than the longest
+    write. `step_bytes` is what one step between two commits writes anew.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    every_commits: int = Field(
+        default=64, ge=0, description="commits between two steps; 0: only by ecm maintain"
+    )
+    versions_seconds: float = Field(default=3600.0, ge=0, description="age of versions removed")
+    orphans_seconds: float = Field(default=86_400.0, ge=0, description="age of files swept")
+    step_bytes: int = Field(default=32 << 20, ge=1 << 16, description="merged between commits")
+    fragment_bytes: int = Field(default=256 << 20, ge=1 << 16, description="merged up to this")
+
+
 class EvidenceConfig(BaseModel):
     """Where the store lies and when searches change from exact to approximate.
 
@@ -32,6 +51,7 @@ class EvidenceConfig(BaseModel):
     vector_index_rows: int = Field(default=200_000, ge=256)
     exact_search_rows: int = Field(default=200_000, ge=1)
     matrix_cache_bytes: int = Field(default=1 << 30, ge=1 << 20, description="bytes, all tenants")
+    maintenance: MaintenanceConfig = MaintenanceConfig()
     commit_attempts: int = Field(default=8, ge=1, le=100)
     commit_backoff_seconds: float = Field(default=0.05, gt=0, le=60)
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.schema import key_column
+from ecm.evidence.transactions import Change, change_since
 
 _BYTES: Final = 16
 _MERGE_AT: Final = 65_536
@@ -63,14 +64,19 @@ class KnownKeys:
 
 @dataclass(slots=True)
 class Remembered:
-    """The keys of a table at one version."""
+    """The keys of a table at one version; fragments up to `fragment` are certainly among them."""
 
     version: int
     keys: KnownKeys
+    fragment: int = -1
 
 
 class TableKeys:
-    """The keys of several tables, each read again when its version changed. Thread-safe."""
+    """The keys of several tables. Thread-safe.
+
+    When a table has changed, what was added is read, and all of it when that cannot be told: a
+    compaction or an index costs nothing.
+    """
 
     def __init__(self) -> None:
         self._tables: dict[str, Remembered] = {}
@@ -80,12 +86,37 @@ class TableKeys:
         """The keys of a table as `dataset` sees it. Raises as `lance_errors` says."""
         with self._lock:
             known = self._tables.get(name)
-            if known is None or known.version != dataset.version:
-                with lance_errors(f"cannot read the keys of table {name}"):
-                    chunks = dataset.to_batches(columns=[key_column(name)])
-                    keys = KnownKeys(chunk.column(0).to_pylist() for chunk in chunks)
-                known = self._tables[name] = Remembered(int(dataset.version), keys)
+            if known is None:
+                known = self._tables[name] = _read(name, dataset)
+            elif known.version != dataset.version:
+                known = self._tables[name] = _caught_up(name, dataset, known)
             return known
+
+
+def _read(name: str, dataset: Any) -> Remembered:
+    with lance_errors(f"cannot read the keys of table {name}"):
+        chunks = dataset.to_batches(columns=[key_column(name)])
+        keys = KnownKeys(chunk.column(0).to_pylist() for chunk in chunks)
+    return Remembered(int(dataset.version), keys, _newest(dataset))
+
+
+def _caught_up(name: str, dataset: Any, known: Remembered) -> Remembered:
+    change = change_since(dataset, known.version)
+    if change is Change.UNKNOWN:
+        return _read(name, dataset)
+    if change is Change.ADDED:
+        with lance_errors(f"cannot read the new keys of table {name}"):
+            added = [f for f in dataset.get_fragments() if f.fragment_id > known.fragment]
+            scanner = dataset.scanner(columns=[key_column(name)], fragments=added)
+            for chunk in scanner.to_batches() if added else ():
+                known.keys.add(chunk.column(0).to_pylist())
+    known.version, known.fragment = int(dataset.version), _newest(dataset)
+    return known
+
+
+def _newest(dataset: Any) -> int:
+    """The highest fragment number; numbers are never given twice."""
+    return max((fragment.fragment_id for fragment in dataset.get_fragments()), default=-1)
 
 
 def packed(keys: Sequence[str]) -> npt.NDArray[np.bytes_]:
