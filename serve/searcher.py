@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,7 +18,9 @@ from ray.serve.handle import DeploymentHandle
 from ecm.config import Profile
 from ecm.contracts.identity import Contract
 from ecm.contracts.search import Axis, SearchRequest, SearchResponse
+from ecm.delivery.incarnation import Incarnation
 from ecm.errors import EcmError, QueryError, TransientError
+from ecm.evidence.pins import PinKeeper
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SnapshotRef, published_ref
 from ecm.evidence.store import EvidenceStore
@@ -29,6 +32,9 @@ from ecm.search.following import Following
 from ecm.search.opening import open_ranking
 
 log = logging.getLogger("ray.serve")
+
+PIN_SECONDS = 120.0
+"""A searcher that died keeps its snapshots from collection for so long, or two requests' time."""
 
 
 class SnapshotView(Contract):
@@ -49,6 +55,9 @@ class Readiness(Contract):
     status: Literal["ready"] = "ready"
     snapshot_id: str
     degraded: dict[Axis, str] = Field(default_factory=dict)
+    trouble: str = Field(
+        default="", description="why what is published is not what answers, or is not pinned"
+    )
 
 
 class _EncodesElsewhere:
@@ -68,8 +77,11 @@ class Searcher:
         self._ranking = open_ranking(self._parts)
         self._poll = profile.serve.snapshot_poll_seconds
         self._store: EvidenceStore | None = None
-        self._following = Following(self._published, self._opened)
+        longest = profile.serve.request_timeout_seconds
+        pins = PinKeeper(self._open_store, str(Incarnation.here()), max(PIN_SECONDS, 2 * longest))
+        self._following = Following(self._published, self._opened, pins)
         self._trouble = ""
+        self._told = ""
         self._refresh()
         self._task: asyncio.Task[None] | None = None
 
@@ -122,7 +134,11 @@ class Searcher:
         for axis in reader.ref.dims:
             if reached.get(axis) not in reader.ref.transforms.get(axis, ()):
                 degraded.setdefault(axis, "no query model speaks of the snapshot's transform")
-        return Readiness(snapshot_id=reader.ref.snapshot_id, degraded=degraded)
+        return Readiness(
+            snapshot_id=reader.ref.snapshot_id,
+            degraded=degraded,
+            trouble=self._trouble,
+        )
 
     async def check_health(self) -> None:
         """Asked by Serve from time to time: following goes on even when nobody searches."""
@@ -141,14 +157,20 @@ class Searcher:
     def _refresh(self) -> None:
         """Look for a new snapshot; a failure is told once and the present one goes on serving."""
         try:
-            if self._following.refresh():
+            if self._following.refresh(time.time()):
                 ref = self._following.current().reader.ref
                 log.info("serving snapshot %s, %d assets", ref.snapshot_id, ref.assets)
-            self._trouble = ""
+            self._tell("", "")
         except EcmError as error:
-            if str(error) != self._trouble:
-                log.warning("cannot follow the published snapshot: %s", error)
-            self._trouble = str(error)
+            # Readiness is for everybody: it gets the kind of trouble, the log its words and paths.
+            self._tell(f"what is published cannot be followed [{error.code}]", str(error))
+
+    def _tell(self, trouble: str, words: str) -> None:
+        words = words or self._following.unpinned
+        if words and words != self._told:
+            log.warning("cannot follow the published snapshot: %s", words)
+        self._told = words
+        self._trouble = trouble or ("open snapshots are not pinned" if words else "")
 
     def _open_store(self) -> EvidenceStore:
         if self._store is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -131,12 +131,13 @@ class PinKeeper:
     is what requests on their way still need.
 
     Args:
+        opened: the store, asked for when there is something to pin.
         holder: who reads, for people.
         seconds: time to live of a pin; more than four thirds of the longest request.
     """
 
-    def __init__(self, store: EvidenceStore, holder: str, seconds: float) -> None:
-        self._store = store
+    def __init__(self, opened: Callable[[], EvidenceStore], holder: str, seconds: float) -> None:
+        self._opened = opened
         self._holder = holder
         self._seconds = seconds
         self._reader = new_reader("searcher")
@@ -158,7 +159,7 @@ class PinKeeper:
             return True
         said = Pin(expires_at=now + self._seconds, holder=self._holder)
         try:
-            pin(self._store, snapshot_id, self._reader, said)
+            pin(self._opened(), snapshot_id, self._reader, said)
         except SnapshotNotFound:
             self._expiries.pop(snapshot_id, None)
             return False
@@ -168,7 +169,7 @@ class PinKeeper:
     def _drop(self, wanted: frozenset[str], now: float) -> None:
         for snapshot_id, expires_at in list(self._expiries.items()):
             if snapshot_id not in wanted and now >= expires_at:
-                unpin(self._store, snapshot_id, self._reader)
+                unpin(self._opened(), snapshot_id, self._reader)
                 del self._expiries[snapshot_id]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ecm.crashpoints import crash_point
-from ecm.errors import SnapshotNotFound
+from ecm.errors import ContractError, SnapshotNotFound
 from ecm.evidence.pins import is_condemned, pinned
 from ecm.evidence.refs import (
     Publication,
@@ -31,8 +31,22 @@ _SECONDS: Final = 300.0
 def publish(store: EvidenceStore, snapshot_id: str, now: float) -> SnapshotRef:
     """Serve this snapshot from now on; what was served is kept for `rollback`.
 
-    Raises SnapshotNotFound, or StoreCorrupt when its table cannot be opened.
+    Raises SnapshotNotFound, StoreCorrupt when its table cannot be opened, ContractError (code
+    `snapshot.measurements`) when it did not measure up.
     """
+    shortfalls = read_ref(store, snapshot_id).measurements.shortfalls
+    if shortfalls:
+        raise ContractError(
+            f"snapshot {snapshot_id} does not measure up: "
+            + "; ".join(shortfall.message for shortfall in shortfalls),
+            code="snapshot.measurements",
+            hint="`ecm snapshots publish ID --despite-measurements` serves it all the same",
+        )
+    return publish_despite_measurements(store, snapshot_id, now)
+
+
+def publish_despite_measurements(store: EvidenceStore, snapshot_id: str, now: float) -> SnapshotRef:
+    """Like `publish`, for somebody who has looked at what was measured and answers for it."""
     before = read_published(store)
     if before is None:
         return _served(store, snapshot_id, (), now)

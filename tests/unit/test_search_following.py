@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ecm.contracts.search import SearchRequest
 from ecm.errors import QueryError, SnapshotNotFound, StoreCorrupt
+from ecm.evidence.pins import PinKeeper, all_pins, condemn, spare
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SnapshotRef, published_ref
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.opening import search_parts
 from ecm.search.engine import SearchEngine
-from ecm.search.following import KEPT, Following
+from ecm.search.following import KEPT, KEPT_SECONDS, Following
 from ecm.search.opening import open_encoder, open_ranking
-from tests.factories import Indexer, fake_profile, picture
+from tests.factories import START, Indexer, fake_profile, picture
+
+SECONDS = 100.0
 
 
 class Desk:
@@ -26,6 +30,7 @@ class Desk:
         parts = search_parts(self.indexer.profile)
         encoder, ranking = open_encoder(parts), open_ranking(parts)
         self.broken = False
+        self.now = START
 
         def opened(ref: SnapshotRef) -> SearchEngine:
             if self.broken:
@@ -33,7 +38,16 @@ class Desk:
             reader = SnapshotReader.open(self.indexer.store, ref)
             return SearchEngine(reader, encoder, ranking, parts.search, exact_rows=1000)
 
-        self.following = Following(lambda: published_ref(self.indexer.store), opened)
+        keeper = PinKeeper(lambda: self.indexer.store, "a searcher", SECONDS)
+        self.following = Following(lambda: published_ref(self.indexer.store), opened, keeper)
+
+    def refresh(self, later: float = 0.0) -> bool:
+        self.now += later
+        return self.following.refresh(self.now)
+
+    def pinned(self) -> set[str]:
+        live = (held for held in all_pins(self.indexer.store) if held.pin.expires_at > self.now)
+        return {held.snapshot_id for held in live}
 
     def grow(self, mark: int) -> SnapshotRef:
         self.indexer.add({f"red-{mark}.png": picture("red", mark)})
@@ -51,7 +65,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def test_before_anything_is_published_it_says_so(desk: Desk) -> None:
-    assert desk.following.refresh() is False
+    assert desk.refresh() is False
     with pytest.raises(SnapshotNotFound, match="published"):
         desk.following.current()
 
@@ -59,12 +73,12 @@ def test_before_anything_is_published_it_says_so(desk: Desk) -> None:
 def test_it_switches_once_and_old_pages_stay_on_their_snapshot(desk: Desk) -> None:
     desk.grow(0)
     first = desk.grow(1)
-    assert desk.following.refresh() is True
-    assert desk.following.refresh() is False
+    assert desk.refresh() is True
+    assert desk.refresh() is False
     snapshot_id, rank, cursor = desk.ask()
     assert (snapshot_id, rank) == (first.snapshot_id, 1)
     second = desk.grow(2)
-    assert desk.following.refresh() is True
+    assert desk.refresh() is True
     assert desk.ask()[0] == second.snapshot_id
     assert desk.ask(cursor)[:2] == (first.snapshot_id, 2)
 
@@ -72,11 +86,11 @@ def test_it_switches_once_and_old_pages_stay_on_their_snapshot(desk: Desk) -> No
 def test_a_cursor_outlives_a_few_snapshots_and_then_is_refused(desk: Desk) -> None:
     desk.grow(0)
     desk.grow(1)
-    desk.following.refresh()
+    desk.refresh()
     cursor = desk.ask()[2]
     for mark in range(2, 2 + KEPT):
         desk.grow(mark)
-        desk.following.refresh()
+        desk.refresh()
     with pytest.raises(QueryError) as caught:
         desk.ask(cursor)
     assert caught.value.code == "query.cursor_stale"
@@ -84,22 +98,69 @@ def test_a_cursor_outlives_a_few_snapshots_and_then_is_refused(desk: Desk) -> No
 
 def test_a_snapshot_that_cannot_be_opened_leaves_the_present_one_serving(desk: Desk) -> None:
     first = desk.grow(0)
-    desk.following.refresh()
+    desk.refresh()
     second = desk.grow(1)
     desk.broken = True
     with pytest.raises(StoreCorrupt):
-        desk.following.refresh()
+        desk.refresh()
     assert desk.ask()[0] == first.snapshot_id
     desk.broken = False
-    desk.following.refresh()
+    desk.refresh()
     assert desk.ask()[0] == second.snapshot_id
 
 
 def test_rolling_back_is_followed_too(desk: Desk) -> None:
     first = desk.grow(0)
-    desk.following.refresh()
+    desk.refresh()
     desk.grow(1)
-    desk.following.refresh()
+    desk.refresh()
     SnapshotStore(desk.indexer.store).rollback(desk.indexer.now + 1)
-    assert desk.following.refresh() is True
+    assert desk.refresh() is True
     assert desk.ask()[0] == first.snapshot_id
+
+
+def test_what_is_open_is_pinned_and_what_was_closed_a_little_longer(desk: Desk) -> None:
+    desk.grow(0)
+    first = desk.grow(1)
+    assert desk.pinned() == set()
+    desk.refresh()
+    cursor = desk.ask()[2]
+    assert desk.pinned() == {first.snapshot_id}
+    second = desk.grow(2)
+    desk.refresh()
+    for _ in range(40):
+        desk.refresh(later=KEPT_SECONDS / 40)
+        assert desk.pinned() == {first.snapshot_id, second.snapshot_id}
+    assert desk.ask(cursor)[0] == first.snapshot_id
+    desk.refresh(later=1.0)
+    assert desk.pinned() == {first.snapshot_id, second.snapshot_id}
+    with pytest.raises(QueryError):
+        desk.ask(cursor)
+    desk.refresh(later=SECONDS)
+    assert {held.snapshot_id for held in all_pins(desk.indexer.store)} == {second.snapshot_id}
+
+
+def test_a_snapshot_that_is_being_removed_is_not_switched_to(desk: Desk) -> None:
+    first = desk.grow(0)
+    desk.refresh()
+    second = desk.grow(1)
+    condemn(desk.indexer.store, second.snapshot_id)
+    with pytest.raises(SnapshotNotFound, match="being removed"):
+        desk.refresh()
+    assert (desk.ask()[0], desk.pinned()) == (first.snapshot_id, {first.snapshot_id})
+    spare(desk.indexer.store, second.snapshot_id)
+    assert desk.refresh() is True
+    assert desk.ask()[0] == second.snapshot_id
+
+
+def test_a_store_that_takes_no_pins_is_served_all_the_same(desk: Desk) -> None:
+    first = desk.grow(0)
+    folder = Path(desk.indexer.store.storage.location("pins"))
+    shutil.rmtree(folder)
+    folder.write_text("not a folder")
+    assert desk.refresh() is True
+    assert desk.ask()[0] == first.snapshot_id
+    assert "pins" in desk.following.unpinned
+    folder.unlink()
+    desk.refresh()
+    assert (desk.following.unpinned, desk.pinned()) == ("", {first.snapshot_id})
