@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.object_server import ObjectServer
 from tests.postgres_server import PostgresServer, binaries
 
 REPO = Path(__file__).resolve().parents[1]
@@ -80,6 +81,13 @@ def shared_data() -> Path:
 def postgres_server() -> Iterator[PostgresServer]:
     """One server for all tests of the session; each ledger is a schema of its own."""
     with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """One S3 server, in memory, for all tests of the session; each store has its own bucket."""
+    with ObjectServer() as server:
         yield server
 
 

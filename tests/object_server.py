@@ -7,24 +7,27 @@ faults: `tests/object_trouble.py` stands in front of it for that.
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from types import TracebackType
 from typing import Any
-
-import boto3
-from moto.server import ThreadedMotoServer
 
 from ecm.evidence.config import EvidenceConfig
 
 ACCESS_KEY = "AKIDECMTESTS"
 SECRET_KEY = "s3cr3t/of+the-tests-0123456789abcdef"
 REGION = "us-east-1"
+PAGE = 60
+"""Keys a page of a listing: few, so that every reader must ask for more."""
 
 
 class ObjectServer:
     """Start it with `with`. `endpoint` is its address, `client` a boto3 client of it."""
 
     def __enter__(self) -> ObjectServer:
+        from moto.server import ThreadedMotoServer
+
+        os.environ.setdefault("MOTO_S3_DEFAULT_MAX_KEYS", str(PAGE))
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
@@ -64,6 +67,8 @@ class ObjectServer:
         return [item["Key"] for page in pages for item in page.get("Contents", ())]
 
     def _client(self) -> Any:
+        import boto3
+
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,

@@ -36,11 +36,12 @@ _SECRET_VARIABLES: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectSettings:
-    """Where and how; `given` holds the credentials of the profile and is never shown."""
+class ObjectAccess:
+    """How object storage is reached; `given` holds the credentials of the profile, never shown.
 
-    bucket: str
-    prefix: str
+    Two stores that are reached alike have equal ones, whatever their buckets.
+    """
+
     endpoint: str | None
     region: str | None
     virtual: bool
@@ -49,9 +50,8 @@ class ObjectSettings:
     given: tuple[tuple[str, str], ...] = field(repr=False)
 
     @classmethod
-    def of(cls, config: EvidenceConfig) -> ObjectSettings:
-        """Those of a store on S3. Raises ConfigError, which names no secret."""
-        bucket, prefix = _place(config.uri)
+    def of(cls, config: EvidenceConfig) -> ObjectAccess:
+        """That of a store on S3. Raises ConfigError, which names no secret."""
         options = _named(config)
         given = {name: options.pop(name) for name in _CREDENTIALS if name in options}
         conceal([given.get(name, "") for name in _CREDENTIALS[1:]])
@@ -62,8 +62,6 @@ class ObjectSettings:
                 hint="give access_key_id and secret_access_key, or neither and set AWS_ variables",
             )
         return cls(
-            bucket=bucket,
-            prefix=prefix,
             endpoint=options.get("endpoint_url"),
             region=options.get("region_name"),
             virtual=_truth(options.get("virtual", "false")),
@@ -129,8 +127,11 @@ class ObjectSettings:
         return options
 
 
-def _place(uri: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://bucket/prefix`, neither with a slash at an end."""
+def place_of(uri: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://bucket/prefix`, neither with a slash at an end.
+
+    Raises ConfigError, which shows no credentials.
+    """
     bucket, _, prefix = uri.split("://", 1)[1].partition("/")
     prefix = prefix.strip("/")
     if "@" in bucket:

@@ -19,7 +19,7 @@ from ecm.errors import ConfigError, ContractError, StoreUnavailable
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.faults import without_secrets
 from ecm.evidence.object_faults import ABSENT, RACED, REFUSED, error_code, object_errors
-from ecm.evidence.object_settings import ObjectSettings
+from ecm.evidence.object_settings import ObjectAccess, place_of
 from ecm.evidence.storage import ASIDE, BLOCK_BYTES, Extent, check_name
 
 _WRITER: Final = "ecm-writer"
@@ -37,21 +37,22 @@ class ObjectStorage:
     """A prefix of a bucket. Thread-safe; a process that was forked gets a client of its own."""
 
     def __init__(self, config: EvidenceConfig) -> None:
-        self._settings = ObjectSettings.of(config)
-        prefix = self._settings.prefix
+        self._bucket, prefix = place_of(config.uri)
+        self._access = ObjectAccess.of(config)
+        self._root = f"s3://{self._bucket}/{prefix}".rstrip("/")
         self._base = f"{prefix}/" if prefix else ""
-        self._lance = self._settings.lance_options(self._client)
+        self._lance = self._access.lance_options(self._client)
 
     @property
     def root(self) -> str:
-        return f"s3://{self._settings.bucket}/{self._settings.prefix}".rstrip("/")
+        return self._root
 
     @property
     def lance_options(self) -> Mapping[str, str] | None:
         return self._lance
 
     def location(self, name: str) -> str:
-        return f"s3://{self._settings.bucket}/{self._key(name)}"
+        return f"s3://{self._bucket}/{self._key(name)}"
 
     def read(self, name: str) -> bytes | None:
         def whole() -> bytes | None:
@@ -78,7 +79,7 @@ class ObjectStorage:
 
     def put(self, name: str, data: bytes) -> None:
         with self._errors(f"cannot write {self.location(name)}"):
-            self._client.put_object(Bucket=self._settings.bucket, Key=self._key(name), Body=data)
+            self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data)
 
     def put_new(self, name: str, data: bytes) -> bool:
         """As the protocol says; a put that was answered too late is recognised as our own."""
@@ -99,10 +100,10 @@ class ObjectStorage:
         for name in (name for name in names if name not in manifests):
             with self._errors(f"cannot create {self.location(target)}"):
                 self._client.copy_object(
-                    Bucket=self._settings.bucket,
+                    Bucket=self._bucket,
                     Key=f"{self._key(target)}/{name}",
                     CopySource={
-                        "Bucket": self._settings.bucket,
+                        "Bucket": self._bucket,
                         "Key": f"{self._key(source)}/{name}",
                     },
                 )
@@ -158,22 +159,20 @@ class ObjectStorage:
 
     @property
     def _client(self) -> Any:
-        return _client_of(self._settings, _environment(), os.getpid())
+        return _client_of(self._access, _environment(), os.getpid())
 
     def _key(self, name: str) -> str:
         check_name(name)
         return f"{self._base}{name}"
 
     def _errors(self, what: str) -> Any:
-        return object_errors(what, self._settings.bucket)
+        return object_errors(what, self._bucket)
 
     def _get(self, name: str, **condition: str) -> Any:
         from botocore.exceptions import ClientError
 
         try:
-            return self._client.get_object(
-                Bucket=self._settings.bucket, Key=self._key(name), **condition
-            )
+            return self._client.get_object(Bucket=self._bucket, Key=self._key(name), **condition)
         except ClientError as error:
             if error_code(error) in ABSENT:
                 return None
@@ -203,7 +202,7 @@ class ObjectStorage:
     def _put_once(self, name: str, data: bytes, writer: str) -> bool:
         from botocore.exceptions import ClientError
 
-        place = {"Bucket": self._settings.bucket, "Key": self._key(name)}
+        place = {"Bucket": self._bucket, "Key": self._key(name)}
         try:
             self._client.put_object(**place, Body=data, IfNoneMatch="*", Metadata={_WRITER: writer})
         except ClientError as error:
@@ -217,8 +216,8 @@ class ObjectStorage:
         """Tries again what botocore does not: a body that broke off, a race for one object."""
         from botocore.exceptions import ClientError
 
-        with object_errors(what, self._settings.bucket):
-            for attempt in range(self._settings.attempts):
+        with object_errors(what, self._bucket):
+            for attempt in range(self._access.attempts):
                 if attempt:
                     pause = _BACKOFF_SECONDS * 2**attempt
                     time.sleep(random.uniform(0.5, 1) * pause)  # noqa: S311 - no secret
@@ -239,8 +238,8 @@ class ObjectStorage:
 
     def _pages(self, prefix: str, delimiter: str = "") -> Iterator[Mapping[str, Any]]:
         """Listings are never cached: another process may have written since."""
-        what = f"cannot list s3://{self._settings.bucket}/{prefix}"
-        asked = {"Bucket": self._settings.bucket, "Prefix": prefix, "Delimiter": delimiter}
+        what = f"cannot list s3://{self._bucket}/{prefix}"
+        asked = {"Bucket": self._bucket, "Prefix": prefix, "Delimiter": delimiter}
         while True:
             with self._errors(what):
                 page = self._client.list_objects_v2(**asked)
@@ -252,7 +251,7 @@ class ObjectStorage:
     def _delete(self, name: str, keys: list[str]) -> None:
         with self._errors(f"cannot remove {self.location(name)}"):
             answer = self._client.delete_objects(
-                Bucket=self._settings.bucket,
+                Bucket=self._bucket,
                 Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
             )
         failed = answer.get("Errors", ())
@@ -269,10 +268,8 @@ def _environment() -> tuple[tuple[str, str], ...]:
 
 
 @functools.lru_cache(maxsize=8)
-def _client_of(
-    settings: ObjectSettings, environment: tuple[tuple[str, str], ...], process: int
-) -> Any:
-    return settings.client()
+def _client_of(access: ObjectAccess, environment: tuple[tuple[str, str], ...], process: int) -> Any:
+    return access.client()
 
 
 def _drained(found: Mapping[str, Any]) -> bytes:

@@ -191,7 +191,7 @@ class LocalStorage:
         with file_errors(f"cannot list {path}"):
             try:
                 return tuple(sorted(os.listdir(path)))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 return ()
 
     def remove(self, name: str) -> None:

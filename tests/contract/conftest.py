@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ecm.evidence.config import EvidenceConfig
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
 from tests.ledger_server import KEY, server
 from tests.postgres_server import PostgresServer
@@ -46,6 +47,8 @@ LEDGERS: dict[str, Callable[[pytest.FixtureRequest, str], str]] = {
 SERVED = frozenset({"rest"})
 """Back ends that are reached through a server, which has the ledger of that URL."""
 
+STORAGES = ["disk", "s3"]
+
 BACK_ENDS = [
     "sqlite",
     "rest",
@@ -77,3 +80,24 @@ def ledger_config(
 def ledger(ledger_config: Callable[..., LedgerConfig]) -> Iterator[Ledger]:
     with open_ledger(ledger_config()) as opened:
         yield opened
+
+
+@pytest.fixture(params=STORAGES)
+def evidence_config(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Callable[..., EvidenceConfig]:
+    """Settings for an evidence store on each storage, by name; another bucket for every name.
+
+    Tests that damage files ask for the disk: `parametrize("evidence_config", ["disk"], …)`.
+    """
+    places: dict[str, str] = {}
+
+    def config(name: str = "store", **settings: Any) -> EvidenceConfig:
+        if request.param == "disk":
+            return EvidenceConfig(uri=str(tmp_path / f"{name} #1 é"), **settings)
+        server = request.getfixturevalue("object_server")
+        uri = places.setdefault(name, f"s3://{server.bucket()}/a/{name} é")
+        made: EvidenceConfig = server.config(uri, **settings)
+        return made
+
+    return config
