@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,8 +31,8 @@ REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> EvidenceStore:
-    return EvidenceStore.create(EvidenceConfig(uri=str(tmp_path / "store")), START)
+def store(evidence_config: Callable[..., EvidenceConfig]) -> EvidenceStore:
+    return EvidenceStore.create(evidence_config(), START)
 
 
 def _rows(store: EvidenceStore) -> dict[str, list[str]]:
@@ -230,6 +231,7 @@ def test_a_table_of_another_dimension_is_refused_and_nothing_is_written(
     }
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_a_store_that_comes_back_is_waited_for(store: EvidenceStore) -> None:
     waited: list[float] = []
     root = Path(store.storage.root)
@@ -248,6 +250,7 @@ def test_a_store_that_comes_back_is_waited_for(store: EvidenceStore) -> None:
     assert store.counts()["assets"] == 2
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_a_store_that_stays_away_is_reported_and_not_made_anew(store: EvidenceStore) -> None:
     root = Path(store.storage.root)
     root.rename(root.with_name("away"))
@@ -326,6 +329,7 @@ def test_a_half_written_spool_file_does_not_count(tmp_path: Path) -> None:
     assert spool.list() == ()
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_the_stored_tables_are_plain_lance_that_any_reader_opens(store: EvidenceStore) -> None:
     EvidenceCommitter(store).append("b1", everything("a", "dog"))
     uri = Path(store.storage.root) / "tables" / "assets.lance"

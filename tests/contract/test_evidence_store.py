@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import lance
@@ -38,8 +39,8 @@ from tests.evidence_envelopes import (
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> EvidenceStore:
-    return EvidenceStore.create(EvidenceConfig(uri=str(tmp_path / "st ore #1 é")), START)
+def store(evidence_config: Callable[..., EvidenceConfig]) -> EvidenceStore:
+    return EvidenceStore.create(evidence_config(), START)
 
 
 def _one_line(error: EcmError) -> bool:
@@ -51,7 +52,12 @@ def test_creating_again_opens_the_same_store(store: EvidenceStore) -> None:
     assert again.header == store.header
     assert EvidenceStore.open(store.config).header == store.header
     assert store.counts() == {}
-    assert EvidenceStore.open(EvidenceConfig(uri=Path(store.storage.root).as_uri())).tables() == ()
+
+
+def test_a_folder_may_be_named_by_its_uri(tmp_path: Path) -> None:
+    store = EvidenceStore.create(EvidenceConfig(uri=str(tmp_path / "st ore #1 é")), START)
+    by_uri = EvidenceConfig(uri=Path(store.storage.root).as_uri())
+    assert EvidenceStore.open(by_uri).header == store.header
 
 
 def test_what_is_no_store_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -74,6 +80,7 @@ def test_what_is_no_store_is_refused_in_one_line(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "photos") == ["a.jpg"]
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 @pytest.mark.parametrize(
     "header",
     [
@@ -143,6 +150,7 @@ def test_lookups_are_the_same_with_and_without_their_indices(store: EvidenceStor
     assert len(store.texts_of("t", ids, VISION)) == 30
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 @pytest.mark.parametrize("tenant", ["", "a b", "t' OR 1=1 --", "../x", "é"])
 def test_malformed_ids_never_reach_a_filter(store: EvidenceStore, tenant: str) -> None:
     EvidenceCommitter(store).append("b1", everything("a", "dog"))
@@ -154,6 +162,7 @@ def test_malformed_ids_never_reach_a_filter(store: EvidenceStore, tenant: str) -
         store.texts_of("t", [content_of("a")], "' OR 1=1 --")
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_damaged_tables_are_corrupt_wherever_they_are_asked(store: EvidenceStore) -> None:
     EvidenceCommitter(store).append("b1", everything("a", "dog"))
     table = Path(store.storage.root) / "tables" / "evidence_text.lance"
@@ -173,6 +182,7 @@ def test_damaged_tables_are_corrupt_wherever_they_are_asked(store: EvidenceStore
         EvidenceStore.open(store.config).counts()
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_a_table_without_a_manifest_but_with_data_is_damage_not_absence(
     store: EvidenceStore,
 ) -> None:
@@ -185,6 +195,7 @@ def test_a_table_without_a_manifest_but_with_data_is_damage_not_absence(
         EvidenceCommitter(fresh).append("b2", everything("b", "cat"))
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_a_table_of_a_later_schema_version_is_refused(store: EvidenceStore) -> None:
     schema = fixed_schema("assets").with_metadata({"ecm.schema_version": str(SCHEMA_VERSION + 1)})
     lance.write_dataset(schema.empty_table(), store.storage.location("tables/assets.lance"))
@@ -232,6 +243,7 @@ def test_sql_answers_over_tables_and_all_vectors(store: EvidenceStore) -> None:
     assert EvidenceStore.open(store.config).sql("SELECT 1 AS one").to_pylist() == [{"one": 1}]
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 @pytest.mark.parametrize(
     "query",
     [
