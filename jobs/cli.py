@@ -16,6 +16,7 @@ from jobs import (
     cli_evidence,
     cli_jobs,
     cli_ledger,
+    cli_maintain,
     cli_models,
     cli_search,
     cli_snapshots,
@@ -47,6 +48,7 @@ cli_tasks.register(app)
 cli_ledger.register(app)
 cli_audit.register(app)
 cli_evidence.register(app)
+cli_maintain.register(app)
 cli_snapshots.register(app)
 cli_models.register(app)
 cli_search.register(app)
@@ -70,19 +72,29 @@ def index(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on listening for changes.")] = False,
     every: Annotated[float, typer.Option(help="Seconds between listings with --follow.")] = 30.0,
+    accept_gone: Annotated[
+        bool,
+        typer.Option(
+            "--accept-gone", help="Mark as gone whatever is missing, even all of a source."
+        ),
+    ] = False,
 ) -> None:
     """Enqueue, analyse, commit, audit and publish. Safe to repeat, safe to kill.
 
-    Unchanged images are not read again; interrupted work goes on where it was. The exit code is 1
-    when
-    more than --max-dead images are dead letters (see: ecm dead-letters list) or the audit does not
-    balance.
+    Unchanged images are not read again; interrupted work goes on where it was. What was known below
+    a source and is not there any more is marked as gone and leaves the search; its evidence stays
+    (see: ecm history). The exit code is 1 when more than --max-dead images are dead letters (see:
+    ecm dead-letters list), the audit does not balance, or a source has lost so much at once
+    (pipeline.max_gone_share) that nothing of it was marked: is it mounted?
     """
+    from jobs.index import Rereading
     from jobs.indexing import IndexOptions, index_command
 
     settings = open_profile(profile, home, overrides, tenant)
     limit = settings.pipeline.max_dead if max_dead is None else max_dead
-    good = index_command(settings, tuple(sources), IndexOptions(limit, follow, every), as_json)
+    rereading = Rereading(max_gone_share=1.0 if accept_gone else None)
+    options = IndexOptions(limit, follow, every, rereading)
+    good = index_command(settings, tuple(sources), options, as_json)
     if not good:
         raise typer.Exit(FAILED)
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 from ecm.contracts.identity import ContentIdentity
 from ecm.contracts.task import RetryPolicy, TaskSpec
@@ -57,13 +58,41 @@ class ListingProgress:
     closed: bool = False
 
 
+class Onlooker(Protocol):
+    """Sees a listing as it goes, and may add to it before it is closed."""
+
+    def noted(self, chunk: Sequence[Found | Skipped]) -> None:
+        """A chunk that the ledger has."""
+
+    def closing(
+        self, progress: ListingProgress, stop: threading.Event
+    ) -> Iterator[Sequence[Found]]:
+        """Every source has been listed to its end; chunks to be queued besides."""
+
+
+class Nobody:
+    """The onlooker of a listing that nobody looks on."""
+
+    def noted(self, chunk: Sequence[Found | Skipped]) -> None:
+        """Nothing is kept."""
+
+    def closing(
+        self, progress: ListingProgress, stop: threading.Event
+    ) -> Iterator[Sequence[Found]]:
+        """Nothing is added."""
+        return iter(())
+
+
 class Listing(threading.Thread):
     """Lists and enqueues in the background, with its own ledger connection."""
 
-    def __init__(self, config: LedgerConfig, request: EnqueueRequest) -> None:
+    def __init__(
+        self, config: LedgerConfig, request: EnqueueRequest, onlooker: Onlooker | None = None
+    ) -> None:
         super().__init__(name="listing", daemon=True)
         self._config = config
         self._request = request
+        self._onlooker = onlooker or Nobody()
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
         self.progress = ListingProgress()
@@ -71,7 +100,7 @@ class Listing(threading.Thread):
     def run(self) -> None:
         try:
             with open_ledger(self._config) as ledger:
-                enqueue(ledger, self._request, self.progress, self._stopping)
+                enqueue(ledger, self._request, self.progress, self._stopping, self._onlooker)
         except BaseException as error:  # noqa: BLE001 - re-raised in the driver by check()
             self._failure = error
         self.progress.closed = True
@@ -91,8 +120,10 @@ def enqueue(
     request: EnqueueRequest,
     progress: ListingProgress,
     stop: threading.Event,
+    onlooker: Onlooker | None = None,
 ) -> None:
     """List every source in chunks, one ledger transaction each: a kill loses one chunk at most."""
+    onlooker = onlooker or Nobody()
     for source in request.sources:
         confine(source, request.roots)
     now = ledger.now()
@@ -110,6 +141,11 @@ def enqueue(
         if stop.is_set():
             return
         _record(ledger, request, chunk, progress, stop)
+        onlooker.noted(chunk)
+    for more in onlooker.closing(progress, stop):
+        _record(ledger, request, more, progress, stop)
+    if stop.is_set():
+        return
     ledger.close_listing(request.job_id, ledger.now())
 
 

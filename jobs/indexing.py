@@ -9,26 +9,29 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 
 import typer
 from rich.console import Console
 
 from ecm.config import Profile
-from jobs.edge import INTERRUPTED, emit
-from jobs.index import IndexSummary, run_index
+from jobs.edge import INTERRUPTED, emit, printable
+from jobs.index import IndexSummary, Rereading, run_index
 from jobs.progress import stderr_console
 from jobs.runtime import thread_environment
 
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """Dead letters tolerated, and whether and how often (seconds) to list again."""
+    """Dead letters tolerated, whether and how often (seconds) to list again, and how to look at
+    what is known already, the first time.
+    """
 
     max_dead: int
     follow: bool = False
     every: float = 30.0
+    rereading: Rereading = field(default_factory=Rereading)
 
 
 def index_command(
@@ -38,22 +41,24 @@ def index_command(
     thread_environment()
     console = stderr_console()
     good = True
+    rereading = options.rereading
     with _interrupt_on_terminate() as stopped:
         while True:
             try:
-                summary = run_index(profile, sources, profile.tenant, console)
+                summary = run_index(profile, sources, profile.tenant, console, rereading)
             except KeyboardInterrupt:
                 sys.stderr.write("ecm: interrupted; run the same command again to go on\n")
                 raise typer.Exit(INTERRUPTED) from None
             good = _report(summary, options.max_dead, as_json) and good
             if not options.follow or stopped.wait(options.every):
                 return good
+            rereading = Rereading()  # what was agreed to once is not agreed to for ever
 
 
 def _report(summary: IndexSummary, max_dead: int, as_json: bool) -> bool:
     emit(summary.to_json(), as_json, lambda console: _show(summary, console))
     for problem in summary.problems:
-        sys.stderr.write(f"ecm: audit: {problem}\n")
+        sys.stderr.write(f"ecm: {printable(problem)}\n")
     if summary.dead > max_dead:
         sys.stderr.write(
             f"ecm: {summary.dead} images are dead letters; see: ecm dead-letters list\n"
@@ -73,6 +78,8 @@ def _show(summary: IndexSummary, console: Console) -> None:
         f"(start-up {summary.startup_seconds:.1f} s, {rate}), {summary.bytes_read:,} bytes read"
     )
     noted = [
+        f"{summary.gone} places gone, {summary.moved} of them moved" if summary.gone else "",
+        f"{summary.returned} places hold known content again" if summary.returned else "",
         f"{summary.retried} attempts tried again" if summary.retried else "",
         f"{summary.stale} stale results refused" if summary.stale else "",
         f"listing waited {summary.throttled_seconds:.0f} s for a full queue"

@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.concluding import conclude_job
 from ecm.delivery.entries import Entry, Settled, entries_of
 from ecm.delivery.incarnation import Incarnation
+from ecm.delivery.listed import listing_on_disk
 from ecm.delivery.rebuild import RebuildSettings, rebuild
+from ecm.delivery.rescan import Look, rescan
 from ecm.errors import EcmError
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
@@ -51,8 +54,9 @@ from ecm.opening import plan_of
 from ecm.stages.assembly import SEAL, Stage, StageSettings, image_parts, open_part, open_prepare
 from ecm.stages.plan import TransformPlan
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
-from jobs.enqueue import EnqueueRequest, ListingProgress, enqueue
+from jobs.enqueue import EnqueueRequest, ListingProgress, Onlooker, enqueue
 from jobs.materialize import materialize
+from jobs.watching import Watch
 from tests.factories import fake_profile
 
 PATIENCE = 90
@@ -127,19 +131,25 @@ class Victim:
             loop.wait_until_recovered()
             if "cancel" in self._order.acts:
                 self._ledger.cancel_job(self._listed(), self._ledger.now())
-            job_id = self._listed()
-            self._operate()
-            self._work(loop)
-            if "fold" in self._order.acts:  # only now is there certainly something to fold
-                self._ledger.fold_evidence(1)
-            audit = conclude_job(self._ledger, self._store, self._spool, job_id, loop.right)
+            began = time.time()
+            runs = self._profile.cache / "listing"
+            with listing_on_disk(runs, self._run_id, (self._order.photos,)) as listed:
+                job_id = self._listed(Watch(listed))
+                self._operate()
+                self._work(loop)
+                if "fold" in self._order.acts:  # only now is there certainly something to fold
+                    self._ledger.fold_evidence(1)
+                audit = conclude_job(self._ledger, self._store, self._spool, job_id, loop.right)
+                look = Look(TENANT, self._run_id, began)
+                mine = partial(self._ledger.confirm_right, loop.right)
+                rescan(self._store, listed, look, 1.0, mine)
             ref = materialize(self._store, self._plan)
             record_run(self._store, self._record(job_id).finished(time.time(), audit.to_json()))
             return {**audit.to_json(), "snapshot_id": ref.snapshot_id, "assets": ref.assets}
 
-    def _listed(self) -> str:
+    def _listed(self, onlooker: Onlooker | None = None) -> str:
         request = EnqueueRequest(tenant_id=TENANT, sources=(self._order.photos,), plan=self._plan)
-        enqueue(self._ledger, request, ListingProgress(), threading.Event())
+        enqueue(self._ledger, request, ListingProgress(), threading.Event(), onlooker)
         return request.job_id
 
     def _operate(self) -> None:

@@ -1,7 +1,8 @@
 """A listing on disk, entry by entry, to be compared with the store when it is complete.
 
-Memory is bounded by one row group. Lies in a folder of its own, which is removed when it is left,
-and whatever a killed run left there before. Knows entries of listings; the store is unknown here.
+Memory is bounded by one row group. Lies in a folder of its own, which is removed when it is left;
+what killed runs left beside it is removed at the next. Knows entries of listings; the store is
+unknown here.
 """
 
 from __future__ import annotations
@@ -85,12 +86,14 @@ class ListedPlaces:
 
 
 @contextmanager
-def listing_on_disk(folder: Path, sources: Sequence[str]) -> Iterator[ListedPlaces]:
-    """The listing of `sources` in `folder`, which is this run's alone.
+def listing_on_disk(runs: Path, run_id: str, sources: Sequence[str]) -> Iterator[ListedPlaces]:
+    """The listing of `sources`, in a folder of the run below `runs`, which is one store's.
 
+    The caller holds the right to commit to that store: whoever left something in `runs` is dead.
     Raises SourceError for a source that is not there, ResourceExhausted, ConfigError.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = runs / run_id
+    shutil.rmtree(runs, ignore_errors=True)
     with file_errors(f"cannot write to {folder}"):
         folder.mkdir(parents=True)
     listed = ListedPlaces(folder, sources)

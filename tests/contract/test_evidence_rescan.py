@@ -58,7 +58,7 @@ class Place:
         sources: tuple[str, ...] = (),
         tenant: str = "t",
     ) -> Rescanned:
-        with listing_on_disk(self.work, sources or (str(self.folder),)) as listed:
+        with listing_on_disk(self.work, run, sources or (str(self.folder),)) as listed:
             listed.add(entries)
             listed.complete()
             look = Look(tenant, run, at)
@@ -206,11 +206,11 @@ def test_objects_are_compared_like_files_and_prefixes_end_at_slashes(place: Plac
 
 def test_a_listing_that_did_not_end_is_not_compared(place: Place) -> None:
     place.seen("a.jpg", "a")
-    with listing_on_disk(place.work, (str(place.folder),)) as listed:
+    with listing_on_disk(place.work, "scan-1", (str(place.folder),)) as listed:
         listed.add([place.file("b.jpg")])
         with pytest.raises(ContractError, match="not complete"):
             rescan(place.store, listed, Look("t", "scan-1", LATER), 1.0, unquestioned)
-    assert not place.work.exists()
+    assert not list(place.work.iterdir())
 
 
 def test_whoever_has_lost_the_right_to_commit_marks_nothing(place: Place) -> None:
@@ -219,7 +219,7 @@ def test_whoever_has_lost_the_right_to_commit_marks_nothing(place: Place) -> Non
     def lost() -> None:
         raise LeaseLost("another has taken it")
 
-    with listing_on_disk(place.work, (str(place.folder),)) as listed:
+    with listing_on_disk(place.work, "scan-1", (str(place.folder),)) as listed:
         listed.complete()
         with pytest.raises(LeaseLost):
             rescan(place.store, listed, Look("t", "scan-1", LATER), 1.0, lost)
@@ -232,7 +232,7 @@ def test_a_run_that_died_halfway_and_its_successor_leave_each_row_once(place: Pl
     place.scan([place.file("0.jpg")])
     rows = place.sightings()
     again = Look("t", "scan-1", LATER)
-    with listing_on_disk(place.work, (str(place.folder),)) as listed:
+    with listing_on_disk(place.work, "scan-1", (str(place.folder),)) as listed:
         listed.add([place.file("0.jpg")])
         listed.complete()
         assert rescan(place.store, listed, again, 1.0, unquestioned) == Rescanned()
