@@ -38,7 +38,10 @@ COMMIT_POINTS: Mapping[str, str] = {
     "run.finished": "the job is over, no snapshot is made",
     "rescan.gone": "what a re-scan did not find is marked as gone, what is back is not yet",
     "rescan.recorded": "what a re-scan found is on record, no snapshot shows it",
+    "snapshot.reduced": "touched assets are out of the generation, their new rows are not in it",
+    "snapshot.extended": "touched assets are in the generation again, in no index",
     "snapshot.built": "the generation and its indices are written, nothing refers to it",
+    "snapshot.tagged": "its version has its tag, its files are not listed",
     "snapshot.described": "the SnapshotRef is written, it is not published",
     "snapshot.published": "the snapshot is published, the run has no row",
 }
