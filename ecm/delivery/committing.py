@@ -1,8 +1,8 @@
 """The commit loop: envelopes in, evidence and ledger out, in the order that makes a kill harmless.
 
-Spool, report, append, persist (ARCHITECTURE.md, "Commit protocol"). Runs in one thread of its own
-under a fenced right; the only place where ledger and evidence meet. Runs no model and reads no
-image.
+Spool, report, append, persist (ARCHITECTURE.md, "Commit protocol"), and now and then one bounded
+step of upkeep. Runs in one thread of its own under a fenced right; the only place where ledger and
+evidence meet. Runs no model and reads no image.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TypeVar
 from ecm.contracts.result import ErrorClass
 from ecm.crashpoints import crash_point
 from ecm.delivery.entries import Entry, Fate, OnSettled, Settled
+from ecm.delivery.maintaining import BetweenBatches
 from ecm.delivery.pending import CommitTotals, PendingWork
 from ecm.delivery.recovery import Recovered, recover
 from ecm.delivery.reporting import Taken, failure, report_batch
@@ -70,6 +71,7 @@ class CommitLoop:
         self._config = ledger
         self._store = store
         self._committer = EvidenceCommitter(store)
+        self._upkeep = BetweenBatches(store)
         self._spool = spool
         self._settings = settings
         self._settled = settled
@@ -192,6 +194,7 @@ class CommitLoop:
         """Commit everything at hand in batches; links that became ready follow in the next."""
         while batch := self._work.next_batch(self._settings.envelopes):
             self._commit(ledger, right, batch)
+            self._upkeep.step(ledger, lambda: ledger.confirm_right(right))
 
     def _commit(self, ledger: Ledger, right: Right, batch: list[Entry]) -> None:
         crash_point("commit.begun")
@@ -234,6 +237,7 @@ class CommitLoop:
             crash_point("commit.appended")
             self._retrying(lambda: ledger.persist(batch_id, versions, ledger.now(), right))
             crash_point("commit.persisted")
+            self._upkeep.committed(versions)
         self._settle([Settled(entry, _fate(entry, taken)) for entry in ready if _out(entry, taken)])
         self._free_links(ledger, ready, taken)
 

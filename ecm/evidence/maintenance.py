@@ -99,6 +99,17 @@ class TableUpkeep:
             return Compacted()
         return compact(self._name, dataset, run, self._still_mine)
 
+    def index(self) -> None:
+        """Bring the indices of the table up to date, the missing ones included."""
+        self._still_mine()
+        self._store.index_lookups()
+        dataset = self._store.dataset(self._name)
+        with lance_errors(f"cannot index table {self._name}"):
+            indices = dataset.describe_indices()
+            if any(index.num_rows_indexed < dataset.count_rows() for index in indices):
+                dataset.optimize.optimize_indices()
+        crash_point("maintain.indexed")
+
     def has_old_versions(self) -> bool:
         """Whether the oldest version is well over the window; reads one manifest."""
         dataset = self._store.dataset(self._name)
@@ -127,11 +138,7 @@ class TableUpkeep:
         """
         if not self.removable().versions:
             return Cleaned()
-        dataset = self._store.dataset(self._name)
-        self._still_mine()
-        with lance_errors(f"cannot clean up table {self._name}"):
-            fence(dataset)
-        crash_point("maintain.fenced")
+        self.bar()
         dataset = self._store.dataset(self._name)
         self._still_mine()
         with lance_errors(f"cannot clean up table {self._name}"):
@@ -140,6 +147,14 @@ class TableUpkeep:
             )
         crash_point("maintain.cleaned")
         return _cleaned(done)
+
+    def bar(self) -> None:
+        """Let no change in that began before now, by whomever: before anything is removed."""
+        dataset = self._store.dataset(self._name)
+        self._still_mine()
+        with lance_errors(f"cannot fence table {self._name}"):
+            fence(dataset)
+        crash_point("maintain.fenced")
 
     def leftovers(self, now: float) -> list[Leftover]:
         """Files of the table that no version refers to, older than the window for orphans.
