@@ -17,11 +17,12 @@ from ecm.crashpoints import crash_point
 from ecm.errors import StoreCorrupt
 from ecm.evidence.committer import StillMine
 from ecm.evidence.faults import lance_errors
-from ecm.evidence.pins import all_pins, condemn, is_condemned, spare, unpin
+from ecm.evidence.pins import PINS, all_pins, condemn, is_condemned, spare, unpin
 from ecm.evidence.refs import (
     SnapshotRef,
     all_refs,
     folder_of,
+    has_ref,
     is_snapshot_id,
     remove_ref,
 )
@@ -164,7 +165,11 @@ def _tidy(store: EvidenceStore, kept: Sequence[SnapshotRef]) -> None:
 
 
 def _drop_dead(store: EvidenceStore, now: float) -> int:
+    """Pins that ran out, and the empty folders of pins on what does not exist."""
     dead = [held for held in all_pins(store) if not held.is_live(now)]
     for held in dead:
         unpin(store, held.snapshot_id, held.reader)
+    for one in store.storage.children(PINS):
+        if not store.storage.children(f"{PINS}/{one}") and not has_ref(store, one):
+            store.storage.remove(f"{PINS}/{one}")
     return len(dead)

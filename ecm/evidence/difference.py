@@ -34,27 +34,30 @@ CREATE TEMP TABLE {side} AS SELECT tenant_id, asset_id,
 FROM source
 """
 _COMPARED: Final = """
-CREATE TEMP TABLE compared AS SELECT tenant_id, asset_id,
-    before.caption IS NULL AS added, after.caption IS NULL AS removed,
-    NOT added AND NOT removed AS both,
-    both AND before.caption <> after.caption AS caption,
-    both AND before.tags <> after.tags AS tags,
-    both AND before.classification <> after.classification AS classification,
-    both AND before.ocr <> after.ocr AS ocr,
-    both AND before.uris <> after.uris AS uris,
-    both AND before.has_vv AND after.has_vv AND before.vv <> after.vv AS vv_replaced,
-    both AND NOT before.has_vv AND after.has_vv AS vv_gained,
-    both AND before.has_vv AND NOT after.has_vv AS vv_lost,
-    both AND before.has_x AND after.has_x AND before.x <> after.x AS x_replaced,
-    both AND NOT before.has_x AND after.has_x AS x_gained,
-    both AND before.has_x AND NOT after.has_x AS x_lost,
-    both AND before.has_mv AND after.has_mv AND before.mv <> after.mv AS mv_replaced,
-    both AND NOT before.has_mv AND after.has_mv AS mv_gained,
-    both AND before.has_mv AND NOT after.has_mv AS mv_lost,
-    caption OR tags OR classification OR ocr OR uris AS told,
+CREATE TEMP TABLE compared AS SELECT *,
+    caption_differs OR tags_differs OR classification_differs OR ocr_differs OR uris_differs
+        AS told,
     told OR vv_replaced OR vv_gained OR vv_lost OR x_replaced OR x_gained OR x_lost
         OR mv_replaced OR mv_gained OR mv_lost AS changed
-FROM before FULL JOIN after USING (tenant_id, asset_id)
+FROM (
+    SELECT tenant_id, asset_id, old.caption IS NULL AS added, new.caption IS NULL AS removed,
+        NOT added AND NOT removed AS common,
+        common AND old.caption <> new.caption AS caption_differs,
+        common AND old.tags <> new.tags AS tags_differs,
+        common AND old.classification <> new.classification AS classification_differs,
+        common AND old.ocr <> new.ocr AS ocr_differs,
+        common AND old.uris <> new.uris AS uris_differs,
+        common AND old.has_vv AND new.has_vv AND old.vv <> new.vv AS vv_replaced,
+        common AND NOT old.has_vv AND new.has_vv AS vv_gained,
+        common AND old.has_vv AND NOT new.has_vv AS vv_lost,
+        common AND old.has_x AND new.has_x AND old.x <> new.x AS x_replaced,
+        common AND NOT old.has_x AND new.has_x AS x_gained,
+        common AND old.has_x AND NOT new.has_x AS x_lost,
+        common AND old.has_mv AND new.has_mv AND old.mv <> new.mv AS mv_replaced,
+        common AND NOT old.has_mv AND new.has_mv AS mv_gained,
+        common AND old.has_mv AND NOT new.has_mv AS mv_lost
+    FROM old FULL JOIN new USING (tenant_id, asset_id)
+)
 """
 _TENANTS: Final = """
 SELECT tenant_id, count(*) FILTER (NOT added), count(*) FILTER (NOT removed),
@@ -62,7 +65,9 @@ SELECT tenant_id, count(*) FILTER (NOT added), count(*) FILTER (NOT removed),
 FROM compared GROUP BY tenant_id ORDER BY tenant_id
 """
 _EXAMPLES: Final = """
-SELECT tenant_id, asset_id, caption, tags, classification, ocr, uris FROM compared
+SELECT tenant_id, asset_id,
+    caption_differs, tags_differs, classification_differs, ocr_differs, uris_differs
+FROM compared
 WHERE {which} ORDER BY tenant_id, asset_id LIMIT $limit
 """
 _KINDS: Final[dict[Literal["added", "removed", "changed"], str]] = {
@@ -140,7 +145,7 @@ def difference(
     """
     readers = SnapshotReader.open(store, before), SnapshotReader.open(store, after)
     with _duck() as duck:
-        for side, ref in (("before", before), ("after", after)):
+        for side, ref in (("old", before), ("new", after)):
             _load(duck, store, side, ref, tenant_id)
         with duck_errors("comparing snapshots"):
             duck.execute(_COMPARED)
@@ -148,7 +153,7 @@ def difference(
                 before=_side(before, tenant_id),
                 after=_side(after, tenant_id),
                 axes=_axes(duck, before, after),
-                fields={field: _count(duck, field) for field in FIELDS},
+                fields={field: _count(duck, f"{field}_differs") for field in FIELDS},
                 tenants=_tenants(duck),
                 examples=tuple(_examples(duck, readers, limit)),
             )
