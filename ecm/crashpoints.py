@@ -59,6 +59,11 @@ STORE_POINTS: Mapping[str, str] = {
     "maintain.fenced": "old versions are about to be removed, a fence is above them",
     "maintain.cleaned": "old versions of one table are removed, orphans still lie",
     "maintain.swept": "one file that nothing refers to is removed, others may not be",
+    "bundle.written": "every table of an export is written, its manifest is not",
+    "bundle.described": "the manifest is written, the bundle is not under its name",
+    "import.apart": "what an import keeps apart is named, none of its rows is there",
+    "import.table": "one table has its rows of an import, others may not",
+    "relink.attached": "new places of known content are on record, old ones are not gone yet",
 }
 """What is done to a store between runs, line by line."""
 

@@ -13,7 +13,9 @@ import typer
 import ecm
 from jobs import (
     cli_audit,
+    cli_bundle,
     cli_evidence,
+    cli_history,
     cli_jobs,
     cli_ledger,
     cli_maintain,
@@ -48,6 +50,8 @@ cli_tasks.register(app)
 cli_ledger.register(app)
 cli_audit.register(app)
 cli_evidence.register(app)
+cli_history.register(app)
+cli_bundle.register(app)
 cli_maintain.register(app)
 cli_snapshots.register(app)
 cli_models.register(app)

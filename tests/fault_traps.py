@@ -10,6 +10,9 @@ POINTS_TEST = (
 REBUILD_TEST = "tests/faults/test_traps.py::test_a_rebuild_killed_here_goes_on"
 REOPEN_TEST = "tests/faults/test_repair.py::test_a_reopening_killed_here_goes_on"
 STORE_TESTS = {
+    "bundle.": "tests/faults/test_bundle_killed.py::test_an_export_killed_here_leaves_no_bundle",
+    "import.": "tests/faults/test_bundle_killed.py::test_an_import_killed_here_goes_on",
+    "relink.": "tests/faults/test_bundle_killed.py::test_a_relink_killed_here_goes_on",
     "gc.": "tests/faults/test_collection_killed.py::test_a_collection_killed_here_goes_on",
 }
 """By the beginning of the point's name: what is done to a store between runs."""

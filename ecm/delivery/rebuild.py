@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -40,12 +40,18 @@ UNKNOWN_MODEL = ModelSpec(backend="unknown", model_id="unknown", revision="unkno
 class RebuildSettings:
     """Whose right it is, the models of the transforms that the profile knows, and how many places
     one transaction restores.
+
+    `work` names the jobs, `source` is what they are said to have listed: the store, if empty. Other
+    tenants than `tenants`, if any are given, are left alone.
     """
 
     commit: CommitSettings
     lease_seconds: float
     models: Mapping[str, ModelSpec]
     chunk: int = 1000
+    work: str = "rebuild"
+    source: str = ""
+    tenants: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -150,7 +156,9 @@ class _Rebuild:
             spool.drop(batch_id)
 
     def run(self) -> None:
-        transforms = _by_tenant(inventory.stated(self._store))
+        wanted = self._settings.tenants
+        said = inventory.stated(self._store)
+        transforms = _by_tenant(s for s in said if not wanted or s.tenant_id in wanted)
         jobs = {tenant: self._job(tenant, said) for tenant, said in sorted(transforms.items())}
         self.done.of = self._store.counts().get("asset_versions", 0)
         for versions in inventory.versions(self._store, self._settings.chunk):
@@ -171,7 +179,7 @@ class _Rebuild:
 
     def _job(self, tenant: str, said: Sequence[inventory.Stated]) -> str:
         """The tenant's job that a killed rebuild has left open, or a new one."""
-        source = _source(self._store)
+        source = self._settings.source or _source(self._store)
         wanted = tuple(sorted({each.transform for each in said}))
         now = self._ledger.now()
         begun = [j for j in self._ledger.unfinished_jobs(tenant) if j.record.source == source]
@@ -180,7 +188,7 @@ class _Rebuild:
                 return job.record.job_id
             self._end(job.record.job_id)  # all there, or of a store that has grown since
         when = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now)) + f"{now % 1:.3f}"[2:]
-        job_id = f"rebuild-{when}-{tenant}"
+        job_id = f"{self._settings.work}-{when}-{tenant}"
         record = JobRecord(
             job_id=job_id, tenant_id=tenant, source=source, transforms=wanted, created_at=now
         )
@@ -249,7 +257,7 @@ class _Rebuild:
             raise LeaseLost("another committer took over this store; run the rebuild again")
 
 
-def _by_tenant(said: frozenset[inventory.Stated]) -> dict[str, list[inventory.Stated]]:
+def _by_tenant(said: Iterable[inventory.Stated]) -> dict[str, list[inventory.Stated]]:
     found: dict[str, list[inventory.Stated]] = defaultdict(list)
     for each in sorted(said, key=lambda s: (s.tenant_id, s.task_type, s.transform)):
         if each.task_type not in list(TaskType):

@@ -109,6 +109,15 @@ def stated(store: EvidenceStore) -> frozenset[Stated]:
     return frozenset(found)
 
 
+def tenants(store: EvidenceStore) -> tuple[str, ...]:
+    """Every tenant of whom content was seen at some place, sorted."""
+    found: set[str] = set()
+    if store.has_table(ASSET_VERSIONS):
+        for part in _scan(store, ASSET_VERSIONS, ["tenant_id"]):
+            found.update(part["tenant_id"].unique().to_pylist())
+    return tuple(sorted(found))
+
+
 def versions(store: EvidenceStore, chunk_rows: int) -> Iterator[Sequence[Version]]:
     """Where content was seen, in chunks of at most so many rows, as of the present version."""
     if not store.has_table(ASSET_VERSIONS):

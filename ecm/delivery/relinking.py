@@ -1,0 +1,317 @@
+"""Relinking: files that lie elsewhere now are found again by their content, not by their names.
+
+Below each new place only files are read whose size some known content has; what is known gets a
+version at its new place, and places below the old prefix that are not there any more are put on
+record as gone, last, so that a relink which is killed has lost sight of nothing. Needs the right to
+commit. Runs no model; the ledger is told by a rebuild.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ecm.contracts.identity import ContentIdentity, digest, path_uri
+from ecm.crashpoints import crash_point
+from ecm.errors import ConfigError, SourceError
+from ecm.evidence.codec import version_key
+from ecm.evidence.committer import EvidenceCommitter, StillMine
+from ecm.evidence.schema import ASSET_SIGHTINGS, ASSET_VERSIONS, Sighting, fixed_schema
+from ecm.evidence.sightings import Seen, sighting_rows
+from ecm.evidence.store import EvidenceStore, of_tenant
+from ecm.images.limits import ImageLimits
+from ecm.images.listing import Found, list_source, source_root
+from ecm.images.reading import read_resource
+
+RELINK_TRANSFORM: Final = digest(["transform", "relink", 1])
+"""In place of a transform: what saw the content at its new place was no model."""
+
+NAMED: Final = 5
+ROWS: Final = 50_000
+_PLACE: Final = re.compile(r"^(/|\.|~|[A-Za-z][A-Za-z0-9+.-]*://)")
+_SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True)
+class Move:
+    """What lay below the URI `old` lies below the source `new` now."""
+
+    old: str
+    new: str
+
+    @classmethod
+    def parse(cls, text: str) -> Move:
+        """From `OLD=NEW`, both paths or URIs. Raises ConfigError, SourceError for a missing NEW."""
+        cuts = [place for place, letter in enumerate(text) if letter == "="]
+        likely = [place for place in cuts if _PLACE.match(text[place + 1 :])]
+        chosen = likely if len(likely) == 1 else cuts
+        if len(chosen) != 1 or not text[: chosen[0]] or not text[chosen[0] + 1 :]:
+            raise ConfigError(
+                f"cannot tell the two places in {text!r}",
+                code="relink.syntax",
+                hint="write OLD=NEW with absolute paths or URIs",
+            )
+        old, new = text[: chosen[0]], os.path.expanduser(text[chosen[0] + 1 :])
+        if not _SCHEME.match(old):
+            old = path_uri(os.path.abspath(os.path.expanduser(old)))
+        return cls(old.rstrip("/"), source_root(new))
+
+    def held(self, uri: str) -> bool:
+        """Whether a URI lies at or below the old place."""
+        return uri == self.old or uri.startswith(f"{self.old}/")
+
+
+@dataclass
+class Relinked:
+    """What a relink found, in files; `gone` places of `unmatched` assets, of which some are named.
+
+    `attached` lie at a place that is new, `known` were known there already, `strangers` hold no
+    known content; `read` files of so many bytes were read to tell.
+    """
+
+    files: int = 0
+    attached: int = 0
+    known: int = 0
+    strangers: int = 0
+    read: int = 0
+    bytes_read: int = 0
+    gone: int = 0
+    unmatched: int = 0
+    named: tuple[str, ...] = ()
+    unreadable: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "files": self.files,
+            "attached": self.attached,
+            "known": self.known,
+            "strangers": self.strangers,
+            "read": self.read,
+            "bytes_read": self.bytes_read,
+            "gone": self.gone,
+            "unmatched": self.unmatched,
+            "unmatched_named": list(self.named),
+            "unreadable": len(self.unreadable),
+            "unreadable_named": self.unreadable[:NAMED],
+        }
+
+
+@dataclass(frozen=True)
+class Relinking:
+    """Whose places, which moves, under which run, when (Unix seconds), and how large a file may
+    be.
+    """
+
+    tenant_id: str
+    moves: tuple[Move, ...]
+    run_id: str
+    now: float
+    limits: ImageLimits
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a relink would put on record: versions at new places, places again, places gone."""
+
+    counts: Relinked
+    attached: tuple[Seen, ...]
+    again: tuple[Seen, ...]
+    gone: tuple[Seen, ...]
+
+
+Report = Callable[[Relinked], None]
+
+
+def look(store: EvidenceStore, relinking: Relinking, report: Report) -> Findings:
+    """Find known content below the new places. Changes nothing.
+
+    Raises SourceError for a place that cannot be listed and, code `relink.nothing`, when nothing
+    below the new places is known: it is more likely the wrong folder than a loss of everything.
+    """
+    places = _Places.of(store, relinking.tenant_id)
+    counts = Relinked()
+    attached: list[Seen] = []
+    again: list[Seen] = []
+    there: set[str] = set()
+    found: set[str] = set()
+    for move in relinking.moves:
+        for entry in list_source(move.new):
+            if not isinstance(entry, Found) or entry.uri in there:
+                continue
+            counts.files += 1
+            there.add(entry.uri)
+            seen = _recognised(places, relinking, entry.identity, counts)
+            if seen is not None:
+                found.add(seen.asset_id)
+                now_there = places.now.get(seen.identity.uri)
+                if not places.holds_version(seen):
+                    attached.append(seen)
+                elif now_there is None or now_there[:2] != (seen.asset_id, True):
+                    again.append(seen)
+                else:
+                    counts.known += 1
+            report(counts)
+    counts.attached = len(attached) + len(again)
+    if not found:
+        raise SourceError(
+            f"none of the {counts.files} images below the new places is known",
+            "relink.nothing",
+            "nothing was changed; check the path, the tenant, and ecm sql over asset_versions",
+        )
+    gone = tuple(_gone(places, relinking, there))
+    _count_lost(counts, places, gone, found)
+    return Findings(counts, tuple(attached), tuple(again), gone)
+
+
+def record(
+    store: EvidenceStore, relinking: Relinking, findings: Findings, still_mine: StillMine
+) -> None:
+    """Put findings on record. Repeatable. Raises LeaseLost, and as `EvidenceCommitter.append`."""
+    committer = EvidenceCommitter(store)
+    for number, part in enumerate(_chunks(findings.attached)):
+        batch = f"{relinking.run_id}-found-{number:06d}"
+        rows = _version_rows(part, relinking.run_id, batch)
+        committer.append_rows(ASSET_VERSIONS, rows, batch, still_mine)
+    crash_point("relink.attached")
+    for name, looks in (("again", findings.again), ("gone", findings.gone)):
+        for number, part in enumerate(_chunks(looks)):
+            batch = f"{relinking.run_id}-{name}-{number:06d}"
+            rows = sighting_rows(part, relinking.run_id, batch)
+            committer.append_rows(ASSET_SIGHTINGS, rows, batch, still_mine)
+
+
+def _recognised(
+    places: _Places, relinking: Relinking, identity: ContentIdentity, counts: Relinked
+) -> Seen | None:
+    """The known content a file holds: by its identity if it was seen there, else by reading it."""
+    asset = places.by_identity.get(identity.key())
+    if asset is None and identity.size in places.sizes:
+        try:
+            read = read_resource(identity, relinking.limits)
+        except SourceError as error:
+            counts.unreadable.append(f"{identity.uri} ({error.code})")
+            return None
+        counts.read += 1
+        counts.bytes_read += len(read.data)
+        identity = read.identity
+        asset = read.content_hash if read.content_hash in places.assets else None
+    if asset is None:
+        counts.strangers += 1
+        return None
+    return Seen(relinking.tenant_id, asset, Sighting.PRESENT, identity, relinking.now)
+
+
+def _gone(places: _Places, relinking: Relinking, there: set[str]) -> Iterator[Seen]:
+    """Places below the old prefixes that hold nothing any more."""
+    for move in relinking.moves:
+        there |= _listed(move.old)
+    for uri, (asset, present, identity) in places.now.items():
+        old = any(move.held(uri) for move in relinking.moves)
+        if present and old and uri not in there:
+            yield Seen(relinking.tenant_id, asset, Sighting.GONE, identity, relinking.now)
+
+
+def _listed(old: str) -> set[str]:
+    """What still lies at an old place, which may well be unknown to this machine."""
+    try:
+        return {entry.uri for entry in list_source(old)}
+    except SourceError:
+        return set()
+
+
+def _count_lost(counts: Relinked, places: _Places, gone: Sequence[Seen], found: set[str]) -> None:
+    """Assets that lost a place and lie nowhere now."""
+    leaving = {seen.identity.uri for seen in gone}
+    elsewhere = {
+        asset for uri, (asset, present, _) in places.now.items() if present and uri not in leaving
+    }
+    lost = [seen for seen in gone if seen.asset_id not in found | elsewhere]
+    counts.gone = len(gone)
+    counts.unmatched = len({seen.asset_id for seen in lost})
+    counts.named = tuple(seen.identity.uri for seen in lost[:NAMED])
+
+
+@dataclass
+class _Places:
+    """What is known of a tenant's places: the newest word on each, and every version ever seen."""
+
+    now: dict[str, tuple[str, bool, ContentIdentity]]
+    by_identity: dict[str, str]
+    sizes: frozenset[int]
+    assets: frozenset[str]
+
+    @classmethod
+    def of(cls, store: EvidenceStore, tenant_id: str) -> _Places:
+        newest: dict[str, tuple[Any, ...]] = {}
+        by_identity: dict[str, tuple[float, str]] = {}
+        sizes: set[int] = set()
+        for row, state, key in _words(store, tenant_id):
+            identity = ContentIdentity(
+                uri=row["uri"], size=row["size"], mtime_ns=row["mtime_ns"], etag=row["etag"]
+            )
+            word = (row["observed_at"], row["mtime_ns"] or 0, row[key], row["asset_id"], state)
+            if row["uri"] not in newest or word[:3] > newest[row["uri"]][:3]:
+                newest[row["uri"]] = (*word, identity)
+            if key == "version_id":
+                mark = (row["observed_at"], row["asset_id"])
+                name = identity.key()
+                by_identity[name] = max(by_identity.get(name, mark), mark)
+                sizes.add(identity.size)
+        assets = {asset for _, asset in by_identity.values()}
+        return cls(
+            now={uri: (w[3], w[4] is not Sighting.GONE, w[5]) for uri, w in newest.items()},
+            by_identity={name: asset for name, (_, asset) in by_identity.items()},
+            sizes=frozenset(sizes),
+            assets=frozenset(assets),
+        )
+
+    def holds_version(self, seen: Seen) -> bool:
+        return self.by_identity.get(seen.identity.key()) == seen.asset_id
+
+
+def _words(store: EvidenceStore, tenant_id: str) -> Iterator[tuple[dict[str, Any], Sighting, str]]:
+    """Everything ever said about a tenant's places: the row, what it found, its key column."""
+    columns = ["asset_id", "uri", "size", "mtime_ns", "etag", "observed_at"]
+    where = of_tenant(tenant_id)
+    if store.has_table(ASSET_VERSIONS):
+        table = store.read(ASSET_VERSIONS, [*columns, "version_id"], where)
+        for batch in table.to_batches(ROWS):
+            for row in batch.to_pylist():
+                yield row, Sighting.PRESENT, "version_id"
+    if store.has_table(ASSET_SIGHTINGS):
+        table = store.read(ASSET_SIGHTINGS, [*columns, "state", "sighting_id"], where)
+        for batch in table.to_batches(ROWS):
+            for row in batch.to_pylist():
+                yield row, Sighting(row["state"]), "sighting_id"
+
+
+def _version_rows(seen: Iterable[Seen], run_id: str, batch_id: str) -> pa.Table:
+    rows = {}
+    for each in seen:
+        place = each.identity
+        key = version_key(
+            each.tenant_id, each.asset_id, place.uri, place.size, place.mtime_ns, place.etag
+        )
+        rows[key] = {
+            "version_id": key,
+            "tenant_id": each.tenant_id,
+            "asset_id": each.asset_id,
+            "run_id": run_id,
+            "transform": RELINK_TRANSFORM,
+            "batch_id": batch_id,
+            "observed_at": each.observed_at,
+            **place.model_dump(),
+        }
+    return pa.Table.from_pylist(list(rows.values()), schema=fixed_schema(ASSET_VERSIONS))
+
+
+def _chunks(seen: Sequence[Seen]) -> Iterator[Sequence[Seen]]:
+    rest = iter(seen)
+    while part := tuple(islice(rest, ROWS)):
+        yield part
