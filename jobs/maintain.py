@@ -70,7 +70,7 @@ def _shown(console: Console) -> Iterator[Callable[[Reading], None]]:
 
 
 def _line(console: Console, reading: Reading) -> None:
-    if reading.act == "merging":
+    if reading.act == "indexing":
         console.print(f"table {reading.done + 1} of {reading.of}: {reading.table}", highlight=False)
 
 

@@ -100,7 +100,7 @@ def maintain(
     report: Callable[[Progress], None],
     stopping: Callable[[], bool],
 ) -> Maintained:
-    """Merge, index, clean up and sweep, table by table; then what lies beside the tables.
+    """Index, merge, clean up and sweep, table by table; then what lies beside the tables.
 
     Call `check_resolved` first, under the right. A damaged table is left alone and named.
 
@@ -148,8 +148,12 @@ class _Maintenance:
     def table(self, name: str, place: int, of: int) -> None:
         """Every step of one table, as far as nobody wants to stop."""
         upkeep = TableUpkeep(self._store, name, self._still_mine)
-        steps = (("merging", self._merge), ("indexing", self._index), ("cleaning", self._clean),
-                 ("sweeping", self._sweep))  # fmt: skip
+        steps = (
+            ("indexing", self._index),  # first: only what an index covers alike is merged
+            ("merging", self._merge),
+            ("cleaning", self._clean),
+            ("sweeping", self._sweep),
+        )
         for act, step in steps:
             if self._stopping():
                 return

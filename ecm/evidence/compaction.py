@@ -62,12 +62,14 @@ def fragments_of(dataset: Any) -> list[Fragment]:
 def next_run(fragments: Sequence[Fragment], most_bytes: int) -> list[Fragment]:
     """The neighbours to merge between two commits; empty when that is not worth it yet.
 
+    What is over half of `most_bytes` is finished here; so no run is cut before it is worth it.
+
     Args:
         fragments: in the table's order; those that indices cover left out.
         most_bytes: of what may be written anew.
     """
     start = len(fragments)
-    while start > 0 and fragments[start - 1].bytes < most_bytes:
+    while start > 0 and fragments[start - 1].bytes <= most_bytes // 2:
         start -= 1
     young = list(fragments[start:])
     after = sum(fragment.bytes for fragment in young)
@@ -80,7 +82,8 @@ def next_run(fragments: Sequence[Fragment], most_bytes: int) -> list[Fragment]:
         if size > most_bytes:
             break
         run.append(fragment)
-    return run if len(run) >= FEWEST else []
+    full = len(run) > 1 and sum(fragment.bytes for fragment in run) > most_bytes // 2
+    return run if full or len(run) >= FEWEST else []
 
 
 def full_runs(fragments: Sequence[Fragment], wanted_bytes: int) -> list[list[Fragment]]:

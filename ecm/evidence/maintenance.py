@@ -232,8 +232,8 @@ def _given_up(extent: Extent, before: float) -> bool:
 
 def _unindexed(dataset: Any) -> list[Fragment]:
     """The fragments after the last one that an index covers: moving others would rewrite it."""
-    covered = [number for index in dataset.list_indices() for number in index["fragment_ids"]]
-    newest = max(covered, default=-1)
+    segments = [segment for index in dataset.describe_indices() for segment in index.segments]
+    newest = max((number for s in segments for number in s.fragment_ids), default=-1)
     return [fragment for fragment in fragments_of(dataset) if fragment.number > newest]
 
 
