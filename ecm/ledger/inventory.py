@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 
+from ecm.contracts.identity import ContentIdentity, TenantId
 from ecm.ledger.duty import json_list
 from ecm.ledger.existing import Existing
-from ecm.ledger.records import Place, ShortResource
+from ecm.ledger.records import Committed, Place, ShortResource
 from ecm.ledger.states import BatchState
 
 
@@ -37,6 +38,21 @@ class Inventory(Existing):
             wanted = {"job_seq": job["job_seq"], "keys": json_list(evidence_keys)}
             for row in session.stream("stream_places", wanted):
                 yield Place(row["evidence_key"], row["task_id"], row["uri"], row["task_type"])
+
+    def committed(self, tenant_id: TenantId | None = None) -> Iterator[Committed]:
+        """Every committed task of one tenant, or of all this ledger may see, in no order."""
+        with self._db.read() as session:
+            for row in session.stream("stream_committed", {"tenant_id": self._tenant(tenant_id)}):
+                place = {name: row[name] for name in ("uri", "size", "mtime_ns", "etag")}
+                yield Committed(
+                    row["tenant_id"],
+                    row["task_id"],
+                    row["task_type"],
+                    row["transform"],
+                    row["asset_id"],
+                    row["evidence_key"],
+                    ContentIdentity(**place),
+                )
 
     def batch_states(self, batch_ids: Collection[str]) -> dict[str, BatchState]:
         """How batches stand, by id; without those that were never reported here. For operators."""

@@ -242,6 +242,19 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Committed:
+    """A committed task: what it said (`evidence_key`) about which bytes, and where they lay."""
+
+    tenant_id: str
+    task_id: str
+    task_type: str
+    transform: str
+    asset_id: str
+    evidence_key: str
+    identity: ContentIdentity
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
     """The right is ours until `expires_at`; `fence` exceeds that of every earlier holder."""
 

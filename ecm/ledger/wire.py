@@ -82,6 +82,7 @@ FOR_TENANTS: Final = (
     "resource_uri",
     "short_resources",
     "places",
+    "committed",
     "reopen_evidence",
     "reopen_resources",
 )

@@ -132,3 +132,16 @@ def test_what_is_not_committed_is_left_alone(ledger: Ledger) -> None:
     ledger.persist("batch", {}, START)
     assert ledger.reopen_evidence("other", keys, CAUSE, LATER) == 0
     assert ledger.reopen_evidence(TENANT, keys, CAUSE, LATER) == len(held)
+
+
+def test_committed_tasks_are_told_with_what_they_said_about_what(ledger: Ledger) -> None:
+    tasks = done_job(ledger)
+    list_names(ledger, "theirs", ["a"], tenant_id="other")
+    claimed = claim(ledger, ledger.acquire_lease("w2", START, TTL))
+    ledger.report("batch of others", [result(task) for task in claimed], START)
+    assert {(c.task_id, c.evidence_key, c.identity) for c in ledger.committed()} == {
+        (task.task_id, key(task), task.identity) for task in tasks
+    }
+    ledger.persist("batch of others", {}, START)
+    assert len(list(ledger.committed())) == len(tasks) + len(claimed)
+    assert {c.tenant_id for c in ledger.committed("other")} == {"other"}

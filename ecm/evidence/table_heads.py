@@ -1,0 +1,176 @@
+"""The head of a table: the newest version that can be read, its schema, its fragments, its indices.
+
+A version that cannot be read is a finding, and the one before it is tried. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import pyarrow as pa
+from lance.file import LanceFileReader
+
+from ecm.contracts.result import Space
+from ecm.errors import StoreCorrupt
+from ecm.evidence.damage import (
+    Damage,
+    DamageKind,
+    FragmentRef,
+    HeadOf,
+    IndexExam,
+    IndexRef,
+    TableHead,
+)
+from ecm.evidence.faults import lance_errors
+from ecm.evidence.schema import check_schema, fixed_schema, is_vector_table, vector_schema
+from ecm.evidence.seals import seal_of, seals_of
+from ecm.evidence.store import EvidenceStore
+
+_LAST_VERSION: Final = 2**64 - 1
+"""Lance names manifests by their distance to it, so that the newest is listed first."""
+
+
+def table_folder(table: str) -> str:
+    """Where a table lies inside the store."""
+    return f"tables/{table}.lance"
+
+
+def manifests_of(store: EvidenceStore, table: str) -> dict[int, str]:
+    """The names of a table's manifests inside the store by version, newest first."""
+    folder = f"{table_folder(table)}/_versions"
+    found: dict[int, str] = {}
+    for name in store.storage.children(folder):
+        stem, dot, kind = name.partition(".")
+        if dot and kind == "manifest" and stem.isdigit():
+            number = int(stem)
+            version = _LAST_VERSION - number if number > _LAST_VERSION // 2 else number
+            found[version] = f"{folder}/{name}"
+    return dict(sorted(found.items(), reverse=True))
+
+
+def examine_head(store: EvidenceStore, asked: HeadOf) -> TableHead:
+    """Open a table at its newest version that can be read.
+
+    Raises StoreUnavailable and ConfigError when that says nothing about the table, StoreCorrupt
+    (code `store.version`) for a table that another release wrote.
+    """
+    table = asked.table
+    manifests = manifests_of(store, table)
+    newest = max(manifests, default=0)
+    refused = [
+        StoreCorrupt(f"version {version} of {table} ends every process that reads it")
+        for version in asked.passing_over
+    ]
+    altered: list[TableHead] = []
+    for version in (v for v in manifests if v not in asked.passing_over):
+        try:
+            head = _opened(store, table, version, newest, manifests[version])
+        except StoreCorrupt as error:
+            refused.append(error)
+            continue
+        if not head.damages:
+            return _told(head, manifests[newest], refused)
+        altered.append(head)
+        refused.append(StoreCorrupt(head.damages[0].detail))
+    if altered:  # none is what it was: the newest that can be read has to do
+        return altered[0]
+    if refused and all(error.code == "store.version" for error in refused):
+        raise refused[0]
+    detail = refused[0].message if refused else f"table {table} has no manifest"
+    damage = Damage(table, DamageKind.MANIFEST, detail, file=manifests.get(newest))
+    return TableHead(table, newest, None, damages=(damage,))
+
+
+def _opened(
+    store: EvidenceStore, table: str, version: int, newest: int, manifest: str
+) -> TableHead:
+    dataset = store.dataset(table, version)
+    _check_columns(table, dataset.schema)
+    fragments = tuple(_fragments(table, dataset))
+    indices = tuple(_indices(store, table, dataset))
+    seal = seal_of(store, manifest)
+    damages: tuple[Damage, ...] = ()
+    if seals_of(store, table).get(manifest, seal) != seal:
+        detail = f"the manifest of version {version} has other bytes than when it was sealed"
+        damages = (Damage(table, DamageKind.MANIFEST, detail, file=manifest),)
+    return TableHead(table, newest, version, fragments, indices, {manifest: seal}, damages)
+
+
+def _told(head: TableHead, manifest: str, refused: Sequence[StoreCorrupt]) -> TableHead:
+    """The head, with what there is to say against newer versions."""
+    if not refused:
+        return head
+    said = f"version {head.version} is the newest of {head.newest} that can be read"
+    detail = f"{refused[0].message}; {said}"
+    damage = Damage(head.table, DamageKind.MANIFEST, detail, file=manifest)
+    return replace(head, damages=(damage,))
+
+
+def examine_index(store: EvidenceStore, ref: IndexRef) -> IndexExam:
+    """Read the files of an index whole, and compare them with their seals."""
+    known, seals = seals_of(store, ref.table), {}
+    for file in ref.files:
+        seals[file] = seal_of(store, file)
+        try:
+            if known.get(file, seals[file]) != seals[file]:
+                raise StoreCorrupt(f"{file} has other bytes than when it was sealed")
+            with lance_errors(f"cannot read {file}"):
+                reader = LanceFileReader(
+                    store.storage.location(file),
+                    storage_options=dict(store.storage.lance_options or {}),
+                )
+                reader.read_all().to_table().validate(full=True)
+        except StoreCorrupt as error:
+            kind = DamageKind.INDEX
+            damage = Damage(ref.table, kind, error.message, file=file, example=ref.name)
+            return IndexExam(ref, (damage,))
+    return IndexExam(ref, seals=seals)
+
+
+def _check_columns(table: str, stored: pa.Schema) -> None:
+    """Raises StoreCorrupt for a table with other columns or marks than its name promises."""
+    if not is_vector_table(table):
+        check_schema(table, stored, fixed_schema(table))
+        return
+    marks = {k.decode(): v.decode(errors="replace") for k, v in (stored.metadata or {}).items()}
+    space, transform, dim = (marks.get(f"ecm.{k}", "") for k in ("space", "transform", "dim"))
+    if table != f"evidence_vectors_{space}_{transform[:12]}" or not dim.isdigit():
+        raise StoreCorrupt(f"table {table} belongs to another model", code="store.schema")
+    check_schema(table, stored, vector_schema(Space(space), transform, int(dim)))
+
+
+def _fragments(table: str, dataset: Any) -> Iterator[FragmentRef]:
+    with lance_errors(f"cannot read the fragments of {table}"):
+        fragments = list(dataset.get_fragments())
+        folder = table_folder(table)
+        for fragment in fragments:
+            files = fragment.metadata.files
+            deletions = fragment.deletion_file()
+            names = [f"{folder}/data/{file.path}" for file in files]
+            sizes = [int(file.file_size_bytes or 0) for file in files]
+            if deletions:
+                names, sizes = [*names, f"{folder}/{deletions}"], [*sizes, 0]
+            rows = int(fragment.physical_rows) - int(fragment.num_deletions)
+            yield FragmentRef(
+                table,
+                int(dataset.version),
+                int(fragment.fragment_id),
+                tuple(names),
+                tuple(sizes),
+                rows,
+            )
+
+
+def _indices(store: EvidenceStore, table: str, dataset: Any) -> Iterator[IndexRef]:
+    with lance_errors(f"cannot read the indices of {table}"):
+        segments = [
+            (index.name, segment.uuid)
+            for index in dataset.describe_indices()
+            for segment in index.segments
+        ]
+    for name, uuid in segments:
+        folder = f"{table_folder(table)}/_indices/{uuid}"
+        files = tuple(f"{folder}/{file}" for file in store.storage.children(folder))
+        yield IndexRef(table, name, files or (f"{folder}/page_data.lance",))
