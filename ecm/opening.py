@@ -11,8 +11,10 @@ from ecm.config import Profile
 from ecm.contracts.search import Axis
 from ecm.contracts.task import TaskType
 from ecm.delivery.desk import DeskSettings
+from ecm.delivery.fingerprints import known_transforms, note_of
 from ecm.delivery.scrutiny import SPACE_OF
-from ecm.models.manifest import load_manifest
+from ecm.evidence.bundle import ModelNote
+from ecm.models.manifest import list_manifests, load_manifest
 from ecm.search.engine import SearchEngine
 from ecm.search.opening import SearchParts
 from ecm.search.opening import open_engine as open_engine_of
@@ -43,6 +45,14 @@ def plan_of(profile: Profile) -> TransformPlan:
             if name is not None
         }
     )
+
+
+def model_notes(profile: Profile) -> dict[str, ModelNote]:
+    """The model behind every transform that a manifest of the profile's folder makes, by its
+    fingerprint. Raises ManifestError or ConfigError.
+    """
+    known = known_transforms(plan_of(profile), list_manifests(profile.models_folder))
+    return {fingerprint: note_of(transform) for fingerprint, transform in known.items()}
 
 
 def axis_transforms(plan: TransformPlan) -> dict[Axis, str]:

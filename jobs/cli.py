@@ -14,6 +14,7 @@ import ecm
 from jobs import (
     cli_audit,
     cli_bundle,
+    cli_compare,
     cli_evidence,
     cli_history,
     cli_jobs,
@@ -50,6 +51,7 @@ cli_tasks.register(app)
 cli_ledger.register(app)
 cli_audit.register(app)
 cli_evidence.register(app)
+cli_compare.register(app)
 cli_history.register(app)
 cli_bundle.register(app)
 cli_maintain.register(app)

@@ -23,6 +23,7 @@ from starlette.responses import Response
 from ecm.config import Profile
 from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchRequest, SearchResponse
 from ecm.errors import EcmError, ImageError, QueryError
+from ecm.evidence.story import AssetHistory
 from ecm.opening import plan_of
 from ecm.search.assets import AssetView
 from serve.api import EXAMPLES, PROBLEMS, Failed, SearchBody, invalid, new_api
@@ -157,6 +158,21 @@ class Ingress:
         tenant = self._tenant(request)
         view = await self._call(self._searcher.asset.remote(tenant, _checked(asset_id)))
         return _json(view.model_dump_json())
+
+    @api.get(
+        "/v1/assets/{asset_id}/history",
+        response_model=AssetHistory,
+        responses=PROBLEMS,
+        tags=["assets"],
+    )
+    async def history(self, request: Request, asset_id: str) -> Response:
+        """The whole story of an asset: places, what every run said, snapshots that show it.
+
+        The first 8 or more digits of the id will do where they are the start of no other.
+        """
+        tenant = self._tenant(request)
+        story = await self._call(self._searcher.history.remote(tenant, asset_id))
+        return _json(story.model_dump_json())
 
     @api.get("/v1/assets/{asset_id}/thumbnail", response_class=Response, tags=["assets"])
     async def thumbnail(self, request: Request, asset_id: str) -> Response:

@@ -6,6 +6,7 @@ Follows the published snapshot and switches without failing a request. Knows no 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -20,11 +21,13 @@ from ecm.contracts.identity import Contract
 from ecm.contracts.search import Axis, SearchRequest, SearchResponse
 from ecm.delivery.incarnation import Incarnation
 from ecm.errors import EcmError, QueryError, TransientError
+from ecm.evidence.history import asset_history, find_asset
 from ecm.evidence.pins import PinKeeper
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SnapshotRef, published_ref
 from ecm.evidence.store import EvidenceStore
-from ecm.opening import search_parts
+from ecm.evidence.story import AssetHistory
+from ecm.opening import model_notes, search_parts
 from ecm.search.assets import AssetView, asset_view
 from ecm.search.encoders import EncodedQuery, EncodingRequest
 from ecm.search.engine import SearchEngine
@@ -76,6 +79,9 @@ class Searcher:
         self._parts = search_parts(profile)
         self._ranking = open_ranking(self._parts)
         self._poll = profile.serve.snapshot_poll_seconds
+        self._models = functools.cache(
+            lambda: {mark: str(note) for mark, note in model_notes(profile).items()}
+        )
         self._store: EvidenceStore | None = None
         longest = profile.serve.request_timeout_seconds
         pins = PinKeeper(self._open_store, str(Incarnation.here()), max(PIN_SECONDS, 2 * longest))
@@ -100,6 +106,13 @@ class Searcher:
         self._follow()
         reader = self._following.current().reader
         return await asyncio.to_thread(asset_view, self._open_store(), reader, tenant_id, asset_id)
+
+    async def history(self, tenant_id: str, name: str) -> AssetHistory:
+        """The story of an asset, shown or not; `name` may be the start of its id.
+
+        Raises QueryError `query.asset_unknown`, `query.asset_ambiguous`.
+        """
+        return await asyncio.to_thread(self._told, tenant_id, name)
 
     async def thumbnail(self, tenant_id: str, asset_id: str) -> bytes:
         """The small JPEG of an asset. Raises QueryError `query.asset_unknown`."""
@@ -143,6 +156,10 @@ class Searcher:
     async def check_health(self) -> None:
         """Asked by Serve from time to time: following goes on even when nobody searches."""
         self._follow()
+
+    def _told(self, tenant_id: str, name: str) -> AssetHistory:
+        store = self._open_store()
+        return asset_history(store, tenant_id, find_asset(store, tenant_id, name), self._models())
 
     def _follow(self) -> None:
         """Start following in this replica's own event loop, unless it runs."""

@@ -1,0 +1,186 @@
+"""`ecm history` and `ecm provenance`: the story of one asset, and the proof of what is shown of it.
+
+Knows how an asset is named on a command line and how its story is drawn; what it is made of is
+known to `ecm.evidence`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ecm.config import Profile
+from ecm.errors import ConfigError, QueryError, TransientError
+from jobs.cli_ledger import tenant_ledger
+from jobs.edge import (
+    FAILED,
+    HomeOption,
+    JsonOption,
+    ProfileOption,
+    SetOption,
+    TenantOption,
+    emit,
+    open_profile,
+    printable,
+)
+
+if TYPE_CHECKING:
+    from ecm.evidence.store import EvidenceStore
+    from ecm.evidence.story import AssetHistory, GivenUp
+
+AssetArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH|URI|ASSET", help="A path, a file:// or s3:// URI, or (the start of) an id."
+    ),
+]
+SHORT = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the `ecm` command."""
+    app.command()(history)
+
+
+def history(
+    asset: AssetArgument,
+    profile: ProfileOption = None,
+    home: HomeOption = None,
+    tenant: TenantOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The whole story of an image: where it lay and when, what every run said, what shows it.
+
+    A path names the content that lies there, or lay there last; its file need not exist any more.
+    Contents that lay at the same places before or after are part of the story.
+
+    Try: ecm history photos/cat.jpg; ecm history 3fa94c01
+    """
+    from ecm.evidence.history import asset_history
+    from ecm.evidence.store import EvidenceStore
+    from ecm.opening import model_notes
+
+    settings = open_profile(profile, home, overrides, tenant)
+    store = EvidenceStore.open(settings.evidence)
+    asset_id = _asset(store, settings.tenant, asset)
+    names = {mark: str(note) for mark, note in model_notes(settings).items()}
+    story = asset_history(store, settings.tenant, asset_id, names)
+    story = story.model_copy(update={"dead_letters": _dead_letters(settings, story)})
+    value = story.model_dump(mode="json")
+    emit(value, as_json, lambda console: _show(value, console))
+
+
+def _asset(store: EvidenceStore, tenant: str, name: str) -> str:
+    """The asset that a person means. An unknown one ends the command with one line."""
+    from ecm.evidence.history import MIN_PREFIX, asset_at, find_asset
+
+    try:
+        hexadecimal = not set(name.lower()) - set("0123456789abcdef")
+        if hexadecimal and len(name) >= MIN_PREFIX:
+            return find_asset(store, tenant, name)
+        return asset_at(store, tenant, _uri(name))
+    except QueryError as error:
+        sys.stderr.write(f"ecm: {printable(str(error))} [{error.code}]\n")
+        raise typer.Exit(FAILED) from None
+
+
+def _uri(name: str) -> str:
+    """The URI under which a listing would have named it; the file may be gone."""
+    from ecm.contracts.identity import path_uri, uri_path
+    from ecm.images.objects import is_object_uri, root_uri
+
+    if is_object_uri(name):
+        return root_uri(name)
+    path = uri_path(name) if name.startswith("file://") else name
+    return path_uri(os.path.realpath(path))
+
+
+def _dead_letters(settings: Profile, story: AssetHistory) -> tuple[GivenUp, ...] | None:
+    """What was given up, or None where no ledger is at hand: the rest of a story needs none."""
+    from ecm.delivery.letters import given_up
+
+    uris = {event.uri for event in story.events}
+    try:
+        with tenant_ledger(settings) as ledger:
+            return given_up(ledger, settings.tenant, story.asset_id, uris)
+    except (ConfigError, TransientError) as error:
+        sys.stderr.write(f"ecm: without dead letters: {printable(str(error))}\n")
+        return None
+
+
+def _show(value: dict[str, Any], console: Console) -> None:
+    facts = value["facts"]
+    console.print(f"[bold]{value['asset_id']}[/bold]")
+    if facts:
+        console.print(
+            f"  {facts['format']}, {facts['width']} x {facts['height']} pixels, "
+            f"{facts['size']:,} bytes, first seen {_utc(facts['observed_at'])}"
+        )
+    console.print(f"  lies at {_list(value['lies_at']) or 'no known place'}")
+    console.print("places")
+    for event in value["events"]:
+        console.print(f"  {_utc(event['at'])}  {_event(event, value['asset_id'])}")
+    console.print("runs")
+    for analysis in value["analyses"]:
+        _show_analysis(analysis, console)
+    for letter in value["dead_letters"] or ():
+        console.print(
+            f"  {_utc(letter['at'])}  gave up {letter['task_type']} at {_text(letter['uri'])}: "
+            f"{_text(letter['message'])} ({letter['code']}, {letter['attempts']} attempts)"
+        )
+    console.print("snapshots")
+    for shown in value["snapshots"]:
+        mark = ", published" if shown["published"] else ""
+        console.print(f"  {_utc(shown['created_at'])}  {shown['snapshot_id']}{mark}")
+    if value["truncated"]:
+        console.print(f"there is more of: {', '.join(value['truncated'])}")
+
+
+def _event(event: dict[str, Any], asset_id: str) -> str:
+    other = "" if event["asset_id"] == asset_id else f" other content {event['asset_id'][:SHORT]}"
+    line = f"{event['what']}{other} {_text(event['uri'])}"
+    if event["moved_to"]:
+        line += f" to {_text(event['moved_to'])}"
+    if event["moved_from"]:
+        line += f", moved from {_text(event['moved_from'])}"
+    if event["before"]:
+        line += f", in place of {event['before'][:SHORT]}"
+    return f"{line} (run {event['run_id']})"
+
+
+def _show_analysis(analysis: dict[str, Any], console: Console) -> None:
+    model = _text(analysis["model"] or "an unknown model")
+    code = f", ecm {analysis['code_version']}" if analysis["code_version"] else ""
+    console.print(
+        f"  {_utc(analysis['at'])}  {analysis['task_type']} by {model}, transform "
+        f"{analysis['transform'][:SHORT]}, run {analysis['run_id']}{code}"
+    )
+    for said in analysis["texts"]:
+        sure = "" if said["confidence"] is None else f" ({said['confidence']:.2f})"
+        console.print(f"      {said['kind']}: {_text(said['text'])}{sure}")
+    for measure in analysis["measures"]:
+        console.print(f"      {_text(measure['name'])} = {measure['value']:g}")
+    for vector in analysis["vectors"]:
+        console.print(
+            f"      vector {vector['space']}: {vector['dim']} dimensions, norm "
+            f"{vector['norm']:.4f}, sha256 {vector['checksum'][:SHORT]}"
+        )
+
+
+def _list(uris: list[str]) -> str:
+    return ", ".join(_text(uri) for uri in uris)
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
+
+
+def _utc(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
