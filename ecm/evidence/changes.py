@@ -114,7 +114,8 @@ def _unsure(before: Mapping[str, EvidenceTable], datasets: Mapping[str, Any]) ->
 
 def _assets_of(name: str, dataset: Any, version: int) -> pa.Table:
     with lance_errors(f"cannot read table {name}"):
-        return dataset.to_table(columns=list(ASSET_COLUMNS), filter=f"{_UPDATED} > {version}")
+        found = dataset.to_table(columns=list(ASSET_COLUMNS), filter=f"{_UPDATED} > {version}")
+    return found.cast(_NONE.schema)
 
 
 def _once_there(

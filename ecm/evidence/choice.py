@@ -49,7 +49,7 @@ class Choice:
             )
             for source, table in said.items()
         ]
-        return self._count(choice_sql.COUNTED.format(rows=" UNION ".join(rows)))
+        return self._count(choice_sql.COUNTED.format(rows=" UNION ALL ".join(rows)))
 
     def tenants(self) -> dict[str, int]:
         """Assets per tenant."""

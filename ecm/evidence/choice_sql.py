@@ -67,19 +67,18 @@ FROM (
 )
 """
 
-# The newest look at a place says what lies there; where two are equally new, the later kind of
-# look does, since a sighting is only ever made of a place that was seen before.
+# The newest look at a place, the first one or a later one, says what lies there.
 PLACES: Final = """
 CREATE TEMP TABLE places AS
 SELECT tenant_id, asset_id, list(uri ORDER BY uri) AS uris FROM (
     SELECT tenant_id, uri, arg_max(asset_id, rank) AS asset_id, arg_max(state, rank) AS state
     FROM (
         SELECT tenant_id, uri, asset_id, 'present' AS state,
-            (observed_at, 0, coalesce(mtime_ns, 0), version_id) AS rank
+            (observed_at, coalesce(mtime_ns, 0), version_id) AS rank
         FROM source_asset_versions
         UNION ALL
         SELECT tenant_id, uri, asset_id, state,
-            (observed_at, 1, coalesce(mtime_ns, 0), sighting_id)
+            (observed_at, coalesce(mtime_ns, 0), sighting_id)
         FROM source_asset_sightings
     ){near}
     GROUP BY tenant_id, uri
@@ -137,4 +136,4 @@ CREATE TEMP TABLE {name} AS SELECT * FROM wider SEMI JOIN touched USING (tenant_
 
 STATED_BEFORE: Final = "SELECT tenant_id, asset_id FROM {source} WHERE {created} <= {version}"
 
-COUNTED: Final = "SELECT count(*) FROM ({rows})"
+COUNTED: Final = "SELECT count(*) FROM (SELECT DISTINCT * FROM ({rows}))"

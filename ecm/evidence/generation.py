@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 import lance
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ecm.contracts.search import Axis
 from ecm.evidence.choice import Choice
@@ -32,8 +34,10 @@ FTS_OPTIONS: Final = {
     "ascii_folding": True,
     "with_position": True,
 }
+
 FOLDERS_IN_NAME: Final = 2
 """How many folders above a file lend their words to its name."""
+_ROWS_PER_DELETE: Final = 5_000
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -107,23 +111,57 @@ def write_generation(
 
     Streams: no more than a batch of vectors is in memory. Raises as `lance_errors` does.
     """
-    schema = search_schema({axis: dim_of(vectors[axis]) for axis in choice.axes})
+    return _write(store, location, choice, vectors, "create")
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in choice.batches():
-            columns = _filled(batch, vectors, choice.axes)
-            arrays = [columns[field.name].cast(field.type) for field in schema]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    options = store.storage.lance_options
-    with lance_errors(f"cannot write {location}"):
-        return lance.write_dataset(
-            pa.RecordBatchReader.from_batches(schema, batches()),
-            store.storage.location(location),
-            schema=schema,
-            mode="create",
-            storage_options=None if options is None else dict(options),
-        )
+def reduce_generation(
+    store: EvidenceStore, location: str, version: int, assets: pa.Table
+) -> dict[str, int]:
+    """Take some assets out of a generation as it was at a version; the rows taken, by tenant.
+
+    What a build that died left behind that version is undone first. `assets` has the columns
+    tenant_id and asset_id. Raises as `lance_errors` does.
+    """
+    dataset = store.open_lance(location)
+    with lance_errors(f"cannot take rows out of {location}"):
+        if int(dataset.version) != version:
+            store.open_lance(location, version).restore()
+            dataset = store.open_lance(location)
+        doomed = dataset.to_table(
+            columns=["tenant_id", "asset_id"],
+            filter=pc.field("asset_id").isin(pc.unique(assets["asset_id"])),
+            with_row_id=True,
+        ).join(assets, keys=["tenant_id", "asset_id"], join_type="left semi")
+        rows = doomed["_rowid"].to_pylist()
+        for first in range(0, len(rows), _ROWS_PER_DELETE):
+            chosen = ", ".join(map(str, rows[first : first + _ROWS_PER_DELETE]))
+            dataset.delete(f"_rowid IN ({chosen})", conflict_retries=0)
+    return dict(Counter(doomed["tenant_id"].to_pylist()))
+
+
+def extend_generation(
+    store: EvidenceStore, location: str, choice: Choice, vectors: Mapping[Axis, Any]
+) -> None:
+    """Append the chosen evidence, of at least one asset. Raises as `lance_errors` does."""
+    _write(store, location, choice, vectors, "append")
+
+
+def extend_indices(dataset: Any) -> None:
+    """Index rows that are in no index yet, beside what is indexed. Raises as `lance_errors` does.
+
+    Scores of full text stay those of one index over all rows; an IVF index keeps its partitions.
+    """
+    with lance_errors("cannot index what is new in the snapshot"):
+        dataset.optimize.optimize_indices(num_indices_to_merge=0)
+
+
+def tag_version(dataset: Any, snapshot_id: str) -> None:
+    """Keep the version of a generation from being cleaned up, by the name of its snapshot."""
+    with lance_errors(f"cannot tag snapshot {snapshot_id}"):
+        if snapshot_id in dataset.tags.list():
+            dataset.tags.update(snapshot_id, int(dataset.version))
+        else:
+            dataset.tags.create(snapshot_id, int(dataset.version))
 
 
 def create_indices(dataset: Any, axes: Sequence[Axis], vector_index_rows: int) -> None:
@@ -155,6 +193,32 @@ def create_indices(dataset: Any, axes: Sequence[Axis], vector_index_rows: int) -
 def dim_of(dataset: Any) -> int:
     """Dimension of a vector table."""
     return int(dataset.schema.field("vector").type.list_size)
+
+
+def _write(
+    store: EvidenceStore,
+    location: str,
+    choice: Choice,
+    vectors: Mapping[Axis, Any],
+    mode: Literal["create", "append"],
+) -> Any:
+    schema = search_schema({axis: dim_of(vectors[axis]) for axis in choice.axes})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in choice.batches():
+            columns = _filled(batch, vectors, choice.axes)
+            arrays = [columns[field.name].cast(field.type) for field in schema]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    options = store.storage.lance_options
+    with lance_errors(f"cannot write {location}"):
+        return lance.write_dataset(
+            pa.RecordBatchReader.from_batches(schema, batches()),
+            store.storage.location(location),
+            schema=schema,
+            mode=mode,
+            storage_options=None if options is None else dict(options),
+        )
 
 
 def _filled(batch: pa.RecordBatch, vectors: Mapping[Axis, Any], axes: Sequence[Axis]) -> _Columns:

@@ -1,39 +1,56 @@
-"""Measuring a finished generation before anything refers to it. Changes nothing.
+"""Measuring a finished generation before anything refers to it. Changes nothing and judges little.
 
-A snapshot whose indices do not hold every row, or whose vectors do not find themselves, is refused
-here rather than noticed by searchers.
+What can only be damage is refused here rather than noticed by searchers: indices that do not hold
+every row, vectors that are not those of the evidence. The rest is numbers, for the gate to judge.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+from lance.query import MatchQuery
 
 from ecm.contracts.search import Axis
 from ecm.errors import StoreCorrupt
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.matrix import Vector
 from ecm.evidence.refs import TEXT_COLUMNS
+from ecm.evidence.store import of_assets
 
 SAMPLE: Final = 24
+"""Vectors per axis that are compared and sought."""
+TEXT_SAMPLE: Final = 6
+"""Assets whose texts are sought, in each column of their own."""
 SAME: Final = 1e-3
 """Cosine distance below which a neighbour counts as the vector itself (or an equal one)."""
 
+# Words that every tokenizer keeps: neither so short, long or common that one would drop them.
+_WORD: Final = re.compile(r"[^\W_]+")
+_LENGTHS: Final = range(4, 31)
+_COMMON: Final = frozenset(
+    ("into", "such", "that", "their", "then", "there", "these", "they", "this", "will", "with")
+)
+_WORDS_ASKED: Final = 6
+
 
 def coverage_of(dataset: Any, axes: Iterable[Axis]) -> dict[str, float]:
-    """Share of rows that have each vector and each text column."""
+    """Share of rows that have each vector, each text column, and any words of evidence (`fts`)."""
     rows = dataset.count_rows()
     # An axis is counted by its evidence, lest every vector be read for it.
-    columns = {axis.value: f"{axis}_evidence.evidence_id" for axis in axes}
-    columns |= {name: name for name in TEXT_COLUMNS}
+    columns = {axis.value: f"{axis}_evidence.evidence_id IS NOT NULL" for axis in axes}
+    columns |= {name: f"{name} IS NOT NULL" for name in TEXT_COLUMNS}
+    said = [columns[name] for name in TEXT_COLUMNS if name != "name"]
+    columns[Axis.FTS.value] = " OR ".join(said)
     shares: dict[str, float] = {}
     with lance_errors("cannot measure the snapshot"):
-        for name, column in columns.items():
-            held = dataset.count_rows(filter=f"{column} IS NOT NULL") if rows else 0
+        for name, where in columns.items():
+            held = dataset.count_rows(filter=where) if rows else 0
             shares[name] = held / rows if rows else 0.0
     return shares
 
@@ -53,31 +70,53 @@ def indexed_rows(dataset: Any) -> dict[str, int]:
 
 
 def neighbours(dataset: Any, axes: Iterable[Axis], seed: int) -> dict[str, float]:
-    """Per indexed axis, the share of a sample of vectors that the index finds at distance 0.
-
-    Raises StoreCorrupt when it is not all of them: then index and vectors do not fit together.
-    """
+    """Per indexed axis, the share of a sample of vectors that the index finds at distance 0."""
     indexed = {index.name for index in dataset.describe_indices()}
     found: dict[str, float] = {}
     for axis in (axis for axis in axes if axis.value in indexed):
         with lance_errors(f"cannot search the {axis} axis of the snapshot"):
             vectors = [vector for vector, _ in _sampled(dataset, axis, seed)]
             hits = sum(_finds_itself(dataset, axis, vector) for vector in vectors)
-        if hits < len(vectors):
-            raise StoreCorrupt(
-                f"{axis}: the index finds only {hits} of {len(vectors)} sampled vectors",
-                hint="build the snapshot again",
-            )
-        found[axis.value] = 1.0
+        if vectors:
+            found[axis.value] = hits / len(vectors)
     return found
 
 
-def check_vectors(dataset: Any, sources: Mapping[Axis, Any], seed: int) -> None:
-    """Refuse (StoreCorrupt) when sampled vectors are not those of the evidence they name."""
+def queries(dataset: Any, seed: int) -> dict[str, float]:
+    """Per text column, the share of a sample of texts whose words find the asset they are of.
+
+    A column is absent when none of the sampled assets has words there that can be asked for.
+    """
+    asked: dict[str, list[bool]] = {}
+    with lance_errors("cannot search the texts of the snapshot"):
+        columns = ["tenant_id", "asset_id", *TEXT_COLUMNS]
+        for row in _rows(dataset, columns, TEXT_SAMPLE, seed):
+            where = of_assets(row["tenant_id"], [row["asset_id"]])
+            for column in TEXT_COLUMNS:
+                words = _askable(row[column] or "")
+                if words:
+                    query = MatchQuery(" ".join(words), column)
+                    scan = dataset.scanner(
+                        columns=["asset_id", "_score"],
+                        full_text_query=query,
+                        filter=where,
+                        prefilter=True,
+                        limit=1,
+                    )
+                    asked.setdefault(column, []).append(bool(scan.to_table().num_rows))
+    return {column: sum(hits) / len(hits) for column, hits in asked.items()}
+
+
+def compare_vectors(dataset: Any, sources: Mapping[Axis, Any], seed: int) -> int:
+    """How many sampled vectors were compared with the checksum of the evidence they name.
+
+    Raises StoreCorrupt when one is another: the snapshot or the evidence is damaged.
+    """
+    compared = 0
     for axis, source in sources.items():
         with lance_errors(f"cannot compare the {axis} axis of the snapshot with its evidence"):
             sample = _sampled(dataset, axis, seed)
-            ids = [evidence_id for _, evidence_id in sample]
+            ids = pa.array([evidence_id for _, evidence_id in sample], pa.string())
             rows = source.to_table(
                 columns=["evidence_id", "checksum"], filter=pc.field("evidence_id").isin(ids)
             )
@@ -88,17 +127,25 @@ def check_vectors(dataset: Any, sources: Mapping[Axis, Any], seed: int) -> None:
                     f"{axis}: a vector of the snapshot is not that of evidence {evidence_id}",
                     hint="build the snapshot again; if it happens again the evidence is damaged",
                 )
+        compared += len(sample)
+    return compared
+
+
+def _rows(dataset: Any, columns: list[str], most: int, seed: int) -> list[dict[str, Any]]:
+    count = dataset.count_rows()
+    places = np.random.default_rng(seed).choice(count, min(most, count), replace=False)
+    found: list[dict[str, Any]] = []
+    if count:
+        found = dataset.take(sorted(places.tolist()), columns=columns).to_pylist()
+    return found
 
 
 def _sampled(dataset: Any, axis: Axis, seed: int) -> list[tuple[Vector, str]]:
     """Up to SAMPLE vectors of an axis, float32 (d,), each with the evidence id it is said to be."""
-    count = dataset.count_rows()
-    places = np.random.default_rng(seed).choice(count, min(SAMPLE, count), replace=False)
     columns = [axis.value, f"{axis}_evidence"]
-    rows = dataset.take(sorted(places.tolist()), columns=columns).to_pylist() if count else []
     return [
         (np.array(row[columns[0]], dtype=np.float32), row[columns[1]]["evidence_id"])
-        for row in rows
+        for row in _rows(dataset, columns, SAMPLE, seed)
         if row[columns[0]] is not None
     ]
 
@@ -108,3 +155,15 @@ def _finds_itself(dataset: Any, axis: Axis, vector: Vector) -> bool:
     nearest |= {"minimum_nprobes": 20}
     answer = dataset.scanner(columns=["_distance"], nearest=nearest).to_table()
     return bool(answer.num_rows) and abs(answer["_distance"][0].as_py()) < SAME
+
+
+def _askable(text: str) -> list[str]:
+    words = dict.fromkeys(
+        word.lower()
+        for word in _WORD.findall(text)
+        if word.isascii()
+        and word.isalpha()
+        and len(word) in _LENGTHS
+        and word.lower() not in _COMMON
+    )
+    return list(words)[:_WORDS_ASKED]

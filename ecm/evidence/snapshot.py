@@ -1,28 +1,36 @@
 """Snapshots: build, publish, list, roll back. A snapshot is an immutable choice of best evidence.
 
 Knows the order in which things are written, so that a crash leaves either a whole snapshot or none.
-How evidence is chosen, laid out and measured is known to choice, generation and measure.
+How evidence is chosen, laid out and measured is known to building, choice, generation and measure.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from ecm.contracts.identity import digest
-from ecm.contracts.result import Space
-from ecm.contracts.search import Axis
 from ecm.crashpoints import crash_point
 from ecm.errors import StoreCorrupt
 from ecm.evidence import publication
-from ecm.evidence.choice import chosen
-from ecm.evidence.generation import create_indices, dim_of, write_generation
-from ecm.evidence.measure import check_vectors, coverage_of, indexed_rows, neighbours
-from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.building import (
+    Generation,
+    Sources,
+    Step,
+    sources_of,
+    way_to,
+    write_anew,
+    write_step,
+)
+from ecm.evidence.changes import Anew
+from ecm.evidence.gate import shortfalls
+from ecm.evidence.generation import tag_version
+from ecm.evidence.measure import compare_vectors, coverage_of, indexed_rows, neighbours, queries
+from ecm.evidence.policy import SnapshotLimits, SnapshotPolicy
 from ecm.evidence.refs import (
     SNAPSHOT_FORMAT_VERSION,
-    VECTOR_AXES,
     SnapshotMeasurements,
     SnapshotRef,
     all_refs,
@@ -30,7 +38,7 @@ from ecm.evidence.refs import (
     published_ref,
     write_ref,
 )
-from ecm.evidence.schema import ASSET_VERSIONS, ASSETS, EVIDENCE_TEXT, vector_table
+from ecm.evidence.snapshot_files import files_of, write_files
 from ecm.evidence.store import EvidenceStore
 
 __all__ = ["SnapshotPolicy", "SnapshotRef", "SnapshotStore"]
@@ -38,6 +46,7 @@ __all__ = ["SnapshotPolicy", "SnapshotRef", "SnapshotStore"]
 _TABLE: Final = "search_materialized.lance"
 _SEED: Final = 7
 """Of the samples that are measured: the same evidence is measured the same way."""
+_DEFAULT: Final = SnapshotLimits()
 
 
 class SnapshotStore:
@@ -46,24 +55,37 @@ class SnapshotStore:
     def __init__(self, store: EvidenceStore) -> None:
         self._store = store
 
-    def build(self, policy: SnapshotPolicy, now: float) -> SnapshotRef:
+    def build(
+        self, policy: SnapshotPolicy, now: float, limits: SnapshotLimits = _DEFAULT
+    ) -> SnapshotRef:
         """A finished snapshot of the evidence as it is now; not published yet.
 
-        When a snapshot of the same policy over the same table versions exists, that one is
-        returned (the published one first) and nothing is written. Raises StoreCorrupt when evidence
-        cannot be read or the result does not measure up, ResourceExhausted, StoreUnavailable.
+        When a snapshot of the same policy shows the same evidence and measures up, that one is
+        returned (the published one first) and nothing is written. Else it is built on the newest of
+        the policy, by what changed since, or anew where that cannot be told or is not worth it. One
+        that breaks limits has its shortfalls recorded and cannot be published by `publish`.
+
+        Raises StoreCorrupt when evidence cannot be read or the result is damaged,
+        ResourceExhausted, StoreUnavailable.
         """
         self._store.index_lookups()
-        datasets, vectors = self._sources(policy)
-        versions = _versions(datasets)
-        existing = self._equal(policy, versions)
+        sources, refs = sources_of(self._store, policy), self.list()
+        fit = [ref for ref in refs if not ref.measurements.shortfalls]
+        existing = self._equal(policy, sources.versions(), fit)
         if existing is not None:
             return existing
-        ref = self._written(_snapshot_id(policy, versions, now), policy, datasets, vectors, now)
-        crash_point("snapshot.built")
-        write_ref(self._store, ref)
-        crash_point("snapshot.described")
-        return ref
+        way = way_to(self._store, policy, sources, refs)
+        if isinstance(way, Step) and not way.touched.assets.num_rows and way.base in fit:
+            return way.base
+        return self._built(way, policy, sources, now, limits)
+
+    def build_anew(
+        self, policy: SnapshotPolicy, now: float, limits: SnapshotLimits = _DEFAULT
+    ) -> SnapshotRef:
+        """Like `build`, but from the evidence alone: for when the snapshots there are damaged."""
+        self._store.index_lookups()
+        sources = sources_of(self._store, policy)
+        return self._built(Anew("it was asked for"), policy, sources, now, limits)
 
     def publish(self, snapshot_id: str, now: float) -> SnapshotRef:
         """Serve this snapshot from now on; what was served is kept for `rollback`.
@@ -87,88 +109,108 @@ class SnapshotStore:
         """
         return publication.rollback(self._store, now, to)
 
-    def _written(
+    def _built(
         self,
+        way: Step | Anew,
+        policy: SnapshotPolicy,
+        sources: Sources,
+        now: float,
+        limits: SnapshotLimits,
+    ) -> SnapshotRef:
+        began = time.monotonic()
+        snapshot_id = self._free_id(policy, sources.versions(), now)
+        if isinstance(way, Step):
+            try:
+                made = write_step(self._store, way, policy, sources)
+                return self._described(made, snapshot_id, policy, sources, now, limits, began)
+            except StoreCorrupt as error:
+                # The evidence may be whole all the same; if not, building anew says so.
+                reason = f"{way.base.snapshot_id} could not be built on: {error.message}"
+        else:
+            reason = way.reason
+        folder = folder_of(snapshot_id)
+        self._store.storage.remove(folder)
+        made = write_anew(self._store, f"{folder}/{_TABLE}", policy, sources, reason)
+        return self._described(made, snapshot_id, policy, sources, now, limits, began)
+
+    def _described(
+        self,
+        made: Generation,
         snapshot_id: str,
         policy: SnapshotPolicy,
-        datasets: dict[str, Any],
-        vectors: dict[Axis, Any],
+        sources: Sources,
         now: float,
+        limits: SnapshotLimits,
+        began: float,
     ) -> SnapshotRef:
-        """Write and measure a generation; the reference that would make it a snapshot."""
-        began = time.monotonic()
-        location = f"{folder_of(snapshot_id)}/{_TABLE}"
-        self._store.storage.remove(folder_of(snapshot_id))
-        with chosen(policy, datasets, vectors) as choice:
-            dataset = write_generation(self._store, location, choice, vectors)
-            superseded, tenants = choice.superseded(), choice.tenants()
-        create_indices(dataset, tuple(vectors), self._store.config.vector_index_rows)
-        dataset = self._store.open_lance(location)
-        if sum(tenants.values()) != dataset.count_rows():
-            raise StoreCorrupt(f"snapshot {snapshot_id} has lost rows", hint="build it again")
-        return SnapshotRef(
+        """Measure what was written and refer to it."""
+        crash_point("snapshot.built")
+        measured = _measured(made, sources, began)
+        assets = sum(made.tenants.values())
+        short = shortfalls(measured, assets, policy.transforms, limits, self.published())
+        tag_version(made.dataset, snapshot_id)
+        crash_point("snapshot.tagged")
+        known = {} if made.base is None else files_of(self._store, made.base)
+        sha256 = write_files(self._store, snapshot_id, made.location, made.dataset, known)
+        ref = SnapshotRef(
             snapshot_id=snapshot_id,
             store_id=self._store.header.store_id,
             created_at=now,
-            table=location,
-            version=int(dataset.version),
+            table=made.location,
+            version=int(made.dataset.version),
             policy=policy,
             policy_digest=policy.digest(),
-            transforms=_transforms(policy, vectors),
-            dims={axis: dim_of(source) for axis, source in vectors.items()},
-            assets=sum(tenants.values()),
-            tenants=tenants,
-            evidence_versions=_versions(datasets),
-            measurements=_measured(dataset, vectors, superseded, began),
+            transforms=sources.transforms(policy),
+            dims=sources.dims(),
+            assets=assets,
+            tenants=dict(made.tenants),
+            evidence_versions=sources.versions(),
+            evidence=sources.state(),
+            lineage=made.lineage,
+            files_sha256=sha256,
+            measurements=measured.model_copy(update={"shortfalls": short}),
         )
+        write_ref(self._store, ref)
+        crash_point("snapshot.described")
+        return ref
 
-    def _sources(self, policy: SnapshotPolicy) -> tuple[dict[str, Any], dict[Axis, Any]]:
-        """The tables a snapshot is made of, pinned at their present versions."""
-        names = [n for n in (ASSETS, ASSET_VERSIONS, EVIDENCE_TEXT) if self._store.has_table(n)]
-        datasets = {name: self._store.dataset(name) for name in names}
-        vectors: dict[Axis, Any] = {}
-        for axis in VECTOR_AXES:
-            for transform in policy.transforms.get(axis, ()):
-                name = vector_table(Space(axis.value), transform)
-                if self._store.has_table(name) and self._store.dataset(name).count_rows():
-                    datasets[name] = vectors[axis] = self._store.dataset(name)
-                    break
-        return datasets, vectors
-
-    def _equal(self, policy: SnapshotPolicy, versions: dict[str, int]) -> SnapshotRef | None:
+    def _equal(
+        self, policy: SnapshotPolicy, versions: dict[str, int], refs: Iterable[SnapshotRef]
+    ) -> SnapshotRef | None:
         wanted = (policy.digest(), versions)
-        equal = [r for r in self.list() if (r.policy_digest, r.evidence_versions) == wanted]
+        equal = [r for r in refs if (r.policy_digest, r.evidence_versions) == wanted]
         published = self.published()
         return published if published in equal else next(iter(equal), None)
 
+    def _free_id(self, policy: SnapshotPolicy, versions: dict[str, int], now: float) -> str:
+        """The id that follows from what the snapshot is of, or one beside it if that is taken."""
+        refs = self.list()
+        taken = {ref.snapshot_id for ref in refs} | {ref.table.split("/")[1] for ref in refs}
+        return _snapshot_id(policy, versions, now, taken)
 
-def _measured(
-    dataset: Any, vectors: dict[Axis, Any], superseded: int, began: float
-) -> SnapshotMeasurements:
+
+def _measured(made: Generation, sources: Sources, began: float) -> SnapshotMeasurements:
     """What a finished generation is like. Raises StoreCorrupt when it is not what it should be."""
-    check_vectors(dataset, vectors, _SEED)
+    compared = compare_vectors(made.dataset, sources.vectors, _SEED)
     return SnapshotMeasurements(
-        coverage=coverage_of(dataset, vectors),
-        indexed_rows=indexed_rows(dataset),
-        neighbours=neighbours(dataset, vectors, _SEED),
-        superseded=superseded,
+        coverage=coverage_of(made.dataset, sources.vectors),
+        indexed_rows=indexed_rows(made.dataset),
+        neighbours=neighbours(made.dataset, sources.vectors, _SEED),
+        queries=queries(made.dataset, _SEED),
+        vectors_compared=compared,
+        superseded=made.superseded,
         seconds=time.monotonic() - began,
     )
 
 
-def _versions(datasets: dict[str, Any]) -> dict[str, int]:
-    return {name: int(dataset.version) for name, dataset in datasets.items()}
-
-
-def _snapshot_id(policy: SnapshotPolicy, versions: dict[str, int], now: float) -> str:
+def _snapshot_id(
+    policy: SnapshotPolicy, versions: dict[str, int], now: float, taken: Collection[str]
+) -> str:
     at = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"s-{at}-{digest([SNAPSHOT_FORMAT_VERSION, policy.digest(), versions, now])[:8]}"
-
-
-def _transforms(policy: SnapshotPolicy, vectors: dict[Axis, Any]) -> dict[Axis, tuple[str, ...]]:
-    """The one transform behind each vector axis, and those preferred for texts."""
-    found = {
-        axis: (dataset.schema.metadata[b"ecm.transform"].decode(),)
-        for axis, dataset in vectors.items()
-    }
-    return {**found, Axis.FTS: policy.transforms.get(Axis.FTS, ())}
+    number = 0
+    while True:
+        what = [SNAPSHOT_FORMAT_VERSION, policy.digest(), versions, now, number]
+        snapshot_id = f"s-{at}-{digest(what)[:8]}"
+        if snapshot_id not in taken:
+            return snapshot_id
+        number += 1

@@ -74,6 +74,12 @@ def read_files(store: EvidenceStore, ref: SnapshotRef) -> SnapshotFiles | None:
         ) from error
 
 
+def files_of(store: EvidenceStore, ref: SnapshotRef) -> dict[str, SnapshotFile]:
+    """The files of a snapshot by name; none for one of an earlier release. Raises StoreCorrupt."""
+    listed = read_files(store, ref)
+    return {} if listed is None else {file.name: file for file in listed.files}
+
+
 def check_file(store: EvidenceStore, file: SnapshotFile) -> None:
     """Read one file and compare. Raises StoreCorrupt when it is missing or has other bytes."""
     found = _described(store, file.name)
