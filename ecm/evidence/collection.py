@@ -26,7 +26,7 @@ from ecm.evidence.refs import (
     is_snapshot_id,
     remove_ref,
 )
-from ecm.evidence.retention import PUBLISHED, Retention, leftovers, need_of, survey
+from ecm.evidence.retention import PINNED, PUBLISHED, Retention, leftovers, need_of, survey
 from ecm.evidence.store import EvidenceStore
 
 Told = Callable[[str], None]
@@ -62,6 +62,9 @@ def collect(
     """
     done = Collected()
     found = survey(store, rule, now)
+    for snapshot_id in found.spared:
+        confirm()
+        spare(store, snapshot_id)
     for ref in found.doomed:
         confirm()
         if _unreferenced(store, ref.snapshot_id, rule, now, confirm, done):
@@ -97,7 +100,8 @@ def _unreferenced(
         condemn(store, snapshot_id)
     crash_point("gc.condemned")
     need = need_of(store, snapshot_id, rule, now)
-    if need:
+    used = need in (PUBLISHED, PINNED)
+    if used or (need and not earlier):
         # An earlier collection that sleeps may have looked before this use began: a reader who
         # comes after it is turned away, and only a publication shows that it was seen.
         if not earlier or need == PUBLISHED:

@@ -56,36 +56,41 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Survey:
-    """What may be collected now, oldest first, why the rest is needed, and what pins there are."""
+    """What may be collected now, oldest first, and why the rest is needed.
+
+    `spared` was condemned by an earlier collection that then saw it published, and died.
+    """
 
     doomed: tuple[SnapshotRef, ...]
     needed: dict[str, str]
     leftovers: tuple[Leftover, ...]
-    pins: tuple[Held, ...]
+    spared: tuple[str, ...]
 
 
 def survey(store: EvidenceStore, rule: Retention, now: float) -> Survey:
     """Raises StoreCorrupt when a reference or a pin cannot be read, StoreUnavailable."""
     pins, published, refs = all_pins(store), read_published(store), all_refs(store)
-    needed = _young(refs, rule, now) | _served(published, rule, now) | _pinned(pins, now)
+    needed = _young(refs, rule, now) | _served(published, rule, now) | _used(published, pins, now)
     # What an earlier collection condemned it may be about to remove: only use takes that back.
-    for ref in refs:
-        if is_condemned(store, ref.snapshot_id) and not _in_use(needed.get(ref.snapshot_id, "")):
-            needed.pop(ref.snapshot_id, None)
+    condemned = {r.snapshot_id for r in refs if is_condemned(store, r.snapshot_id)}
+    for one in condemned:
+        if needed.get(one) not in (PUBLISHED, PINNED):
+            needed.pop(one, None)
     doomed = tuple(ref for ref in reversed(refs) if ref.snapshot_id not in needed)
     kept = [ref for ref in refs if ref.snapshot_id in needed]
     return Survey(
         doomed=doomed,
         needed={ref.snapshot_id: needed[ref.snapshot_id] for ref in kept},
         leftovers=tuple(leftovers(store, kept, rule, now)),
-        pins=pins,
+        spared=tuple(sorted(one for one in condemned if needed.get(one) == PUBLISHED)),
     )
 
 
 def need_of(store: EvidenceStore, snapshot_id: str, rule: Retention, now: float) -> str:
     """Who uses a snapshot as of this moment, or nothing. Asked after it was condemned."""
-    pinned = _pinned(pins_of(store, snapshot_id), now)
-    return (_served(read_published(store), rule, now) | pinned).get(snapshot_id, "")
+    published = read_published(store)
+    used = _used(published, pins_of(store, snapshot_id), now)
+    return (_served(published, rule, now) | used).get(snapshot_id, "")
 
 
 def leftovers(
@@ -94,7 +99,7 @@ def leftovers(
     """Folders that nothing names: not the reference of `kept`, not a pin, not their youth."""
     named = {ref.table.rpartition("/")[0] for ref in kept}
     named |= {folder_of(ref.snapshot_id) for ref in kept}
-    pinned = _pinned(all_pins(store), now)
+    pinned = _used(None, all_pins(store), now)
     found = []
     for one in store.storage.children(SNAPSHOTS):
         folder = f"{SNAPSHOTS}/{one}"
@@ -126,13 +131,9 @@ def _served(published: Published | None, rule: Retention, now: float) -> dict[st
         if following.at > now - rule.grace
     }
     back = list(dict.fromkeys(one.snapshot_id for one in reversed(published.history)))
-    lately |= dict.fromkeys(back[: rule.rollbacks], "rollback may need it")
-    return lately | {published.current.snapshot_id: PUBLISHED}
+    return lately | dict.fromkeys(back[: rule.rollbacks], "rollback may need it")
 
 
-def _pinned(pins: Iterable[Held], now: float) -> dict[str, str]:
-    return {held.snapshot_id: PINNED for held in pins if held.is_live(now)}
-
-
-def _in_use(need: str) -> bool:
-    return need in (PUBLISHED, PINNED)
+def _used(published: Published | None, pins: Iterable[Held], now: float) -> dict[str, str]:
+    used = {held.snapshot_id: PINNED for held in pins if held.is_live(now)}
+    return used if published is None else used | {published.current.snapshot_id: PUBLISHED}
