@@ -4,6 +4,7 @@ EcmError                    base; picklable, carries a stable `code` and what to
 ├── TerminalError           the same call fails again
 │   ├── ConfigError         a profile, flag or variable is wrong
 │   ├── ContractError       a value breaks its contract
+│   │   └── SnapshotRejected  a snapshot is beyond a limit, so that it is not published
 │   ├── ImageError          bytes that are not an image we accept (class `input`)
 │   ├── SourceError         a path or URI that cannot be listed or read, or leaves its root
 │   ├── ManifestError       a manifest is wrong or names a file that is not there
@@ -62,6 +63,10 @@ class ConfigError(TerminalError):
 
 class ContractError(TerminalError):
     default_code = "contract"
+
+
+class SnapshotRejected(ContractError):
+    default_code = "snapshot.measurements"
 
 
 class ImageError(TerminalError):

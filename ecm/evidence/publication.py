@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from ecm.crashpoints import crash_point
-from ecm.errors import ContractError, SnapshotNotFound
+from ecm.errors import SnapshotNotFound, SnapshotRejected
 from ecm.evidence.pins import is_condemned, pinned
 from ecm.evidence.refs import (
     Publication,
@@ -31,16 +31,15 @@ _SECONDS: Final = 300.0
 def publish(store: EvidenceStore, snapshot_id: str, now: float) -> SnapshotRef:
     """Serve this snapshot from now on; what was served is kept for `rollback`.
 
-    Raises SnapshotNotFound, StoreCorrupt when its table cannot be opened, ContractError (code
-    `snapshot.measurements`) when it did not measure up.
+    Raises SnapshotNotFound, StoreCorrupt when its table cannot be opened, SnapshotRejected
+    when it did not measure up.
     """
     shortfalls = read_ref(store, snapshot_id).measurements.shortfalls
     if shortfalls:
-        raise ContractError(
+        raise SnapshotRejected(
             f"snapshot {snapshot_id} does not measure up: "
             + "; ".join(shortfall.message for shortfall in shortfalls),
-            code="snapshot.measurements",
-            hint="`ecm snapshots publish ID --despite-measurements` serves it all the same",
+            hint=f"`ecm snapshots publish {snapshot_id} --despite-measurements` serves it anyway",
         )
     return publish_despite_measurements(store, snapshot_id, now)
 
