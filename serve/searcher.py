@@ -112,7 +112,7 @@ class Searcher:
 
         Raises QueryError `query.asset_unknown`, `query.asset_ambiguous`.
         """
-        return await asyncio.to_thread(self._told, tenant_id, name)
+        return await asyncio.to_thread(self._story_of, tenant_id, name)
 
     async def thumbnail(self, tenant_id: str, asset_id: str) -> bytes:
         """The small JPEG of an asset. Raises QueryError `query.asset_unknown`."""
@@ -157,7 +157,7 @@ class Searcher:
         """Asked by Serve from time to time: following goes on even when nobody searches."""
         self._follow()
 
-    def _told(self, tenant_id: str, name: str) -> AssetHistory:
+    def _story_of(self, tenant_id: str, name: str) -> AssetHistory:
         store = self._open_store()
         return asset_history(store, tenant_id, find_asset(store, tenant_id, name), self._models())
 

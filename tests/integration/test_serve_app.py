@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchResponse
+from ecm.evidence.story import AssetHistory
 from tests.factories import asset_id, picture
 from tests.serving import FOREIGN, PICTURES, REPO, Service, service
 
@@ -152,7 +153,18 @@ def test_an_asset_shows_its_facts_places_and_all_evidence(client: httpx.Client) 
     assert thumbnail.content.startswith(b"\xff\xd8")
 
 
-@pytest.mark.parametrize("path", ["", "/thumbnail"])
+def test_an_asset_tells_its_history_by_its_id_or_the_start_of_it(client: httpx.Client) -> None:
+    asset = asset_id(PICTURES["green-2.png"])
+    told = AssetHistory.model_validate_json(client.get(f"/v1/assets/{asset[:12]}/history").content)
+    assert (told.asset_id, told.lies_at) == (asset, ("file:///photos/green-2.png",))
+    assert [event.what.value for event in told.events] == ["seen"]
+    assert {each.task_type for each in told.analyses} >= {"vision", "vv_embed", "mv_embed"}
+    assert all(each.model for each in told.analyses)
+    assert [shown.published for shown in told.snapshots] == [True]
+    assert "/v1/assets/{asset_id}/history" in client.get("/v1/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("path", ["", "/thumbnail", "/history"])
 @pytest.mark.parametrize("name", ["0" * 64, "not-a-digest", asset_id(FOREIGN["secret-red.png"])])
 def test_an_unknown_or_foreign_asset_is_not_found(
     client: httpx.Client, name: str, path: str
