@@ -20,7 +20,8 @@ from ecm.errors import ConfigError, ManifestMismatch
 from ecm.evidence.apart import KeptApart, keep_apart
 from ecm.evidence.bundle import BundleTable
 from ecm.evidence.bundle_reading import Bundle, Progress
-from ecm.evidence.bundle_rows import Rekeyed, RowChecks
+from ecm.evidence.bundle_rekeying import rekeyed
+from ecm.evidence.bundle_rows import RowChecks
 from ecm.evidence.committer import EvidenceCommitter, StillMine
 from ecm.evidence.imports import ImportRecord, write_import
 from ecm.evidence.schema import (
@@ -140,8 +141,8 @@ def import_rows(
     for table in plan.tables():
         for number, rows in enumerate(_appendable(plan, table)):
             batch = f"import-{plan.import_id}-{table.name}-{number:06d}"
-            rekeyed = Rekeyed(table.name, plan.tenants).rows(rows, batch)
-            committer.append_rows(table.name, rekeyed, batch, still_mine)
+            ours = rekeyed(table.name, rows, plan.tenants, batch)
+            committer.append_rows(table.name, ours, batch, still_mine)
             done += rows.num_rows
             report(done, total, table.name)
         crash_point("import.table")

@@ -7,7 +7,7 @@ and 1: a row of which something was altered seldom satisfies all of it. Pure: no
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import repeat
@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecm.contracts.identity import ContentIdentity, digest, evidence_id, evidence_key
+from ecm.contracts.identity import ContentIdentity, evidence_id, evidence_key
 from ecm.contracts.result import NORM_TOLERANCE
 from ecm.errors import ContractError
 from ecm.evidence.codec import asset_key, version_key
+from ecm.evidence.runs import former_run_key, run_key
 from ecm.evidence.schema import (
     ANALYSIS_RUNS,
     ASSET_SIGHTINGS,
@@ -84,9 +85,11 @@ def check_rows(table: str, batch: pa.RecordBatch) -> RowFaults:
     _add(found, RowFault.VALUE, _missing(batch))
     for kind, check in _checks(table):
         _add(found, kind, check(batch))
-    expected = _expected_keys(table, batch)
+    expected = expected_keys(table, batch)
     stored = batch[key_column(table)].to_pylist()
     wrong = np.array([a != b for a, b in zip(stored, expected, strict=True)], dtype=np.bool_)
+    if table == ANALYSIS_RUNS:
+        wrong &= np.array([a != b for a, b in zip(stored, _former(batch), strict=True)], np.bool_)
     _add(found, RowFault.KEY, wrong)
     for place in np.flatnonzero(found.any(batch.num_rows)):
         found.keys.update(k for k in (stored[place], expected[place]) if k is not None)
@@ -130,8 +133,8 @@ def _no_unit_vector(batch: pa.RecordBatch) -> Mask:
     values = _vectors(batch)
     with np.errstate(all="ignore"):
         norms = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
-        unit = np.abs(norms - 1.0) <= NORM_TOLERANCE
-    return ~(unit & np.isfinite(norms))
+        unit: Mask = np.abs(norms - 1.0) <= NORM_TOLERANCE  # false where it is no number
+    return ~unit
 
 
 def _other_checksum(batch: pa.RecordBatch) -> Mask:
@@ -194,23 +197,33 @@ def _no_image(batch: pa.RecordBatch) -> Mask:
 
 def _wrong_ids(batch: pa.RecordBatch) -> Mask:
     """The id is that of the evidence key, the kind and the place."""
+    ids = zip(
+        expected_ids(batch, batch["evidence_key"].to_pylist()),
+        batch["evidence_id"].to_pylist(),
+        strict=True,
+    )
+    return np.array([expected != told for expected, told in ids], dtype=np.bool_)
+
+
+def expected_ids(batch: pa.RecordBatch, keys: Sequence[str | None]) -> list[str]:
+    """The evidence id of each row under an evidence key, from its kind and its place."""
     if "kind" in batch.schema.names:
         kinds: Iterator[Any] = iter(batch["kind"].to_pylist())
     else:
         space = (batch.schema.metadata or {}).get(b"ecm.space", b"measure").decode()
         kinds = repeat(space, batch.num_rows)
-    rows = zip(
-        batch["evidence_key"].to_pylist(),
-        kinds,
-        batch["ordinal"].to_pylist(),
-        batch["evidence_id"].to_pylist(),
-        strict=True,
-    )
-    return np.array([evidence_id(k, kind, n) != told for k, kind, n, told in rows], dtype=np.bool_)
+    places = batch["ordinal"].to_pylist()
+    return [evidence_id(str(k), kind, n) for k, kind, n in zip(keys, kinds, places, strict=True)]
 
 
-def _expected_keys(table: str, batch: pa.RecordBatch) -> list[str | None]:
-    """The key of each row as it follows from its other fields."""
+def _former(batch: pa.RecordBatch) -> list[str]:
+    """The keys that rows of runs had when runs were named across tenants."""
+    rows = zip(batch["run_id"].to_pylist(), batch["state"].to_pylist(), strict=True)
+    return [former_run_key(run_id, state) for run_id, state in rows]
+
+
+def expected_keys(table: str, batch: pa.RecordBatch) -> list[str | None]:
+    """The key of each row as it follows from its other fields; None where none can."""
     make, columns = _KEY_OF[table if table in _KEY_OF else EVIDENCE_TEXT]
     made: dict[tuple[Any, ...], str | None] = {}
     keys = []
@@ -243,7 +256,7 @@ _KEY_OF: Final[dict[str, tuple[Callable[..., str], tuple[str, ...]]]] = {
     THUMBNAILS: (asset_key, ("tenant_id", "asset_id")),
     ASSET_VERSIONS: (version_key, ("tenant_id", "asset_id", *_PLACE)),
     ASSET_SIGHTINGS: (_sighting, ("tenant_id", "asset_id", "state", *_PLACE, "observed_at")),
-    ANALYSIS_RUNS: (lambda run_id, state: digest(["run", run_id, state]), ("run_id", "state")),
+    ANALYSIS_RUNS: (run_key, ("tenant_id", "run_id", "state")),
 }
 
 
