@@ -1,6 +1,7 @@
-"""`ecm audit`: a job's books, or all of them, and the store against the ledger.
+"""`ecm audit`: a job's books, or all of them, the store against the ledger, and the store itself.
 
-Knows how an audit is asked for and shown; what is compared with what is in `ecm.delivery.audit`.
+Knows how an audit is asked for and shown; what is compared with what is in `ecm.delivery.audit`,
+and how a store is read whole in `ecm.delivery.deep_audit`.
 """
 
 from __future__ import annotations
@@ -49,16 +50,29 @@ def audit(
     all_tenants: Annotated[
         bool, typer.Option("--all-tenants", help="The same for all tenants, for the operator.")
     ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every row and every file of the store instead.")
+    ] = False,
 ) -> None:
     """Check that all that was listed is accounted for, and all that is done is stored, once.
 
     Names what does not agree: some of it by name, all of it by number. The exit code is then 1.
     Run it when nothing is being indexed: what is under way may look like a problem of --all.
+
+    With --deep the store itself is read whole: files that are missing, truncated or altered,
+    fewer rows than there should be, vectors that are not what their checksums say, ids, texts and
+    confidences that cannot be, snapshots with other bytes than they were made with. Each damage is
+    named with its table, fragment and file, with what has to be derived again; `ecm repair` sees to
+    that. Words have no checksum in their rows: files are compared with their seals, made by the
+    first deep audit that finds them sound; what was altered before is not noticed in words.
     """
     settings = open_profile(profile, home, overrides, tenant)
-    if job and (everything or all_tenants):
-        raise ConfigError("a job or --all, not both", "audit.which")
+    if job and (everything or all_tenants or deep):
+        raise ConfigError("a job, --all or --deep, not several", "audit.which")
     with existing_ledger(settings) as ledger:
+        if deep:
+            _deep(ledger, settings, None if all_tenants else settings.tenant, as_json)
+            return
         mine = ledger if all_tenants else ledger.scoped(settings.tenant)
         if everything or all_tenants:
             value = _all(ledger, mine, settings)
@@ -71,6 +85,29 @@ def audit(
     title = value.get("job_id", f"{len(value.get('jobs', ()))} jobs")
     emit(value, as_json, lambda console: console.print(table_of(title, ["", ""], rows)))
     if not value["balanced"]:
+        raise typer.Exit(FAILED)
+
+
+def _deep(ledger: Any, settings: Profile, tenant: str | None, as_json: bool) -> None:
+    """The store as a whole; places are named that are of this tenant, or all."""
+    from ecm.delivery.deep_audit import deep_audit
+    from ecm.evidence.store import EvidenceStore
+    from jobs.damage_views import readers, reading_shown, show_damage
+
+    store = EvidenceStore.open(settings.evidence)
+    with reading_shown() as shown:
+        found = deep_audit(ledger, store, readers(), shown)
+    value = found.to_json(tenant)
+
+    def show(console: Any) -> None:
+        show_damage(console, value)
+        if found.sound:
+            console.print(f"{found.tables.rows:,} rows read, nothing is damaged")
+        else:
+            console.print("to mend it: ecm repair --dry-run, then ecm repair")
+
+    emit(value, as_json, show)
+    if not found.sound:
         raise typer.Exit(FAILED)
 
 

@@ -120,6 +120,14 @@ class FragmentExam:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsOf:
+    """The question which assets a snapshot's version of a generation has rows of."""
+
+    table: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeysOf:
     """The question which keys in a fragment belong to some row ids (16 bytes each)."""
 

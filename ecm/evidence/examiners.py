@@ -23,9 +23,9 @@ from typing import Any, Final, Self
 
 from ecm.errors import EcmError
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.damage import FragmentRef, HeadOf, IndexRef, KeysOf
+from ecm.evidence.damage import FragmentRef, HeadOf, IndexRef, KeysOf, RowsOf
 
-Piece = HeadOf | IndexRef | FragmentRef | KeysOf
+Piece = HeadOf | IndexRef | FragmentRef | KeysOf | RowsOf
 
 MEMORY: Final = 8 * 2**30
 """Bytes of memory of its own that a reader may have."""
@@ -147,6 +147,7 @@ def _serve(line: Connection, config: EvidenceConfig) -> None:
 
 def _examine(store: Any, piece: Piece) -> Any:
     from ecm.evidence.integrity import examine_fragment, keys_of
+    from ecm.evidence.snapshot_exam import rows_of
     from ecm.evidence.table_heads import examine_head, examine_index
 
     match piece:
@@ -158,3 +159,5 @@ def _examine(store: Any, piece: Piece) -> Any:
             return examine_fragment(store, piece)
         case KeysOf():
             return keys_of(store, piece)
+        case RowsOf():
+            return rows_of(store, piece)

@@ -148,7 +148,7 @@ def _count(
 ) -> None:
     for kind, mask in faults.by_kind.items():
         number, named = counts.get(kind, (0, set()))
-        named |= {str(keys[place]) for place in np.flatnonzero(mask)}
+        named |= {str(keys[place]) for place in np.flatnonzero(mask).tolist()}
         counts[kind] = (number + int(mask.sum()), named)
 
 

@@ -1,0 +1,158 @@
+"""Every snapshot of a store examined: its reference, its files byte for byte, its rows.
+
+A snapshot that is damaged is a finding; the next is looked at. What is published is a finding too
+when it names no sound snapshot. Changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ecm.errors import SnapshotNotFound, StoreCorrupt
+from ecm.evidence.codec import asset_key
+from ecm.evidence.damage import RowsOf
+from ecm.evidence.examination import TableExam
+from ecm.evidence.examiners import Died, Examiners
+from ecm.evidence.faults import lance_errors
+from ecm.evidence.known import packed
+from ecm.evidence.refs import (
+    SNAPSHOTS,
+    SnapshotRef,
+    folder_of,
+    is_snapshot_id,
+    read_published,
+    read_ref,
+)
+from ecm.evidence.snapshot_files import SnapshotFile, check_file, read_files
+from ecm.evidence.store import EvidenceStore
+
+PUBLISHED = "published.json"
+
+Told = Callable[[str], None]
+"""Told the file or snapshot that is about to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotExam:
+    """A snapshot, or `published.json`, and what is wrong with it; `ref` is None if illegible."""
+
+    snapshot_id: str
+    published: bool
+    ref: SnapshotRef | None
+    problems: tuple[str, ...] = ()
+
+
+def examine_snapshots(
+    store: EvidenceStore, assets: TableExam | None, readers: int, told: Told
+) -> tuple[SnapshotExam, ...]:
+    """Look at every snapshot; `assets` is the sound table of assets, if there is one.
+
+    Raises StoreUnavailable and ConfigError when the store as a whole cannot be read.
+    """
+    current, complaint = _published(store)
+    names = [
+        name
+        for name in store.storage.children(SNAPSHOTS)
+        if is_snapshot_id(name) and store.storage.read(f"{folder_of(name)}/ref.json") is not None
+    ]
+    checked: dict[SnapshotFile, str | None] = {}
+    exams = [_files(store, name, name == current, checked, told) for name in names]
+    sound = [exam.ref for exam in exams if exam.ref is not None and not exam.problems]
+    wrong = dict(_rows(store, sound, assets, readers))
+    exams = [
+        replace(exam, problems=(*exam.problems, *wrong.get(exam.snapshot_id, ()))) for exam in exams
+    ]
+    if complaint is None and current is not None and current not in names:
+        complaint = f"the published snapshot {current} is not there"
+    if complaint is not None:
+        exams.append(SnapshotExam(PUBLISHED, True, None, (complaint,)))
+    return tuple(exams)
+
+
+def _published(store: EvidenceStore) -> tuple[str | None, str | None]:
+    """The id of what is published, and what is wrong with the document that says so."""
+    try:
+        document = read_published(store)
+    except StoreCorrupt as error:
+        return None, error.message
+    return (None if document is None else document.current.snapshot_id), None
+
+
+def _files(
+    store: EvidenceStore,
+    name: str,
+    published: bool,
+    checked: dict[SnapshotFile, str | None],
+    told: Told,
+) -> SnapshotExam:
+    """The reference and the files; those that several snapshots share are read once."""
+    try:
+        ref = read_ref(store, name)
+    except (StoreCorrupt, SnapshotNotFound) as error:
+        if error.code == "store.version":
+            raise
+        return SnapshotExam(name, published, None, (error.message,))
+    try:
+        listed = read_files(store, ref)
+    except StoreCorrupt as error:
+        return SnapshotExam(name, published, ref, (error.message,))
+    problems = []
+    for file in listed.files if listed else ():
+        if file not in checked:
+            told(file.name)
+            checked[file] = _file_problem(store, file)
+        problem = checked[file]
+        if problem:
+            problems.append(problem)
+    return SnapshotExam(name, published, ref, tuple(problems))
+
+
+def _file_problem(store: EvidenceStore, file: SnapshotFile) -> str | None:
+    try:
+        check_file(store, file)
+    except StoreCorrupt as error:
+        return error.message
+    return None
+
+
+def _rows(
+    store: EvidenceStore, refs: list[SnapshotRef], assets: TableExam | None, readers: int
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Problems of rows by snapshot: too few or too many, or of assets that are not known."""
+    if not refs:
+        return
+    with Examiners(store.config, readers) as examiners:
+        answers = examiners.ask([RowsOf(ref.table, ref.version) for ref in refs])
+        for ref, answer in zip(refs, answers, strict=True):
+            if isinstance(answer, Died):
+                yield ref.snapshot_id, (answer.how,)
+            elif isinstance(answer, str):
+                yield ref.snapshot_id, (answer,)
+            else:
+                keys = np.frombuffer(answer, dtype="S16")
+                if len(keys) != ref.assets:
+                    line = f"{len(keys):,} rows instead of {ref.assets:,}"
+                    yield ref.snapshot_id, (line,)
+                elif assets is not None:
+                    strange = int((~np.isin(keys, assets.keys)).sum())
+                    if strange:
+                        yield ref.snapshot_id, (f"{strange:,} rows of assets that are not known",)
+
+
+def rows_of(store: EvidenceStore, asked: RowsOf) -> bytes | str:
+    """The asset keys of a snapshot's rows, 16 bytes each; or why they cannot be read."""
+    what = f"cannot read {asked.table}"
+    try:
+        dataset = store.open_lance(asked.table, asked.version)
+        parts = []
+        with lance_errors(what):
+            for batch in dataset.to_batches(columns=["tenant_id", "asset_id"]):
+                batch.validate(full=True)
+                pairs = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+                parts.append(packed([asset_key(*pair) for pair in pairs]))
+    except StoreCorrupt as error:
+        return error.message
+    return np.concatenate(parts).tobytes() if parts else b""
