@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ecm.contracts.identity import Digest, TenantId, digest
 from ecm.errors import ConfigError
 from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.policy import SnapshotConfig
 from ecm.images.limits import ImageLimits
 from ecm.ledger.config import LedgerConfig
 from ecm.search.config import SearchConfig
@@ -130,6 +131,7 @@ class Profile(Part):
     images: ImageLimits = ImageLimits()
     ledger: LedgerConfig
     evidence: EvidenceConfig
+    snapshots: SnapshotConfig = SnapshotConfig()
     pipeline: PipelineConfig = PipelineConfig()
     serve: ServeConfig = ServeConfig()
 
@@ -210,11 +212,12 @@ def _places(conf: Path) -> Tree:
 def _with_home(tree: Tree) -> Tree:
     """`tree` with an absolute home and the paths it names none for."""
     home = Path(str(tree["home"])).expanduser().absolute()
+    cache = str(tree.get("cache") or home / "cache")
     filled: Tree = {
         "spool": str(home / "spool"),
-        "cache": str(home / "cache"),
+        "cache": cache,
         "ledger": {"url": f"sqlite://{home / 'ledger.sqlite3'}"},
-        "evidence": {"uri": str(home / "store")},
+        "evidence": {"uri": str(home / "store"), "cache_folder": f"{cache}/snapshots"},
     }
     return _merge(filled, {**tree, "home": str(home)})
 

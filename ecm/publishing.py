@@ -1,35 +1,58 @@
 """Choose the best evidence per asset and publish it as a search snapshot, by the plan of a profile.
 
-Knows which transforms are preferred; how a snapshot is built is known to `ecm.evidence`.
+Knows which transforms are preferred and what the profile says about snapshots; how a snapshot is
+built is known to `ecm.evidence`.
 """
 
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from ecm.evidence.apart import never_chosen
-from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.policy import SnapshotConfig, SnapshotPolicy
 from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.opening import axis_transforms
 from ecm.stages.plan import TransformPlan
 
+DAY: Final = 86_400
+_AS_USUAL: Final = SnapshotConfig()
 
-def policy_of(store: EvidenceStore, plan: TransformPlan) -> SnapshotPolicy:
+
+def policy_of(
+    store: EvidenceStore, plan: TransformPlan, settings: SnapshotConfig, now: float
+) -> SnapshotPolicy:
     """Prefer the transforms of the profile on every axis; what was imported apart stays apart."""
+    days = settings.max_age_days
     return SnapshotPolicy(
         transforms={axis: (t,) for axis, t in axis_transforms(plan).items()},
+        others=settings.others,
         apart=never_chosen(store, plan.fingerprints),
+        min_confidence=settings.min_confidence,
+        evidence_since=None if days is None else now // DAY * DAY - days * DAY,
+        tenants=settings.tenants,
     )
 
 
-def materialize(store: EvidenceStore, plan: TransformPlan) -> SnapshotRef:
+def materialize(
+    store: EvidenceStore, plan: TransformPlan, settings: SnapshotConfig = _AS_USUAL
+) -> SnapshotRef:
     """Build, measure and publish; the published snapshot comes back when nothing has changed.
 
-    The caller holds the right to commit, or nobody commits.
+    The caller holds the right to commit, or nobody commits. Raises SnapshotRejected when it is
+    beyond a limit: it exists then, but is not published.
     """
-    snapshots = SnapshotStore(store)
-    ref = snapshots.build(policy_of(store, plan), time.time())
-    snapshots.publish(ref.snapshot_id, time.time())
-    return ref
+    snapshots, now = SnapshotStore(store), time.time()
+    ref = snapshots.build(policy_of(store, plan, settings, now), now, settings.limits)
+    return snapshots.publish(ref.snapshot_id, time.time())
+
+
+def materialize_anew(
+    store: EvidenceStore, plan: TransformPlan, settings: SnapshotConfig = _AS_USUAL
+) -> SnapshotRef:
+    """Like `materialize`, from the evidence alone: for when a snapshot is damaged."""
+    snapshots, now = SnapshotStore(store), time.time()
+    ref = snapshots.build_anew(policy_of(store, plan, settings, now), now, settings.limits)
+    return snapshots.publish(ref.snapshot_id, time.time())

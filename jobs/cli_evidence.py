@@ -35,17 +35,40 @@ def materialize(
     profile: ProfileOption = None,
     home: HomeOption = None,
     overrides: SetOption = None,
+    anew: Annotated[
+        bool,
+        typer.Option(
+            "--anew", help="From the evidence alone, though a snapshot could be built on."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the best evidence per asset and publish it as a snapshot."""
+    """Choose the best evidence per asset and publish it as a snapshot.
+
+    A snapshot is built on the one before, by what has changed since, where that is possible and
+    worth it. It is measured before it is published: beyond a limit of the profile (under
+    snapshots.limits) it is kept, but not published, and the command fails. `ecm snapshots show ID`
+    says why.
+    """
+    from ecm.delivery.tenure import commit_tenure
     from ecm.evidence.store import EvidenceStore
     from ecm.opening import plan_of
     from jobs.materialize import materialize as build
+    from jobs.materialize import materialize_anew
 
     settings = open_profile(profile, home, overrides)
-    ref = build(EvidenceStore.open(settings.evidence), plan_of(settings))
-    value = {"snapshot_id": ref.snapshot_id, "assets": ref.assets}
-    emit(value, as_json, lambda c: c.print(f"published {ref.snapshot_id}: {ref.assets} assets"))
+    store, plan = EvidenceStore.open(settings.evidence), plan_of(settings)
+    with commit_tenure(settings.ledger, store):
+        ref = (materialize_anew if anew else build)(store, plan, settings.snapshots)
+    value = {
+        "snapshot_id": ref.snapshot_id,
+        "assets": ref.assets,
+        "base": ref.lineage.base,
+        "seconds": round(ref.measurements.seconds, 3),
+    }
+    way = f"on {ref.lineage.base}" if ref.lineage.base else f"anew: {ref.lineage.reason}"
+    line = f"published {ref.snapshot_id}: {ref.assets} assets, built {way}"
+    emit(value, as_json, lambda c: c.print(line))
 
 
 def sql(

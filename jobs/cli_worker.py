@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from rich.console import Console
 
 import ecm
 from ecm.config import Profile
-from ecm.errors import ConfigError, Forbidden, ManifestError
+from ecm.errors import ConfigError, Forbidden, ManifestError, SnapshotRejected
 from jobs.edge import (
     INTERRUPTED,
     HomeOption,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "ECM_API_KEY"
 KEY_CODE = "access.key"
+
+log = logging.getLogger("ecm.worker")
 
 
 def register(app: typer.Typer) -> None:
@@ -171,7 +174,10 @@ def _workplace(
     from ecm.publishing import materialize
 
     def publish(store: EvidenceStore) -> None:
-        materialize(store, plan_of(profile))
+        try:
+            materialize(store, plan_of(profile), profile.snapshots)
+        except SnapshotRejected as error:
+            log.error("what was found is stored, but not searched: %s", error)
 
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(profile.ledger))

@@ -24,6 +24,8 @@ from ecm.delivery.listed import ListedPlaces, listing_on_disk
 from ecm.delivery.pending import CommitTotals
 from ecm.delivery.recovery import Recovered
 from ecm.delivery.rescan import Look, Rescanned, rescan
+from ecm.errors import SnapshotRejected
+from ecm.evidence.refs import published_ref
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
@@ -144,13 +146,23 @@ def _conclude(
     job_id = record.job_id
     audit = conclude_job(run.ledger, run.store, run.spool, job_id, run.loop.right)
     found = _rescan(run, record, listed, rereading)
-    worth = audit.committed + audit.reused + found.gone
-    snapshot = materialize(run.store, run.plan).snapshot_id if worth else None
+    worth = audit.committed + audit.reused or published_ref(run.store)  # emptied is news, too
+    snapshot, rejected = _published(run) if worth else (None, None)
     problems = (*audit.problems, *audit_batches(run.ledger, run.store))
     audit = replace(audit, balanced=not problems, problems=problems)
     summary = _summary(run, audit, job_id, snapshot, run.loop.totals, found)
     record_run(run.store, record.finished(time.time(), summary.to_json()))
+    if rejected is not None:
+        raise rejected
     return summary
+
+
+def _published(run: Run) -> tuple[str | None, SnapshotRejected | None]:
+    """The snapshot that is served now, or why the one just made is not: the run is over then."""
+    try:
+        return materialize(run.store, run.plan, run.profile.snapshots).snapshot_id, None
+    except SnapshotRejected as error:
+        return None, error
 
 
 def _rescan(run: Run, record: RunRecord, listed: ListedPlaces, rereading: Rereading) -> Rescanned:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from ecm.publishing import materialize
+from ecm.publishing import materialize, materialize_anew
 
-__all__ = ["materialize"]
+__all__ = ["materialize", "materialize_anew"]
 
 if __name__ == "__main__":
     from jobs.cli import run as run_command

@@ -21,7 +21,7 @@ from ecm.crashpoints import arm
 from ecm.delivery.desk import Desk as DeliveryDesk
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, AdmittedBytes, Receipt, WorkerRun
-from ecm.errors import EcmError
+from ecm.errors import EcmError, SnapshotRejected
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
 from ecm.opening import desk_settings, plan_of
@@ -103,7 +103,11 @@ class Desk:
 
     def _publish(self, store: EvidenceStore) -> None:
         """Jobs have ended: what they found is to be searched."""
-        ref = materialize(store, plan_of(self._profile))
+        try:
+            ref = materialize(store, plan_of(self._profile), self._profile.snapshots)
+        except SnapshotRejected as error:
+            log.error("what was found is stored, but not searched: %s", error)
+            return
         log.info("published %s: %d assets", ref.snapshot_id, ref.assets)
 
     def _try_to_open(self) -> None:
