@@ -139,6 +139,8 @@ class Bundle:
                 found, batches = file.schema_arrow, file.iter_batches(batch_size=rows)
             else:
                 dataset = lance.dataset(str(path))
+                if dataset.base_paths():
+                    raise damaged([f"table {table.name} refers to files outside the bundle"])
                 found, batches = dataset.schema, dataset.to_batches(batch_size=rows)
         check_schema(table.name, found, schema)
         while True:
