@@ -27,6 +27,8 @@ from jobs.edge import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ecm.evidence.refs import SnapshotRef
     from ecm.evidence.store import EvidenceStore
 
@@ -112,8 +114,12 @@ def snapshots_show(
     ref = _named(store, snapshot_id)
     pins = pins_of(store, ref.snapshot_id)
     value = whole_of(ref, read_published(store), pins, tenant, time.time())
-    names = {t.fingerprint: t.manifest.name for t in plan_of(settings).by_type.values()}
-    emit(value, as_json, lambda console: show_whole(console, value, names))
+
+    def show(console: Console) -> None:
+        models = plan_of(settings).by_type.values()
+        show_whole(console, value, {each.fingerprint: each.manifest.name for each in models})
+
+    emit(value, as_json, show)
 
 
 @snapshots.command("diff")
