@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,6 +48,7 @@ SHORT = 12
 def register(app: typer.Typer) -> None:
     """Add these commands to the `ecm` command."""
     app.command()(history)
+    app.command()(provenance)
 
 
 def history(
@@ -77,18 +80,56 @@ def history(
     emit(value, as_json, lambda console: _show(value, console))
 
 
-def _asset(store: EvidenceStore, tenant: str, name: str) -> str:
-    """The asset that a person means. An unknown one ends the command with one line."""
-    from ecm.evidence.history import MIN_PREFIX, asset_at, find_asset
+def provenance(
+    asset: AssetArgument,
+    profile: ProfileOption = None,
+    home: HomeOption = None,
+    tenant: TenantOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Prove what the published snapshot shows of an image, word by word.
 
+    For each statement: its row of evidence, the run, the transform, the model with its revision and
+    the sha256 of its files, the settings, the code version, the batch, and the bytes it is about.
+    Ids and checksums are verified meanwhile; the exit code is 1 when something does not agree.
+    """
+    from ecm.evidence.provenance import provenance as prove
+    from ecm.evidence.store import EvidenceStore
+    from ecm.opening import model_notes
+
+    settings = open_profile(profile, home, overrides, tenant)
+    store = EvidenceStore.open(settings.evidence)
+    asset_id = _asset(store, settings.tenant, asset)
+    with _unknown_ends_here():
+        proof = prove(store, settings.tenant, asset_id, model_notes(settings))
+    value = proof.model_dump(mode="json")
+    emit(value, as_json, lambda console: _show_proof(value, console))
+    for problem in proof.problems:
+        sys.stderr.write(f"ecm: {printable(problem)}\n")
+    if not proof.verified:
+        raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _unknown_ends_here() -> Iterator[None]:
+    """What is not there ends the command with one line and exit code 1: it was asked rightly."""
     try:
-        hexadecimal = not set(name.lower()) - set("0123456789abcdef")
-        if hexadecimal and len(name) >= MIN_PREFIX:
-            return find_asset(store, tenant, name)
-        return asset_at(store, tenant, _uri(name))
+        yield
     except QueryError as error:
         sys.stderr.write(f"ecm: {printable(str(error))} [{error.code}]\n")
         raise typer.Exit(FAILED) from None
+
+
+def _asset(store: EvidenceStore, tenant: str, name: str) -> str:
+    """The asset that a person means."""
+    from ecm.evidence.history import MIN_PREFIX, asset_at, find_asset
+
+    hexadecimal = not set(name.lower()) - set("0123456789abcdef")
+    with _unknown_ends_here():
+        if hexadecimal and len(name) >= MIN_PREFIX:
+            return find_asset(store, tenant, name)
+        return asset_at(store, tenant, _uri(name))
 
 
 def _uri(name: str) -> str:
@@ -172,6 +213,42 @@ def _show_analysis(analysis: dict[str, Any], console: Console) -> None:
             f"      vector {vector['space']}: {vector['dim']} dimensions, norm "
             f"{vector['norm']:.4f}, sha256 {vector['checksum'][:SHORT]}"
         )
+
+
+def _show_proof(value: dict[str, Any], console: Console) -> None:
+    models = {each["transform"]: each["model"] for each in value["models"]}
+    runs = {each["run_id"]: each for each in value["runs"]}
+    console.print(f"[bold]{value['asset_id']}[/bold]  (sha256 of its bytes)")
+    console.print(f"  lies at {_list(value['uris'])}")
+    published = _utc(value["published_at"])
+    console.print(f"  shown by snapshot {value['snapshot_id']}, published {published}")
+    for said in value["statements"]:
+        sure = "" if said["confidence"] is None else f" ({said['confidence']:.2f})"
+        verdict = "; ".join(said["problems"]) or "verified"
+        console.print(f"{said['kind']}: {_text(said['text'] or '')}{sure}  [bold]{verdict}[/bold]")
+        at = f", committed {_utc(said['committed_at'])}" if said["committed_at"] else ""
+        console.print(
+            f"    evidence {said['evidence_id']} in {said['table'] or 'no table'}, "
+            f"batch {said['batch_id']}{at}"
+        )
+        console.print(f"    {_run(runs[said['run_id']])}")
+        console.print(f"    transform {said['transform'][:SHORT]}: {_model(models, said)}")
+
+
+def _run(run: dict[str, Any]) -> str:
+    if run["code_version"] is None:
+        return f"run {run['run_id']}, which left no row"
+    settings = run["config_digest"][:SHORT]
+    return f"run {run['run_id']}, ecm {run['code_version']}, settings {settings}"
+
+
+def _model(models: dict[str, Any], said: dict[str, Any]) -> str:
+    note = models[said["transform"]]
+    if note is None:
+        return "no manifest of this profile makes it"
+    spec = note["spec"]
+    files = "".join(f", {_text(f['name'])} {f['sha256'][:SHORT]}" for f in note["files"])
+    return f"{_text(note['name'])}, {_text(spec['model_id'])}@{_text(spec['revision'])}{files}"
 
 
 def _list(uris: list[str]) -> str:
