@@ -25,6 +25,7 @@ from ecm.evidence.history import asset_history, find_asset
 from ecm.evidence.pins import PinKeeper
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SnapshotRef, published_ref
+from ecm.evidence.snapshot_files import check_sizes
 from ecm.evidence.store import EvidenceStore
 from ecm.evidence.story import AssetHistory
 from ecm.opening import model_notes, search_parts
@@ -198,8 +199,12 @@ class Searcher:
         return published_ref(self._open_store())
 
     def _opened(self, ref: SnapshotRef) -> SearchEngine:
+        """What is damaged is to be noticed now, while the one before can go on answering."""
+        store = self._open_store()
+        if store.storage.lance_options is None:  # from afar it is copied, with its sums compared
+            check_sizes(store, ref)
         return SearchEngine(
-            SnapshotReader.open(self._open_store(), ref),
+            SnapshotReader.open(store, ref),
             _EncodesElsewhere(),
             self._ranking,
             self._parts.search,

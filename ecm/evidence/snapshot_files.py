@@ -92,6 +92,22 @@ def check_file(store: EvidenceStore, file: SnapshotFile) -> None:
         )
 
 
+def check_sizes(store: EvidenceStore, ref: SnapshotRef) -> None:
+    """See that every file is there in its full length, without reading any.
+
+    Raises StoreCorrupt when one is not. Of an earlier release's snapshot nothing is known.
+    """
+    listed = read_files(store, ref)
+    for file in () if listed is None else listed.files:
+        size = store.storage.extent(file.name).size
+        if size != file.size:
+            raise StoreCorrupt(
+                f"{file.name} of {store.storage.root} has {size} bytes instead of {file.size}",
+                code="snapshot.file",
+                hint="publish another snapshot, or build a new one",
+            )
+
+
 def write_files(
     store: EvidenceStore,
     snapshot_id: str,
