@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from ecm.contracts.identity import ContentIdentity, digest, path_uri
 from ecm.crashpoints import crash_point
-from ecm.errors import ConfigError, SourceError
+from ecm.errors import ConfigError, ImageError, SourceError
 from ecm.evidence.codec import version_key
 from ecm.evidence.committer import EvidenceCommitter, StillMine
 from ecm.evidence.schema import ASSET_SIGHTINGS, ASSET_VERSIONS, Sighting, fixed_schema
@@ -160,7 +160,8 @@ def look(store: EvidenceStore, relinking: Relinking, report: Report) -> Findings
     counts.attached = len(attached) + len(again)
     if not found:
         raise SourceError(
-            f"none of the {counts.files} images below the new places is known",
+            f"none of the {counts.files} images below the new places is known"
+            + (f", {counts.unreadable[0]} cannot be read" if counts.unreadable else ""),
             "relink.nothing",
             "nothing was changed; check the path, the tenant, and ecm sql over asset_versions",
         )
@@ -194,7 +195,7 @@ def _recognised(
     if asset is None and identity.size in places.sizes:
         try:
             read = read_resource(identity, relinking.limits)
-        except SourceError as error:
+        except (SourceError, ImageError) as error:
             counts.unreadable.append(f"{identity.uri} ({error.code})")
             return None
         counts.read += 1
