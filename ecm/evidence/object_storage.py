@@ -8,11 +8,14 @@ as the settings say. Knows objects, not what is in them.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import random
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from ecm.errors import ConfigError, ContractError, StoreUnavailable
@@ -26,6 +29,7 @@ _WRITER: Final = "ecm-writer"
 _MANIFESTS: Final = "_versions/"
 _DELETE_AT_ONCE: Final = 1000
 _BACKOFF_SECONDS: Final = 0.1
+_BLOCKS_AHEAD: Final = 4
 _Answer = TypeVar("_Answer")
 
 
@@ -64,18 +68,26 @@ class ObjectStorage:
         return self._retrying(f"cannot read {self.location(name)}", whole)
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        place, etag = 0, ""
-        while True:
-            part = functools.partial(self._part, name, place, etag)
-            found = self._retrying(f"cannot read {self.location(name)}", part)
-            if found is None:
-                return
-            data, etag, size = found
-            if data:
-                yield data
-            place += len(data)
-            if place >= size:
-                return
+        """As the protocol says; some blocks ahead are on their way while one is worked on."""
+        first = self._block(name, 0, "")
+        if first is None:
+            return
+        data, etag, size = first
+        if data:
+            yield data
+        places = iter(range(len(data), size, BLOCK_BYTES))
+        with ThreadPoolExecutor(_BLOCKS_AHEAD, thread_name_prefix="s3-blocks") as pool:
+            coming = deque(
+                pool.submit(self._block, name, place, etag)
+                for place in itertools.islice(places, _BLOCKS_AHEAD)
+            )
+            while coming:
+                found = coming.popleft().result()
+                if found is None:
+                    raise StoreUnavailable(f"{self.location(name)} vanished while it was read")
+                for place in itertools.islice(places, 1):
+                    coming.append(pool.submit(self._block, name, place, etag))
+                yield found[0]
 
     def put(self, name: str, data: bytes) -> None:
         with self._errors(f"cannot write {self.location(name)}"):
@@ -177,6 +189,10 @@ class ObjectStorage:
             if error_code(error) in ABSENT:
                 return None
             raise
+
+    def _block(self, name: str, start: int, etag: str) -> tuple[bytes, str, int] | None:
+        part = functools.partial(self._part, name, start, etag)
+        return self._retrying(f"cannot read {self.location(name)}", part)
 
     def _part(self, name: str, start: int, etag: str) -> tuple[bytes, str, int] | None:
         """One block, the etag and size of the object it is of; None when there is no object."""

@@ -23,6 +23,7 @@ from ecm.evidence.faults import lance_errors
 from ecm.evidence.matrix import SCORE_DIGITS, MatrixCache, TenantMatrix, Vector
 from ecm.evidence.refs import TEXT_COLUMNS, VECTOR_AXES, SnapshotRef
 from ecm.evidence.schema import TextKind
+from ecm.evidence.snapshot_cache import OpenedTable, open_table
 from ecm.evidence.statement import Statement
 from ecm.evidence.store import EvidenceStore, of_assets, of_tenant
 
@@ -83,9 +84,11 @@ class SnapshotRow:
 class SnapshotReader:
     """One opened snapshot. Read-only and thread-safe; unaffected by later publishing."""
 
-    def __init__(self, store: EvidenceStore, ref: SnapshotRef, dataset: Any) -> None:
+    def __init__(self, store: EvidenceStore, ref: SnapshotRef, table: OpenedTable) -> None:
+        dataset = table.dataset
         self.ref = ref
         self._store = store
+        self._table = table  # its hold keeps a local copy as long as this reader is in use
         self._dataset = dataset
         self._exact_rows = store.config.exact_search_rows
         self._cache = MatrixCache(store.config.matrix_cache_bytes)
@@ -97,12 +100,13 @@ class SnapshotReader:
 
     @classmethod
     def open(cls, store: EvidenceStore, ref: SnapshotRef) -> SnapshotReader:
-        """Open the table of a reference.
+        """Open the table of a reference; of a store on object storage a local copy of it.
 
         Raises StoreCorrupt when it is missing, damaged, or has other rows than the reference says.
         A defect of one axis only is kept in `broken` and raised when that axis is asked.
         """
-        dataset = store.open_lance(ref.table, ref.version)
+        table = open_table(store, ref)
+        dataset = table.dataset
         with lance_errors(f"cannot read snapshot {ref.snapshot_id}"):
             rows = int(dataset.count_rows())
         missing = {"tenant_id", *_ROW_COLUMNS} - set(dataset.schema.names)
@@ -112,7 +116,7 @@ class SnapshotReader:
                 + (f", without {', '.join(sorted(missing))}" if missing else ""),
                 hint="publish another snapshot or build a new one",
             )
-        return cls(store, ref, dataset)
+        return cls(store, ref, table)
 
     def tenants(self) -> dict[str, int]:
         """Assets per tenant."""
