@@ -28,6 +28,7 @@ from ecm.evidence.changes import Anew
 from ecm.evidence.gate import shortfalls
 from ecm.evidence.generation import tag_version
 from ecm.evidence.measure import compare_vectors, coverage_of, indexed_rows, neighbours, queries
+from ecm.evidence.pins import is_condemned
 from ecm.evidence.policy import SnapshotLimits, SnapshotPolicy
 from ecm.evidence.refs import (
     SNAPSHOT_FORMAT_VERSION,
@@ -69,7 +70,9 @@ class SnapshotStore:
         ResourceExhausted, StoreUnavailable.
         """
         self._store.index_lookups()
-        sources, refs = sources_of(self._store, policy), self.list()
+        sources = sources_of(self._store, policy)
+        # A collection that died may have left one condemned: it cannot be published any more.
+        refs = [ref for ref in self.list() if not is_condemned(self._store, ref.snapshot_id)]
         fit = [ref for ref in refs if not ref.measurements.shortfalls]
         existing = self._equal(policy, sources.versions(), fit)
         if existing is not None:

@@ -12,7 +12,7 @@ from ecm.errors import LeaseLost, SnapshotNotFound, StoreCorrupt
 from ecm.evidence.collection import Collected, collect
 from ecm.evidence.committer import StillMine, unquestioned
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.pins import Pin, PinKeeper, all_pins, is_condemned, new_reader, pin
+from ecm.evidence.pins import Pin, PinKeeper, all_pins, condemn, is_condemned, new_reader, pin
 from ecm.evidence.publication import publish, rollback
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SNAPSHOTS, read_ref
@@ -290,3 +290,15 @@ def _at_every_step(
         passed = step(copied(template, tmp_path / str(at)), at)
         shutil.rmtree(tmp_path / str(at))
         at += 1
+
+
+def test_what_is_condemned_is_not_what_a_build_comes_to(store: EvidenceStore) -> None:
+    last = ids_of(store)[-1]
+    rollback(store, START + 10)
+    condemn(store, last)
+    ref = SnapshotStore(store).build(FRESH, START + 11)
+    assert ref.snapshot_id != last
+    assert publish(store, ref.snapshot_id, START + 12) == ref
+    gc(store)
+    assert served(store) == ref.snapshot_id
+    assert orphans(store) == []
