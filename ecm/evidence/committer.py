@@ -11,8 +11,9 @@ takes over from the living calls `fence`, after which no change builds on earlie
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import lance
 import pyarrow as pa
@@ -64,10 +65,7 @@ class EvidenceCommitter:
         ContractError (malformed batch id, vectors of mixed dimension), LeaseLost.
         """
         _check_batch(batch_id)
-        return {
-            name: self._append_table(name, table, batch_id, still_mine)
-            for name, table in tables_of(envelopes, batch_id).items()
-        }
+        return self._append_all(tables_of(envelopes, batch_id), batch_id, still_mine)
 
     def append_rows(
         self,
@@ -78,7 +76,7 @@ class EvidenceCommitter:
     ) -> int:
         """Append rows of one table under a batch id of their own, once. Raises as `append` does."""
         _check_batch(batch_id)
-        return self._append_table(name, table, batch_id, still_mine)
+        return self._append_all({name: table}, batch_id, still_mine)[name]
 
     def delete_batch(self, batch_id: str, still_mine: StillMine = unquestioned) -> dict[str, int]:
         """Delete what a batch stated, for a batch whose spool is lost; rows deleted per table.
@@ -102,10 +100,10 @@ class EvidenceCommitter:
         for name in self._store.tables():
             self._retrying(lambda name=name: self._fence_once(name))  # type: ignore[misc]
 
-    def _append_table(
-        self, name: str, table: pa.Table, batch_id: str, still_mine: StillMine
-    ) -> int:
-        return self._retrying(lambda: self._append_once(name, table, batch_id, still_mine))
+    def _append_all(
+        self, tables: Mapping[str, pa.Table], batch_id: str, still_mine: StillMine
+    ) -> dict[str, int]:
+        return self._retrying(lambda: self._append_once(tables, batch_id, still_mine))
 
     def _retrying(self, change: Callable[[], _Answer]) -> _Answer:
         """Each change looks at the newest version first, so any outcome allows another try."""
@@ -131,26 +129,40 @@ class EvidenceCommitter:
         with lance_errors(f"cannot fence {name}"):
             fence(dataset)
 
-    def _append_once(self, name: str, table: pa.Table, batch_id: str, still_mine: StillMine) -> int:
+    def _append_once(
+        self, tables: Mapping[str, pa.Table], batch_id: str, still_mine: StillMine
+    ) -> dict[str, int]:
+        """All tables side by side: most of an append is waiting for a disk or a network.
+
+        What some tables have after another's failure the next try leaves out.
+        """
+        if not tables:
+            return {}
+        with ThreadPoolExecutor(len(tables), thread_name_prefix="append") as pool:
+            opened = pool.map(lambda name: self._opened(name, tables[name]), tables)
+            datasets = dict(zip(tables, opened, strict=True))
+            still_mine()
+            appending = [
+                pool.submit(self._append_to, datasets[name], name, tables[name], batch_id)
+                for name in tables
+            ]
         try:
-            return self._append_now(name, table, batch_id, still_mine)
+            return {name: each.result() for name, each in zip(tables, appending, strict=True)}
         except StoreCorrupt:
             still_mine()  # who slept finds the version it built on cleaned away: nothing is damaged
             raise
 
-    def _append_now(self, name: str, table: pa.Table, batch_id: str, still_mine: StillMine) -> int:
-        dataset = self._store.ensure_table(name, table.schema)
-        still_mine()
+    def _opened(self, name: str, table: pa.Table) -> Any:
+        return self._store.ensure_table(name, table.schema)
+
+    def _append_to(self, dataset: Any, name: str, table: pa.Table, batch_id: str) -> int:
         known = self._known.of(name, dataset)
         keys = table[key_column(name)].to_pylist()
         fresh = table.filter(pa.array(~known.keys.contains(keys)))
         if not fresh.num_rows:
             return int(dataset.version)
         with lance_errors(f"cannot append batch {batch_id} to {name}"):
-            options = dataset.latest_storage_options()
-            fragments = write_fragments(
-                fresh, dataset.uri, schema=dataset.schema, storage_options=options
-            )
+            fragments = write_fragments(fresh, dataset, schema=dataset.schema)
             crash_point("table.fragments")
             appended = lance.LanceOperation.Append(fragments)
             version = commit_on(dataset, appended, {BATCH_PROPERTY: batch_id})

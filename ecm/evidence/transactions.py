@@ -41,9 +41,7 @@ def commit_on(dataset: Any, operation: Any, properties: Mapping[str, str]) -> in
         operation=operation,
         transaction_properties=dict(properties),
     )
-    options = dataset.latest_storage_options()
-    committed = lance.LanceDataset.commit(dataset.uri, transaction, storage_options=options)
-    return int(committed.version)
+    return int(lance.LanceDataset.commit(dataset, transaction).version)
 
 
 def fence(dataset: Any) -> int:
