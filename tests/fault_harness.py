@@ -27,6 +27,8 @@ from PIL import Image
 from ecm.contracts.identity import evidence_key
 from ecm.crashpoints import POINTS, STORE_POINTS
 from ecm.errors import StoreCorrupt
+from ecm.evidence.building import MOST_STEPS
+from ecm.evidence.refs import all_refs
 from ecm.evidence.schema import ANALYSIS_RUNS, is_evidence_table, key_column
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
@@ -59,6 +61,7 @@ NEEDS_A_DEAD_COMMITTER = frozenset(
 NEEDS_A_LOST_SPOOL = frozenset(
     {"recover.rows_deleted", "ledger.requeue_batch.uncommitted", "ledger.requeue_batch.committed"}
 )
+NEEDS_A_SNAPSHOT = frozenset({"snapshot.reduced", "snapshot.extended"})
 NEEDS_A_BAD_PHOTO = frozenset({"commit.failed", "ledger.fail.uncommitted", "ledger.fail.committed"})
 ACTS = {
     "ledger.cancel_job": "cancel",
@@ -202,6 +205,15 @@ class Chain:
             assert self.strike(Fault("commit.reported")) == STRUCK
         if point in NEEDS_A_LOST_SPOOL:
             self.lose_spool()
+        while point in NEEDS_A_SNAPSHOT and not self.is_built_on():
+            assert self.strike(Fault("snapshot.described")) == STRUCK
+
+    def is_built_on(self) -> bool:
+        """Whether the next snapshot will be built on the newest one there is."""
+        config = self.order.profile().evidence
+        there = Path(config.uri, "store.json").exists()
+        refs = all_refs(EvidenceStore.open(config)) if there else ()
+        return bool(refs) and refs[0].lineage.steps < MOST_STEPS
 
     def lose_spool(self) -> None:
         """The disk of the committer's machine is gone, with the fresh results on it."""
