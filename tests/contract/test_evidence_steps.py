@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecm.contracts.identity import ContentIdentity, digest
-from ecm.contracts.result import Space
+from ecm.contracts.result import ResultEnvelope, Space
 from ecm.contracts.search import Axis
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
@@ -30,6 +30,7 @@ from tests.evidence_envelopes import (
     VV,
     content_of,
     embedded,
+    everything,
     ocr,
     vector_of,
     vision,
@@ -123,7 +124,7 @@ def apply(store: EvidenceStore, number: int, step: tuple[Any, ...]) -> None:
         committer.append(f"b{number}", [ocr(seed, "STOP at the castle", **where)])
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_HISTORY)
 def test_step_by_step_is_anew(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[Any, ...]]
@@ -150,3 +151,67 @@ def test_step_by_step_is_anew(
     for before in built:
         assert SnapshotReader.open(store, before).ref.assets == before.assets
     shutil.rmtree(folder)
+
+
+def _grown(store: EvidenceStore, *batches: list[ResultEnvelope]) -> list[SnapshotRef]:
+    """A snapshot after each batch, a second apart."""
+    refs = []
+    for batch in batches:
+        now = START + len(SnapshotStore(store).list())
+        EvidenceCommitter(store).append(f"b{now:.0f}", batch)
+        refs.append(SnapshotStore(store).build(POLICY, now))
+    return refs
+
+
+def test_a_step_is_a_version_of_the_same_generation_with_a_tag(store: EvidenceStore) -> None:
+    first, second = _grown(store, everything("a", "dog"), everything("b", "sea"))
+    assert (first.lineage.base, first.lineage.reason) == (
+        None,
+        "there is no snapshot of this policy",
+    )
+    assert (second.table, second.lineage.base) == (first.table, first.snapshot_id)
+    assert (second.lineage.steps, second.lineage.touched, second.lineage.added) == (1, 1, 1)
+    tags = store.open_lance(first.table).tags.list()
+    assert {name: tag["version"] for name, tag in tags.items()} == {
+        ref.snapshot_id: ref.version for ref in (first, second)
+    }
+    dataset = store.open_lance(first.table)
+    dataset.cleanup_old_versions(
+        older_than=timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False
+    )
+    assert [len(rows_of(store, ref)) for ref in (first, second)] == [1, 2]
+    assert answers_of(store, first) != answers_of(store, second)
+
+
+def test_maintenance_of_the_evidence_makes_no_new_snapshot(store: EvidenceStore) -> None:
+    (ref,) = _grown(store, everything("a", "dog"))
+    apply(store, 0, ("compact",))
+    assert SnapshotStore(store).build(POLICY, START + 9) == ref
+
+
+def test_what_lies_nowhere_disappears_and_comes_back(store: EvidenceStore) -> None:
+    def uris(*looks: tuple[int, str, Sighting, float]) -> dict[str, list[str]]:
+        for look in looks:
+            table = seen(*look)
+            EvidenceCommitter(store).append_rows(
+                ASSET_SIGHTINGS, table, table["batch_id"][0].as_py()
+            )
+        now = START + len(SnapshotStore(store).list())
+        ref = SnapshotStore(store).build(POLICY, now)
+        names = {content_of(seed): str(seed) for seed in range(3)}
+        return {names[row["asset_id"]]: row["uris"] for row in rows_of(store, ref)}
+
+    place = {"uri": "file:///photos/p.jpg"}
+    older = vision(1, "", ("dog",), **place)
+    newer = vision(2, "", ("sea",), observed_at=START + 1, **place)
+    EvidenceCommitter(store).append("b1", [older, vision(0, "", ("dog",))])
+    EvidenceCommitter(store).append("b2", [newer])
+    assert set(uris()) == {"0", "2"}
+    back = (1, "p", Sighting.PRESENT, START + 2)
+    assert uris(back) == {"0": ["file:///photos/0.jpg"], "1": ["file:///photos/p.jpg"]}
+    gone = [(1, "p", Sighting.GONE, START + 3), (0, "0", Sighting.GONE, START + 3)]
+    assert uris(*gone) == {}
+    assert uris((1, "p", Sighting.PRESENT, START + 4)) == {"1": ["file:///photos/p.jpg"]}
+    moved = (1, "elsewhere", Sighting.PRESENT, START + 5)
+    assert uris(moved) == {"1": ["file:///photos/elsewhere.jpg", "file:///photos/p.jpg"]}
+    assert [ref.lineage.steps for ref in SnapshotStore(store).list()[:3]] == [1, 0, 2]
