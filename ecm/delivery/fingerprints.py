@@ -87,7 +87,7 @@ def mismatches(theirs: Iterable[BundleTransform], ours: TransformPlan) -> tuple[
     the weights are the same, the fingerprint may differ as long as the profile's own is in the
     bundle as well: then it is an earlier setting's history. A transform of which the bundle does
     not say whose it is cannot be told from the profile's own. Everything else is another model,
-    whose evidence lies beside by its fingerprint.
+    whose evidence lies beside by its fingerprint. What others depend on comes first.
 
     Raises ManifestMismatch when a fingerprint is the profile's but the weights it states are not:
     no honest exporter writes that.
@@ -106,7 +106,7 @@ def mismatches(theirs: Iterable[BundleTransform], ours: TransformPlan) -> tuple[
             why = _difference(transform, own, own.fingerprint in bundled)
             if why:
                 found.append(Mismatch(transform, own, why))
-    return tuple(found)
+    return tuple(sorted(found, key=lambda each: list(TaskType).index(each.ours.task_type)))
 
 
 def _difference(theirs: BundleTransform, ours: Transform, both: bool) -> str:

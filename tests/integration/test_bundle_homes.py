@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,77 @@ def test_at_another_place_and_under_other_names_the_files_are_found_by_content(
     assert (again.reused, again.problems) == (len(PICTURES), ())
     assert again.key_digest == index(home, photos).key_digest
     assert run(other, "audit", "--all")[0] == 0
+
+
+def other_weights(profile: Profile, tmp_path: Path) -> tuple[str, ...]:
+    """Settings of a home whose model of the same name does something else to the pixels."""
+    folder = shutil.copytree(profile.models_folder, tmp_path / "models")
+    manifest = folder / "fake-image.yaml"
+    manifest.write_text(manifest.read_text().replace("crop: 32", "crop: 30"))
+    return ("--set", f"models_folder={folder}")
+
+
+def test_evidence_of_another_model_of_the_same_name_is_refused_or_kept_apart(
+    home: Profile,
+    bundle: Path,
+    other: Profile,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sets = other_weights(home, tmp_path)
+    code, _ = run(other, "import", str(bundle), *sets)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert code == 1
+    assert "fake-image (fake-image@1)" in error
+    assert "[bundle.fingerprint]" in error
+    assert not other.home.exists()
+    code, said = run(other, "import", str(bundle), "--keep-apart", *sets)
+    assert (code, said["problems"]) == (0, [])
+    assert len(said["apart"]) == 3  # its texts, its vectors, and the meaning of its texts
+    code, said = run(other, "materialize", *sets)
+    assert (code, said["assets"]) == (0, len(PICTURES))
+    code, said = run(other, "search", "red", *sets)
+    assert {(hit["caption"], *hit["tags"]) for hit in said["hits"]} == {(None,)}
+    assert run(other, "materialize")[0] == 0
+    assert answers(other) == answers(home)
+
+
+def test_as_another_tenant_and_beside_the_first(
+    home: Profile, bundle: Path, other: Profile, photos: Path
+) -> None:
+    """Both tenants index the same photos afterwards: nothing is computed for either."""
+    assert run(other, "import", str(bundle), "--tenant", "guest")[0] == 0
+    code, said = run(other, "import", str(bundle))
+    assert (code, said["added"]) == (0, said["rows"])
+    for tenant in ("guest", "t"):
+        run_ = run_index(other, (str(photos),), tenant, Console(file=io.StringIO()))
+        assert (run_.images_through_models, run_.bytes_read, run_.problems) == (0, 0, ())
+    assert run(other, "audit", "--all-tenants")[0] == 0
+    without_axes = [hit[:4] for hit in answers(other)]  # BM25 counts the words of both tenants
+    assert without_axes == [hit[:4] for hit in answers(home)]
+
+
+def test_a_dry_run_changes_nothing_and_damage_ends_with_1(
+    bundle: Path, other: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = run(other, "import", str(bundle), "--dry-run")
+    assert (code, said["dry_run"], said["added"]) == (0, True, {})
+    assert not other.home.exists()
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    (copy / "snapshot.json").write_text("{}")
+    code, _ = run(other, "import", str(copy))
+    assert code == 1
+    assert "snapshot.json has 2 bytes instead of" in capsys.readouterr().err
+    assert not other.home.exists()
+
+
+def test_what_a_bundle_says_of_its_models(bundle: Path) -> None:
+    tree = json.loads((bundle / "manifest.json").read_text())
+    named = {kind: t["model"]["name"] for t in tree["transforms"] for kind in t["task_types"]}
+    assert named == {
+        "vision": "fake-image",
+        "vv_embed": "fake-image",
+        "x_embed": "structure",
+        "mv_embed": "fake-text",
+    }
+    assert tree["snapshot_id"].startswith("s-")
