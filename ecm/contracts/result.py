@@ -15,8 +15,12 @@ from ecm.contracts.identity import Contract, Digest, TenantId, canonical_json
 
 ENVELOPE_SCHEMA_VERSION: Final = 1
 NORM_TOLERANCE = 1e-3
+"""How far the length of a stored vector may be from 1; float32 of 16,384 values errs by less."""
 
-Confidence = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+# Strict: `true` and "0.9" are no confidences, and reading them as such would invent one.
+Confidence = Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+MeasureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 BoundedText = Annotated[str, StringConstraints(max_length=20_000)]
 
 
@@ -128,14 +132,14 @@ class Outputs(Contract):
     classification: tuple[LabelStatement, ...] = Field(default=(), max_length=64)
     ocr: tuple[TextStatement, ...] = Field(default=(), max_length=2000)
     vectors: tuple[VectorStatement, ...] = Field(default=(), max_length=8)
-    measures: dict[str, float] = Field(default_factory=dict)
+    measures: dict[MeasureName, Finite] = Field(default_factory=dict, max_length=256)
     thumbnail: Base64Bytes | None = Field(default=None, description="small JPEG for pages")
 
 
 class Telemetry(Contract):
     """How it went: milliseconds per stage for this image, batch size, device memory in bytes."""
 
-    latency_ms: dict[str, float] = Field(default_factory=dict)
+    latency_ms: dict[str, Finite] = Field(default_factory=dict)
     batch_size: int = Field(default=0, ge=0)
     gpu_mem: int = Field(default=0, ge=0, description="bytes")
 
@@ -159,7 +163,7 @@ class ResultEnvelope(Contract):
     telemetry: Telemetry = Telemetry()
     status: EnvelopeStatus
     error: EnvelopeError | None = None
-    observed_at: float = Field(description="Unix seconds (UTC)")
+    observed_at: float = Field(ge=0, allow_inf_nan=False, description="Unix seconds (UTC)")
     result_checksum: Digest
 
     @classmethod

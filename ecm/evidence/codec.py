@@ -6,7 +6,8 @@ Knows which rows an envelope leaves and how they are keyed. Does not know what i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from ecm.contracts.identity import digest, evidence_id, evidence_key
 from ecm.contracts.result import EnvelopeStatus, ResultEnvelope, VectorStatement
+from ecm.contracts.tidy import MAX_LABEL, MAX_TEXT, tidy_line, tidy_lines
 from ecm.errors import ContractError
 from ecm.evidence.schema import (
     ASSET_VERSIONS,
@@ -31,6 +33,7 @@ Row = dict[str, Any]
 
 _EMPTY_KIND: Final = {"vision": TextKind.CAPTION, "ocr": TextKind.OCR}
 _NOT_QUANTIZED: Final = "none"
+_schema_of = lru_cache(maxsize=256)(vector_schema)
 
 
 def tables_of(envelopes: Sequence[ResultEnvelope], batch_id: str) -> dict[str, pa.Table]:
@@ -41,16 +44,20 @@ def tables_of(envelopes: Sequence[ResultEnvelope], batch_id: str) -> dict[str, p
     (success before partial); such an envelope leaves at least one row, an empty text if need be. A
     failed envelope makes no statement: its task may still succeed under the same evidence key.
 
-    Raises ContractError when two vectors of one transform differ in dimension.
+    Texts are stored tidy (see `ecm.contracts.tidy`).
+
+    Raises ContractError when vectors of one table differ in dimension (`contract.dim`) or in their
+    transform (`contract.collision`: two fingerprints that begin alike).
     """
     tables: dict[str, pa.Table] = {}
     read = [e for e in envelopes if e.resource_fingerprint.content_hash is not None]
     own = [e for e in read if not e.linked]
     spoken = list(_one_per_key(own).items())
-    _put(tables, ASSETS, _unique("asset_key", (_asset(e, batch_id) for e in own if e.image)))
-    _put(tables, ASSET_VERSIONS, _unique("version_id", (_version(e, batch_id) for e in read)))
-    pictures = (_thumbnail(e, batch_id) for e in own if e.outputs.thumbnail)
-    _put(tables, THUMBNAILS, _unique("asset_key", pictures))
+    decoded = _first_of_each((e for e in own if e.image), _content)
+    _put(tables, ASSETS, [_asset(e, batch_id) for e in decoded])
+    _put(tables, ASSET_VERSIONS, [_version(e, batch_id) for e in _first_of_each(read, _place)])
+    pictures = _first_of_each((e for e in own if e.outputs.thumbnail), _content)
+    _put(tables, THUMBNAILS, [_thumbnail(e, batch_id) for e in pictures])
     _put(tables, EVIDENCE_TEXT, [row for key, e in spoken for row in _text_rows(key, e, batch_id)])
     _put(
         tables,
@@ -126,42 +133,65 @@ def _thumbnail(envelope: ResultEnvelope, batch_id: str) -> Row:
     return {"asset_key": key, **origin, "jpeg": envelope.outputs.thumbnail}
 
 
-def _statement(key: str, envelope: ResultEnvelope, batch_id: str, kind: str, place: int) -> Row:
-    return {
-        "evidence_id": evidence_id(key, kind, place),
+def _statement(key: str, envelope: ResultEnvelope, batch_id: str) -> Callable[[str, int], Row]:
+    """What every statement of an envelope has in common, with an id for each kind and place."""
+    common = {
         "evidence_key": key,
         **_origin(envelope, batch_id),
         "task_type": envelope.task_type,
-        "ordinal": place,
     }
+
+    def at(kind: str, place: int) -> Row:
+        return {"evidence_id": evidence_id(key, kind, place), **common, "ordinal": place}
+
+    return at
 
 
 def _texts(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Row]]:
+    """Texts as they are stored: tidy, and what is empty then was not said.
+
+    A statement keeps its place among its kind, and so its id, whatever becomes of those before it.
+    """
     said = envelope.outputs
-    lines = [(TextKind.CAPTION, 0, said.caption)] if said.caption else []
-    lines += [(TextKind.OCR, place, line) for place, line in enumerate(said.ocr)]
-    for kind, place, line in lines:
-        yield kind, place, {**line.model_dump(), "scheme": ""}
-    labels = [(TextKind.TAG, said.tags), (TextKind.CLASSIFICATION, said.classification)]
-    for kind, statements in labels:
-        for place, label in enumerate(statements):
-            words = {"text": label.label, "confidence": label.confidence, "scheme": label.scheme}
-            yield kind, place, {**words, "composed": False}
-    if not (lines or said.tags or said.classification or said.vectors or said.measures):
+    spoken = 0
+    for kind, place, words in _stated(envelope):
+        if words["text"]:
+            spoken += 1
+            yield kind, place, words
+    if not (spoken or said.vectors or said.measures):
         nothing = {"text": "", "confidence": None, "scheme": "", "composed": False}
         yield _EMPTY_KIND.get(envelope.task_type, TextKind.NOTHING), 0, nothing
 
 
+def _stated(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Row]]:
+    said = envelope.outputs
+    if said.caption is not None:
+        text = tidy_line(said.caption.text, MAX_TEXT)
+        yield TextKind.CAPTION, 0, {**said.caption.model_dump(), "text": text, "scheme": ""}
+    for place, line in enumerate(said.ocr):
+        text = tidy_lines(line.text, MAX_TEXT)
+        yield TextKind.OCR, place, {**line.model_dump(), "text": text, "scheme": ""}
+    labels = [(TextKind.TAG, said.tags), (TextKind.CLASSIFICATION, said.classification)]
+    for kind, statements in labels:
+        for place, label in enumerate(statements):
+            text = tidy_line(label.label, MAX_LABEL)
+            words = {"text": text, "confidence": label.confidence, "scheme": label.scheme}
+            yield kind, place, {**words, "composed": False}
+
+
 def _text_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
+    statement = _statement(key, envelope, batch_id)
     for kind, place, words in _texts(envelope):
-        base = _statement(key, envelope, batch_id, kind.value, place)
-        yield {**base, "kind": kind.value, **words}
+        yield {**statement(kind.value, place), "kind": kind.value, **words}
 
 
 def _measure_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
-    for place, (name, value) in enumerate(sorted(envelope.outputs.measures.items())):
-        base = _statement(key, envelope, batch_id, "measure", place)
-        yield {**base, "name": name, "value": value}
+    measures = envelope.outputs.measures
+    if not measures:
+        return
+    statement = _statement(key, envelope, batch_id)
+    for place, (name, value) in enumerate(sorted(measures.items())):
+        yield {**statement("measure", place), "name": name, "value": value}
 
 
 def _vector_tables(
@@ -171,21 +201,32 @@ def _vector_tables(
     rows: dict[str, list[Row]] = {}
     data: dict[str, list[bytes]] = {}
     for key, envelope in spoken:
+        statement = _statement(key, envelope, batch_id)
         for place, vector in enumerate(envelope.outputs.vectors):
-            schema = vector_schema(vector.space, envelope.transform, vector.dim)
             name = vector_table(vector.space, envelope.transform)
+            schema = _schema_of(vector.space, envelope.transform, vector.dim)
             known = schemas.setdefault(name, schema)
-            if not known.equals(schema, check_metadata=True):
-                raise ContractError(
-                    f"{name}: a vector of dimension {vector.dim} among others of "
-                    f"{known.field('vector').type.list_size}",
-                    code="contract.dim",
-                )
+            if known is not schema:
+                raise _misfit(name, known, schema)
             rows.setdefault(name, []).append(
-                _vector_row(_statement(key, envelope, batch_id, vector.space.value, place), vector)
+                _vector_row(statement(vector.space.value, place), vector)
             )
             data.setdefault(name, []).append(vector.data)
     return {name: _vector_table(schemas[name], rows[name], data[name]) for name in rows}
+
+
+def _misfit(name: str, known: pa.Schema, other: pa.Schema) -> ContractError:
+    marks = [schema.metadata[b"ecm.transform"].decode() for schema in (known, other)]
+    if marks[0] != marks[1]:
+        return ContractError(
+            f"{name}: transforms {marks[0]} and {marks[1]} begin alike",
+            code="contract.collision",
+            hint="change the manifest of the newer model, such as its name",
+        )
+    dims = [schema.field("vector").type.list_size for schema in (known, other)]
+    return ContractError(
+        f"{name}: a vector of dimension {dims[1]} among others of {dims[0]}", code="contract.dim"
+    )
 
 
 def _vector_row(base: Row, vector: VectorStatement) -> Row:
@@ -205,11 +246,23 @@ def _vector_table(schema: pa.Schema, rows: list[Row], data: list[bytes]) -> pa.T
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _unique(column: str, rows: Iterable[Row]) -> list[Row]:
-    kept: dict[str, Row] = {}
-    for row in rows:
-        kept.setdefault(row[column], row)
+def _first_of_each(
+    envelopes: Iterable[ResultEnvelope], subject: Callable[[ResultEnvelope], Hashable]
+) -> list[ResultEnvelope]:
+    """The tasks of one image tell its facts again and again: one of them is enough."""
+    kept: dict[Hashable, ResultEnvelope] = {}
+    for envelope in envelopes:
+        kept.setdefault(subject(envelope), envelope)
     return list(kept.values())
+
+
+def _content(envelope: ResultEnvelope) -> Hashable:
+    return envelope.tenant_id, envelope.resource_fingerprint.content_hash
+
+
+def _place(envelope: ResultEnvelope) -> Hashable:
+    seen = envelope.resource_fingerprint
+    return envelope.tenant_id, seen.content_hash, seen.uri, seen.size, seen.mtime_ns, seen.etag
 
 
 def _put(tables: dict[str, pa.Table], name: str, rows: list[Row]) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ecm.contracts.result import ErrorClass, LabelStatement, Space, TextStatement
 from ecm.contracts.task import TaskType
+from ecm.contracts.tidy import MAX_LABEL, MAX_TEXT, tidy_line
 from ecm.errors import ContractError
 from ecm.models.base import ImageModel, ImageOutputs, TextEmbedder, normalised
 from ecm.models.manifest import ModelManifest
@@ -95,15 +96,26 @@ class ImageModelStage:
         self, said: dict[str, list[Any]], row: int, outputs: ImageOutputs, offset: int
     ) -> None:
         if TaskType.VISION in self._kinds:
-            caption = outputs.captions[offset]
-            said["caption"][row] = None if caption is None else caption.model_dump()
-            said["tags"][row] = [tag.model_dump() for tag in outputs.tags[offset]]
-            said["classification"][row] = [c.model_dump() for c in outputs.classification[offset]]
+            said["caption"][row] = _caption(outputs.captions[offset])
+            said["tags"][row] = _labels(outputs.tags[offset])
+            said["classification"][row] = _labels(outputs.classification[offset])
         if outputs.vectors is not None and outputs.norms is not None:
             said["vv"][row] = {
                 "values": outputs.vectors[offset],
                 "norm": float(outputs.norms[offset]),
             }
+
+
+def _caption(said: TextStatement | None) -> dict[str, Any] | None:
+    """The caption, tidy; None when nothing is left: what follows, mv too, sees what is stored."""
+    text = tidy_line(said.text, MAX_TEXT) if said is not None else ""
+    return {**said.model_dump(), "text": text} if said is not None and text else None
+
+
+def _labels(said: Sequence[LabelStatement]) -> list[dict[str, Any]]:
+    """The labels, tidy, without those of which nothing is left."""
+    tidy = [{**label.model_dump(), "label": tidy_line(label.label, MAX_LABEL)} for label in said]
+    return [label for label in tidy if label["label"]]
 
 
 class TextModelStage:

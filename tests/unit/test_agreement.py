@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecm.evidence.agreement import (
@@ -40,6 +40,7 @@ def _by_table(left: str, right: str) -> int:
     return row[-1]
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_edits_are_those_of_the_textbook(left: str, right: str) -> None:
     assert edit_distance(left, right) == _by_table(left, right) == edit_distance(right, left)
@@ -47,12 +48,14 @@ def test_edits_are_those_of_the_textbook(left: str, right: str) -> None:
     assert (similarity(left, right) == 1.0) == (left == right)
 
 
+@settings(deadline=None)
 @given(SETS, SETS)
 def test_sets_agree_between_nothing_and_all(left: frozenset[str], right: frozenset[str]) -> None:
     assert 0.0 <= jaccard(left, right) == jaccard(right, left) <= 1.0
     assert (jaccard(left, right) == 1.0) == (left == right)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(20)), st.permutations(range(20)))
 def test_neighbourhoods_overlap_symmetrically(left: list[int], right: list[int]) -> None:
     assert overlap(left[:10], right[:10]) == overlap(right[:10], left[:10])
@@ -61,12 +64,14 @@ def test_neighbourhoods_overlap_symmetrically(left: list[int], right: list[int])
     assert overlap([], []) == 1.0
 
 
+@settings(deadline=None)
 @given(TEXTS)
 def test_words_have_no_case_and_no_order(text: str) -> None:
     assert words(text.upper()) == words(text.lower())
     assert words(text) == words(" ".join(sorted(words(text))))
 
 
+@settings(deadline=None)
 @given(RATINGS)
 def test_raters_agree_within_bounds_and_symmetrically(pairs: list[tuple[str, str]]) -> None:
     rated, turned = _rated(pairs), _rated([(b, a) for a, b in pairs])
@@ -80,6 +85,7 @@ def test_raters_agree_within_bounds_and_symmetrically(pairs: list[tuple[str, str
         assert one is None or -1.0 <= one <= 1.0
 
 
+@settings(deadline=None)
 @given(RATINGS)
 def test_a_rater_agrees_with_itself(pairs: list[tuple[str, str]]) -> None:
     rated = _rated([(a, a) for a, _ in pairs])
@@ -99,6 +105,7 @@ def test_agreement_of_the_published_examples() -> None:
     assert LabelAgreement().share() is LabelAgreement().kappa() is LabelAgreement().ac1() is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1))
 def test_a_distribution_is_ordered(values: list[float]) -> None:
     found = Distribution.of(values)

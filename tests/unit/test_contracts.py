@@ -61,6 +61,7 @@ SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 digests = st.binary(min_size=1, max_size=8).map(asset_id_of)
 tenants = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,20}\Z")
 words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+names = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,20}\Z")
 confidences = st.none() | st.floats(0, 1)
 times = st.floats(0, 4e9)
 paths = st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw).map(b"/".__add__)
@@ -116,7 +117,7 @@ outputs = st.builds(
     tags=st.lists(labels, max_size=3).map(tuple),
     ocr=st.lists(texts, max_size=2).map(tuple),
     vectors=st.lists(unit_vectors(), max_size=2).map(tuple),
-    measures=st.dictionaries(words, st.floats(-1e6, 1e6), max_size=2),
+    measures=st.dictionaries(names, st.floats(-1e6, 1e6), max_size=2),
     thumbnail=st.none() | st.binary(max_size=20).map(base64.b64encode),
 )
 
