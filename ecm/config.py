@@ -73,6 +73,9 @@ class PipelineConfig(Part):
     object_store_bytes: int | None = Field(
         default=None, ge=80 * 2**20, description="of a local Ray; null: Ray decides"
     )
+    verify_threads: int = Field(
+        default=4, ge=1, le=256, description="files read at once by ecm index --verify-content"
+    )
     max_gone_share: float = Field(
         default=0.5,
         ge=0,

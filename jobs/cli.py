@@ -21,6 +21,7 @@ from jobs import (
     cli_ledger,
     cli_maintain,
     cli_models,
+    cli_repair,
     cli_search,
     cli_snapshots,
     cli_status,
@@ -55,6 +56,7 @@ cli_compare.register(app)
 cli_history.register(app)
 cli_bundle.register(app)
 cli_maintain.register(app)
+cli_repair.register(app)
 cli_snapshots.register(app)
 cli_models.register(app)
 cli_search.register(app)
@@ -84,21 +86,28 @@ def index(
             "--accept-gone", help="Mark as gone whatever is missing, even all of a source."
         ),
     ] = False,
+    verify_content: Annotated[
+        bool,
+        typer.Option(
+            "--verify-content", help="Read unchanged images, too, and compare their sha256."
+        ),
+    ] = False,
 ) -> None:
     """Enqueue, analyse, commit, audit and publish. Safe to repeat, safe to kill.
 
     Unchanged images are not read again; interrupted work goes on where it was. What was known below
     a source and is not there any more is marked as gone and leaves the search; its evidence stays
     (see: ecm history). The exit code is 1 when more than --max-dead images are dead letters (see:
-    ecm dead-letters list), the audit does not balance, or a source has lost so much at once
-    (pipeline.max_gone_share) that nothing of it was marked: is it mounted?
+    ecm dead-letters list), the audit does not balance, --verify-content finds other bytes than are
+    on record or cannot read some, or a source has lost so much at once (pipeline.max_gone_share)
+    that nothing of it was marked: is it mounted?
     """
     from jobs.index import Rereading
     from jobs.indexing import IndexOptions, index_command
 
     settings = open_profile(profile, home, overrides, tenant)
     limit = settings.pipeline.max_dead if max_dead is None else max_dead
-    rereading = Rereading(max_gone_share=1.0 if accept_gone else None)
+    rereading = Rereading(1.0 if accept_gone else None, verify_content)
     options = IndexOptions(limit, follow, every, rereading)
     good = index_command(settings, tuple(sources), options, as_json)
     if not good:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol
@@ -45,7 +45,8 @@ class EnqueueRequest:
 class ListingProgress:
     """Running totals of a listing; written by one thread, read by any.
 
-    `waiting` says what the producer waits for right now, and is empty while it lists.
+    `waiting` says what the producer waits for right now, and is empty while it lists; `detail`
+    says what it does besides listing, if it does.
     """
 
     listed: int = 0
@@ -56,6 +57,7 @@ class ListingProgress:
     throttled_seconds: float = 0.0
     waiting: str = ""
     closed: bool = False
+    detail: Callable[[], str] = str
 
 
 class Onlooker(Protocol):
@@ -143,7 +145,7 @@ def enqueue(
         _record(ledger, request, chunk, progress, stop)
         onlooker.noted(chunk)
     for more in onlooker.closing(progress, stop):
-        _record(ledger, request, more, progress, stop)
+        _record(ledger, request, more, progress, stop, besides="+")
     if stop.is_set():
         return
     ledger.close_listing(request.job_id, ledger.now())
@@ -172,8 +174,12 @@ def _record(
     chunk: Sequence[Found | Skipped],
     progress: ListingProgress,
     stop: threading.Event,
+    besides: str = "",
 ) -> None:
-    """Enqueue one chunk; a full queue makes the producer wait, visibly, and try again."""
+    """Enqueue one chunk; a full queue makes the producer wait, visibly, and try again.
+
+    `besides` tells chunks apart that end at the same URI.
+    """
     found = [entry.identity for entry in chunk if isinstance(entry, Found)]
     skipped = [entry for entry in chunk if isinstance(entry, Skipped)]
     listing = ListingChunk(
@@ -181,7 +187,7 @@ def _record(
             ResourceTasks(identity, tuple(_tasks(request, identity))) for identity in found
         ),
         skipped=tuple(SkippedResource(entry.uri, entry.reason) for entry in skipped),
-        cursor=found[-1].uri if found else skipped[-1].uri,
+        cursor=(found[-1].uri if found else skipped[-1].uri) + besides,
     )
     while not stop.is_set():
         try:

@@ -21,9 +21,9 @@ from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.concluding import conclude_job
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.listed import ListedPlaces, listing_on_disk
-from ecm.delivery.pending import CommitTotals
 from ecm.delivery.recovery import Recovered
 from ecm.delivery.rescan import Look, Rescanned, rescan
+from ecm.delivery.verifying import ContentCheck, Verified
 from ecm.errors import SnapshotRejected
 from ecm.evidence.refs import published_ref
 from ecm.evidence.runs import RunRecord, record_run
@@ -45,7 +45,9 @@ class IndexSummary:
 
     `stale` are results refused because others had taken the task; `throttled_seconds` is how long
     the listing waited for a full queue. `gone`, `returned` and `moved` are places: not listed any
-    more, holding known content again, and gone with their content at a new place.
+    more, holding known content again, and gone with their content at a new place. `verified` were
+    read although their size and date were unchanged; `disagreements` of these had other bytes than
+    are on record, and are listed a second time to be analysed.
     """
 
     run_id: str
@@ -69,6 +71,9 @@ class IndexSummary:
     gone: int = 0
     returned: int = 0
     moved: int = 0
+    verified: int = 0
+    bytes_verified: int = 0
+    disagreements: int = 0
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -76,9 +81,14 @@ class IndexSummary:
 
 @dataclass(frozen=True)
 class Rereading:
-    """How a run looks at what is known already; None takes the profile's own share."""
+    """How a run looks at what is known already.
+
+    `max_gone_share` stands for that of the profile where there is one; with `verify_content` what
+    is unchanged by size and date is read as well.
+    """
 
     max_gone_share: float | None = None
+    verify_content: bool = False
 
 
 def run_index(
@@ -127,7 +137,11 @@ def run_index(
         )
         runs = profile.cache / "listing" / store.header.store_id
         listed = stack.enter_context(listing_on_disk(runs, run_id, sources))
-        listing = Listing(profile.ledger, request, Watch(listed))
+        look = Look(tenant_id, run_id, started_at)
+        check = None
+        if rereading.verify_content:
+            check = ContentCheck(store, listed, look, profile.pipeline.verify_threads)
+        listing = Listing(profile.ledger, request, Watch(listed, check))
         listing.start()
         stack.callback(listing.stop)
         progress = stack.enter_context(LiveProgress(console, began))
@@ -136,21 +150,33 @@ def run_index(
             progress, began,
         )  # fmt: skip
         process(run, credit)
-        return _conclude(run, record, listed, rereading)
+        return _conclude(run, record, _Looking(listed, look, rereading, check))
 
 
-def _conclude(
-    run: Run, record: RunRecord, listed: ListedPlaces, rereading: Rereading
-) -> IndexSummary:
+@dataclass(frozen=True)
+class _Looking:
+    """What a run has looked at, and how."""
+
+    listed: ListedPlaces
+    look: Look
+    rereading: Rereading
+    check: ContentCheck | None
+
+    @property
+    def verified(self) -> Verified:
+        return Verified() if self.check is None else self.check.totals
+
+
+def _conclude(run: Run, record: RunRecord, looking: _Looking) -> IndexSummary:
     """Audit, mark done, put on record what is gone, publish, and write the run's row last."""
     job_id = record.job_id
     audit = conclude_job(run.ledger, run.store, run.spool, job_id, run.loop.right)
-    found = _rescan(run, record, listed, rereading)
+    found = _rescan(run, looking)
     worth = audit.committed + audit.reused or published_ref(run.store)  # emptied is news, too
     snapshot, rejected = _published(run) if worth else (None, None)
     problems = (*audit.problems, *audit_batches(run.ledger, run.store))
     audit = replace(audit, balanced=not problems, problems=problems)
-    summary = _summary(run, audit, job_id, snapshot, run.loop.totals, found)
+    summary = _summary(run, audit, job_id, snapshot, found, looking.verified)
     record_run(run.store, record.finished(time.time(), summary.to_json()))
     if rejected is not None:
         raise rejected
@@ -165,15 +191,16 @@ def _published(run: Run) -> tuple[str | None, SnapshotRejected | None]:
         return None, error
 
 
-def _rescan(run: Run, record: RunRecord, listed: ListedPlaces, rereading: Rereading) -> Rescanned:
+def _rescan(run: Run, looking: _Looking) -> Rescanned:
     """What the complete listing says about what the store knew before the run began."""
-    share = rereading.max_gone_share
+    share = looking.rereading.max_gone_share
     return rescan(
         run.store,
-        listed,
-        Look(run.tenant_id, run.run_id, record.started_at),
+        looking.listed,
+        looking.look,
         run.profile.pipeline.max_gone_share if share is None else share,
         lambda: run.ledger.confirm_right(run.loop.right),
+        looking.check.altered() if looking.check else (),
     )
 
 
@@ -182,9 +209,10 @@ def _summary(
     audit: Audit,
     job_id: str,
     snapshot: str | None,
-    totals: CommitTotals,
     found: Rescanned,
+    verified: Verified,
 ) -> IndexSummary:
+    totals = run.loop.totals
     return IndexSummary(
         run_id=run.run_id,
         job_id=job_id,
@@ -200,13 +228,16 @@ def _summary(
         startup_seconds=round(max(0.0, run.warm - run.began), 3) if run.warm else 0.0,
         snapshot_id=snapshot,
         key_digest=audit.key_digest,
-        problems=(*audit.problems, *found.problems),
+        problems=(*audit.problems, *found.problems, *verified.problems()),
         retried=totals.retried,
         stale=totals.stale,
         throttled_seconds=round(run.listing.progress.throttled_seconds, 3),
         gone=found.gone,
         returned=found.returned,
         moved=found.moved,
+        verified=verified.files,
+        bytes_verified=verified.bytes_read,
+        disagreements=verified.altered,
     )
 
 

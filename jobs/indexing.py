@@ -52,7 +52,8 @@ def index_command(
             good = _report(summary, options.max_dead, as_json) and good
             if not options.follow or stopped.wait(options.every):
                 return good
-            rereading = Rereading()  # what was agreed to once is not agreed to for ever
+            # What was agreed to once is not agreed to for ever.
+            rereading = Rereading(verify_content=rereading.verify_content)
 
 
 def _report(summary: IndexSummary, max_dead: int, as_json: bool) -> bool:
@@ -79,6 +80,9 @@ def _show(summary: IndexSummary, console: Console) -> None:
     )
     noted = [
         f"{summary.gone} places gone, {summary.moved} of them moved" if summary.gone else "",
+        f"{summary.verified} unchanged files verified, {summary.bytes_verified:,} bytes"
+        if summary.verified
+        else "",
         f"{summary.returned} places hold known content again" if summary.returned else "",
         f"{summary.retried} attempts tried again" if summary.retried else "",
         f"{summary.stale} stale results refused" if summary.stale else "",

@@ -73,7 +73,7 @@ class Run:
 
 
 def _listing_note(listed: ListingProgress) -> str:
-    return "" if listed.closed else f"listing, {listed.listed} so far"
+    return "" if listed.closed else listed.detail() or f"listing, {listed.listed} so far"
 
 
 class Credit:

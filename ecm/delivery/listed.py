@@ -24,6 +24,47 @@ from ecm.images.listing import Found, Skipped, source_root
 ROWS_PER_GROUP: Final = 20_000
 
 
+class RowsOnDisk:
+    """Rows of a schema in a Parquet file, written in groups. One thread writes."""
+
+    def __init__(self, file: Path, schema: pa.Schema) -> None:
+        self._file = file
+        self._schema = schema
+        self._rows: list[dict[str, Any]] = []
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Add rows. Raises ResourceExhausted when the disk is full."""
+        self._rows.extend(rows)
+        if len(self._rows) >= ROWS_PER_GROUP:
+            self._write()
+
+    def close(self) -> None:
+        """Write what is left and end the file: one of no rows, if there were none."""
+        self._write()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """End the file as it is."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with file_errors(f"cannot write {self._file}"):
+                writer.close()
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """The rows of a file that was closed."""
+        with file_errors(f"cannot read {self._file}"):
+            yield from pq.ParquetFile(self._file).iter_batches(ROWS_PER_GROUP)
+
+    def _write(self) -> None:
+        with file_errors(f"cannot write {self._file}"):
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
+            if self._rows:
+                self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+
 class ListedPlaces:
     """What sources list, in the order they do. One thread writes; read `file` when complete.
 
@@ -32,34 +73,25 @@ class ListedPlaces:
 
     def __init__(self, folder: Path, sources: Sequence[str]) -> None:
         self.file = folder / "listed.parquet"
-        self.sources = tuple(sources)
+        self.is_complete = False
+        self._rows = RowsOnDisk(self.file, LISTED)
         self._roots = {source: source_root(source) for source in sources}
         self._files: set[str] = set()
-        self._rows: list[dict[str, Any]] = []
-        self._writer: pq.ParquetWriter | None = None
-        self.is_complete = False
 
     def add(self, entries: Iterable[Found | Skipped]) -> None:
         """Note entries. Raises ResourceExhausted when the disk is full."""
-        roots = set(self._roots.values())
-        for entry in entries:
-            if entry.uri in roots:
-                self._files.add(entry.uri)
-            self._rows.append(_row(entry))
-        if len(self._rows) >= ROWS_PER_GROUP:
-            self._write()
+        noted = list(entries)
+        self._files.update({entry.uri for entry in noted} & set(self._roots.values()))
+        self._rows.add(map(_row, noted))
 
     def complete(self) -> None:
         """All sources have been listed to their end. Raises as `add`."""
-        self._write()
-        self.close()
+        self._rows.close()
         self.is_complete = True
 
     def close(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            with file_errors("cannot keep the listing"):
-                writer.close()
+        """Let go of the file, complete or not."""
+        self._rows.abandon()
 
     def scopes(self) -> tuple[Scope, ...]:
         """What the complete listing covers: sources within others are parts of them.
@@ -74,15 +106,6 @@ class ListedPlaces:
             if not any(scope.holds(root) for scope in scopes):
                 scopes.append(Scope(by_root[root], root, exact=root in self._files))
         return tuple(scopes)
-
-    def _write(self) -> None:
-        """One row group; an empty listing leaves an empty file."""
-        with file_errors("cannot keep the listing"):
-            if self._writer is None:
-                self._writer = pq.ParquetWriter(self.file, LISTED, compression="zstd")
-            if self._rows:
-                self._writer.write_table(pa.Table.from_pylist(self._rows, schema=LISTED))
-        self._rows = []
 
 
 @contextmanager

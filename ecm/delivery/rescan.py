@@ -51,11 +51,15 @@ def rescan(
     look: Look,
     max_gone_share: float,
     still_mine: StillMine,
+    altered: Iterable[pa.RecordBatch] = (),
 ) -> Rescanned:
     """Compare a complete listing with the store and put on record what is gone and what is back.
 
     `look.at` is when the listing began; `max_gone_share` (of the places known below a source) may
-    be lost, 1 takes every loss as it is. Repeatable: what is on record already is not found again.
+    be lost, 1 takes every loss as it is. `altered` are places whose bytes were read and are others
+    (rows as `ecm.delivery.verifying` has them), put on record with the rest. Repeatable: what is on
+    record already is not found again.
+
     Raises ContractError for a listing that is not complete, LeaseLost, and as the store does.
     """
     with compared(store, look.tenant_id, listed.scopes(), listed.file, look.at) as found:
@@ -65,6 +69,7 @@ def rescan(
         gone = _record(store, look, Sighting.GONE, found.gone(), still_mine)
         crash_point("rescan.gone")
         _record(store, look, Sighting.PRESENT, found.back(), still_mine)
+        _record(store, look, Sighting.ALTERED, altered, still_mine)
         crash_point("rescan.recorded")
         return Rescanned(gone, found.returned(), moved, tuple(_problems(held_back)))
 
@@ -93,7 +98,7 @@ def _seen(row: dict[str, Any], look: Look, state: Sighting) -> Seen:
     identity = ContentIdentity(
         uri=row["uri"], size=row["size"], mtime_ns=row["mtime_ns"], etag=row["etag"]
     )
-    return Seen(look.tenant_id, row["asset_id"], state, identity, look.at)
+    return Seen(look.tenant_id, row["asset_id"], state, identity, row.get("at", look.at))
 
 
 def _is_suspect(share: Share, max_gone_share: float) -> bool:

@@ -237,7 +237,7 @@ def _commit_times(dataset: Any) -> dict[int, float]:
 
 
 def _proof(claim: _Claim, rows: Sequence[Mapping[str, Any]]) -> Proof:
-    base = {
+    base: dict[str, Any] = {
         "kind": claim.kind,
         "ordinal": claim.ordinal,
         "text": claim.text,

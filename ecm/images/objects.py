@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from ecm.images.signature import SNIFF_BYTES, identify
 
 _SCHEMES = ("s3://", "s3a://")
 _MAX_PAGE = 1000
+_PIECE = 2**20
 _ARCHIVED = {"GLACIER", "DEEP_ARCHIVE"}
 
 
@@ -89,6 +90,29 @@ def read_object(identity: ContentIdentity, limits: ImageLimits) -> ObjectBytes:
     return ObjectBytes(
         data, ContentIdentity(uri=identity.uri, size=size, etag=_etag(response["ETag"]))
     )
+
+
+def stream_object(identity: ContentIdentity, take: Callable[[bytes], object]) -> ContentIdentity:
+    """One GET whose body is handed on a piece at a time; the identity of what was read.
+
+    Raises as `read_object` does, but for the size, which is not limited.
+    """
+    from fsspec.asyn import sync
+
+    bucket, key = _split(identity.uri)
+    with _translated(identity.uri, missing="source.gone"):
+        filesystem = _filesystem()
+        response = filesystem.call_s3("get_object", Bucket=bucket, Key=key)
+        body, size, got = response["Body"], int(response["ContentLength"]), 0
+        try:
+            while part := sync(filesystem.loop, body.read, _PIECE):
+                take(part)
+                got += len(part)
+        finally:
+            body.close()
+    if got != size:
+        raise SourceError(f"{identity.uri} changed while it was read", "source.changed")
+    return ContentIdentity(uri=identity.uri, size=size, etag=_etag(response["ETag"]))
 
 
 @dataclass(frozen=True, slots=True)

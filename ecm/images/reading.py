@@ -1,4 +1,4 @@
-"""Reads one resource whole: its bytes, their hash, and its identity as it is now.
+"""Reads one resource: its bytes, their hash, and its identity as it is now.
 
 Never waits for anything but a disk or the network: pipes, sockets and devices are refused
 unopened. Never follows a symbolic link, so that nothing outside a listed root is read through
@@ -8,8 +8,11 @@ one; a path with a link in it is refused (`ecm.images.listing` yields resolved p
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ecm.contracts.identity import ContentIdentity, asset_id_of, uri_path
@@ -19,6 +22,7 @@ from ecm.images.checks import check_bytes
 from ecm.images.limits import ImageLimits
 
 _CHUNK = 16 * 2**20
+_PIECE = 2**20
 _NETWORK_ERRORS = {
     *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH),
     *(errno.ENETDOWN, errno.ENETUNREACH, errno.ECONNRESET, errno.ECONNABORTED, errno.EREMOTEIO),
@@ -30,6 +34,14 @@ class ResourceBytes:
     """A resource as read: `content_hash` is the hex sha256 of `data`."""
 
     data: bytes
+    content_hash: str
+    identity: ContentIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceHash:
+    """The hex sha256 of a resource, and the identity of the version it is of."""
+
     content_hash: str
     identity: ContentIdentity
 
@@ -53,7 +65,46 @@ def read_resource(identity: ContentIdentity, limits: ImageLimits) -> ResourceByt
         raise _source_error(identity.uri, error) from error
 
 
+def hash_resource(identity: ContentIdentity) -> ResourceHash:
+    """Hashes the resource at `identity.uri` as it is now, a piece at a time, whatever its size.
+
+    Raises SourceError and NetworkError as `read_resource` does.
+    """
+    found = hashlib.sha256()
+    if objects.is_object_uri(identity.uri):
+        now = objects.stream_object(identity, found.update)
+        return ResourceHash(found.hexdigest(), now)
+    if not identity.uri.startswith("file:///"):
+        raise SourceError(f"cannot read {identity.uri}", "source.scheme", "use file:// or s3://")
+    try:
+        now = _stream_file(identity.uri, uri_path(identity.uri), found.update)
+    except OSError as error:
+        raise _source_error(identity.uri, error) from error
+    return ResourceHash(found.hexdigest(), now)
+
+
 def _read_file(uri: str, path: str, limits: ImageLimits) -> ResourceBytes:
+    with _opened(uri, path) as (handle, before):
+        check_bytes(before.st_size, limits)
+        data = _read_whole(handle, before.st_size)
+        after = os.fstat(handle)
+    now = _identity_of(uri, len(data), before, after)
+    return ResourceBytes(data, asset_id_of(data), now)
+
+
+def _stream_file(uri: str, path: str, take: Callable[[bytes], None]) -> ContentIdentity:
+    with _opened(uri, path) as (handle, before):
+        got = 0
+        while got <= before.st_size and (part := os.read(handle, _PIECE)):
+            take(part)
+            got += len(part)
+        after = os.fstat(handle)
+    return _identity_of(uri, got, before, after)
+
+
+@contextmanager
+def _opened(uri: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
+    """A regular file that no link leads to, open, and what it was when it was opened."""
     _refuse_unless_regular(uri, os.lstat(path).st_mode)
     if os.path.realpath(path) != path:
         raise SourceError(f"a folder on the way to {uri} is a symbolic link", "source.symlink")
@@ -61,15 +112,18 @@ def _read_file(uri: str, path: str, limits: ImageLimits) -> ResourceBytes:
     try:
         before = os.fstat(handle)
         _refuse_unless_regular(uri, before.st_mode)
-        check_bytes(before.st_size, limits)
-        data = _read_whole(handle, before.st_size)
-        after = os.fstat(handle)
+        yield handle, before
     finally:
         os.close(handle)
-    if len(data) != before.st_size or _version(before) != _version(after):
+
+
+def _identity_of(
+    uri: str, got: int, before: os.stat_result, after: os.stat_result
+) -> ContentIdentity:
+    """What was read. Raises SourceError `source.changed` when it was not one version of it."""
+    if got != before.st_size or _version(before) != _version(after):
         raise SourceError(f"{uri} changed while it was read", "source.changed")
-    now = ContentIdentity(uri=uri, size=after.st_size, mtime_ns=after.st_mtime_ns)
-    return ResourceBytes(data, asset_id_of(data), now)
+    return ContentIdentity(uri=uri, size=after.st_size, mtime_ns=after.st_mtime_ns)
 
 
 def _refuse_unless_regular(uri: str, mode: int) -> None:
