@@ -319,3 +319,13 @@ def test_importing_schema_and_codec_loads_no_lance() -> None:
 def test_a_table_of_ours_is_arrow_all_the_way(store: EvidenceStore) -> None:
     EvidenceCommitter(store).append("b1", everything("a", "dog"))
     assert isinstance(store.sql("SELECT * FROM assets"), pa.Table)
+
+
+def test_a_table_of_another_transform_whose_name_begins_alike_is_refused(
+    store: EvidenceStore,
+) -> None:
+    EvidenceCommitter(store).append("b1", [embedded("a", Space.VV)])
+    twin = embedded("b", Space.VV, VV[:12] + "f" * 52)
+    with pytest.raises(StoreCorrupt, match="another transform"):
+        EvidenceCommitter(store).append("b2", [twin])
+    assert store.counts()[f"evidence_vectors_vv_{VV[:12]}"] == 1
