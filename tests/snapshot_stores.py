@@ -25,12 +25,13 @@ LATER = 4_000_000_000.0
 """After everything that a test writes, whatever the clock of the machine says."""
 
 
-def grown(folder: Path, count: int) -> EvidenceStore:
+def grown(place: Path | EvidenceConfig, count: int) -> EvidenceStore:
     """A store with `count` snapshots of one policy, one asset more in each, all published in turn.
 
     They were made at START, START + 1 and so on, of tenant `t`, whose assets are all dogs.
     """
-    store = EvidenceStore.create(EvidenceConfig(uri=str(folder)), START)
+    config = EvidenceConfig(uri=str(place)) if isinstance(place, Path) else place
+    store = EvidenceStore.create(config, START)
     for number in range(count):
         grow(store, number)
     return store

@@ -20,6 +20,7 @@ from ecm.evidence.retention import Retention, survey
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from tests.evidence_envelopes import START
+from tests.object_server import ObjectServer
 from tests.snapshot_stores import (
     FRESH,
     LATER,
@@ -302,3 +303,18 @@ def test_what_is_condemned_is_not_what_a_build_comes_to(store: EvidenceStore) ->
     gc(store)
     assert served(store) == ref.snapshot_id
     assert orphans(store) == []
+
+
+def test_on_object_storage_the_same_goes_and_the_same_stays(object_server: ObjectServer) -> None:
+    store = grown(object_server.config(), 4)
+    made = ids_of(store)
+    keeper = PinKeeper(lambda: store, "a searcher", 100.0)
+    assert keeper.keep(frozenset({made[0]}), LATER) == frozenset()
+    rollback(store, START + 10)
+    assert gc(store, TIGHTEST).snapshots == [made[1]]
+    assert (answers(store, made[0]), ids_of(store)) == (True, [made[0], *made[2:]])
+    assert gc(store, TIGHTEST, LATER + 1000).snapshots == [made[0]]
+    assert served(store) == made[2]
+    assert answers(store, made[3])
+    assert orphans(store) == []
+    assert all_pins(store) == ()
