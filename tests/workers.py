@@ -9,7 +9,7 @@ from pathlib import Path
 from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.claimed import block_of
-from ecm.delivery.entries import entries_of
+from ecm.delivery.entries import Entry, entries_of
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger
 from ecm.ledger.records import ClaimedTask, Lease
@@ -54,6 +54,16 @@ def analysed(
     worker_id: str = "w",
 ) -> list[ResultEnvelope]:
     """What the stages of the profile say about claimed tasks."""
+    return [entry.envelope for entry in entries_of_claimed(profile, tasks, admission, worker_id)]
+
+
+def entries_of_claimed(
+    profile: Profile,
+    tasks: Sequence[ClaimedTask],
+    admission: Admission = admit_everything,
+    worker_id: str = "w",
+) -> Sequence[Entry]:
+    """The same as it is handed to a commit loop."""
     settings = StageSettings(
         plan_of(profile), profile.images, "run-w", batch_size=8, threads=1, scratch=None
     )
@@ -62,7 +72,7 @@ def analysed(
     for part in (*image_parts(settings.plan), SEAL):
         for stage in open_part(part, settings, worker_id):
             block = stage(block)
-    return [entry.envelope for entry in entries_of(block)]
+    return entries_of(block)
 
 
 def rows(profile: Profile) -> dict[str, int]:

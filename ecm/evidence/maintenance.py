@@ -73,13 +73,14 @@ class Leftover:
 
 
 class TableUpkeep:
-    """The steps for one table. `still_mine` is asked before anything is committed or removed."""
+    """The steps for one table, in one pass. `still_mine` is asked before every change."""
 
     def __init__(self, store: EvidenceStore, name: str, still_mine: Callable[[], None]) -> None:
         self._store = store
         self._name = name
         self._still_mine = still_mine
         self._config: MaintenanceConfig = store.config.maintenance
+        self._barred = False
 
     def compact_some(self) -> Compacted:
         """Merge what has come lately, `step_bytes` at most; nothing that an index covers."""
@@ -149,11 +150,17 @@ class TableUpkeep:
         return _cleaned(done)
 
     def bar(self) -> None:
-        """Let no change in that began before now, by whomever: before anything is removed."""
+        """Let no change in that began before now, by whomever: before anything is removed.
+
+        A second call does nothing.
+        """
+        if self._barred:
+            return
         dataset = self._store.dataset(self._name)
         self._still_mine()
         with lance_errors(f"cannot fence table {self._name}"):
             fence(dataset)
+        self._barred = True
         crash_point("maintain.fenced")
 
     def leftovers(self, now: float) -> list[Leftover]:
