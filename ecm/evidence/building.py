@@ -179,10 +179,10 @@ def _unfit(
 ) -> str:
     """Why a snapshot cannot be built on, or should not be; empty when it can."""
     lineage = base.lineage
-    if not base.evidence:
-        return "the snapshot before is of a release that did not remember what it saw"
     if not base.assets:
         return "the snapshot before is empty"
+    if not base.evidence:
+        return "the snapshot before is of a release that did not remember what it saw"
     if (base.transforms, base.dims) != (sources.transforms(policy), sources.dims()):
         return "an axis has another transform than before"
     if lineage.steps >= MOST_STEPS:

@@ -32,9 +32,10 @@ SAME: Final = 1e-3
 
 # Words that every tokenizer keeps: neither so short, long or common that one would drop them.
 _WORD: Final = re.compile(r"[^\W_]+")
-_LENGTHS: Final = range(4, 31)
+_LENGTHS: Final = range(3, 31)
 _COMMON: Final = frozenset(
-    ("into", "such", "that", "their", "then", "there", "these", "they", "this", "will", "with")
+    ("and", "are", "but", "for", "into", "not", "such", "that", "the", "their", "then", "there")
+    + ("these", "they", "this", "was", "will", "with")
 )
 _WORDS_ASKED: Final = 6
 
