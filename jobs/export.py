@@ -31,6 +31,7 @@ from ecm.evidence.bundle import BundleFormat, BundleManifest
 from ecm.evidence.bundle_reading import Bundle, Progress
 from ecm.evidence.imports import imported_models
 from ecm.evidence.refs import published_ref, read_ref
+from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.schema import THUMBNAILS
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
@@ -195,7 +196,23 @@ def _relink(
     wanted, findings = _look(profile, store, tenant, moves, report)
     with commit_tenure(profile.ledger, store) as tenure:
         relinking.record(store, wanted, findings, tenure.confirm)
+        if findings.changes:
+            record_run(store, _run_of(profile, wanted, findings.counts))
     return findings.counts
+
+
+def _run_of(profile: Profile, wanted: Relinking, counts: Relinked) -> RunRecord:
+    """A relink is a run: what it put on record bears its name."""
+    begun = RunRecord(
+        run_id=wanted.run_id,
+        tenant_id=wanted.tenant_id,
+        job_id=wanted.run_id,
+        transforms=(relinking.RELINK_TRANSFORM,),
+        config_digest=profile.digest(),
+        code_version=ecm.__version__,
+        started_at=wanted.now,
+    )
+    return begun.finished(time.time(), counts.to_json())
 
 
 def _tell_ledger(

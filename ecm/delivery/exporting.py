@@ -15,6 +15,7 @@ from ecm.errors import ConfigError, StoreUnavailable
 from ecm.evidence import inventory
 from ecm.evidence.bundle import BundleFormat, BundleManifest, BundleTransform, ModelNote
 from ecm.evidence.bundle_writing import About, Contents, Report, check_destination, write_bundle
+from ecm.evidence.held import held
 from ecm.evidence.imports import imported_models
 from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.schema import THUMBNAILS
@@ -62,7 +63,8 @@ def export_bundle(
     notes = {**imported_models(store), **settings.models}
     transforms = _transforms(store, contents, notes)
     about = About(settings.ecm_version, now, transforms, settings.snapshot)
-    return write_bundle(store, contents, about, settings.file_format, dest, report)
+    with held(store, contents.versions, now):
+        return write_bundle(store, contents, about, settings.file_format, dest, report)
 
 
 def pinned(store: EvidenceStore, under_way: UnderWay, settings: ExportSettings) -> Contents:

@@ -124,6 +124,11 @@ class Findings:
     again: tuple[Seen, ...]
     gone: tuple[Seen, ...]
 
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to put on record."""
+        return bool(self.attached or self.again or self.gone)
+
 
 Report = Callable[[Relinked], None]
 

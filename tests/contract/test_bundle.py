@@ -161,3 +161,19 @@ def test_digests_survive_any_number_of_journeys(
     imported(folder / "one", other)
     assert said_by(exported(other, folder / "two", file_format=file_format)) == said_by(first)
     shutil.rmtree(folder)
+
+
+def test_versions_are_held_while_they_are_read_and_let_go(
+    source: EvidenceStore, tmp_path: Path
+) -> None:
+    """A killed export leaves a tag, which the next one takes away when its time is over."""
+    seen: list[set[str]] = []
+
+    def look(*_: object) -> None:
+        seen.append(set(source.dataset("assets").tags.list()))
+
+    source.dataset("assets").tags.create(f"held-{int(LATER) - 1}-00000000", 1)
+    source.dataset("assets").tags.create(f"held-{int(LATER) + 9}-00000000", 1)
+    export_bundle(source, lambda: (), settings_of(), tmp_path / "b", LATER, look)
+    assert all(len(tags) == 2 for tags in seen)
+    assert set(source.dataset("assets").tags.list()) == {f"held-{int(LATER) + 9}-00000000"}
