@@ -43,26 +43,49 @@ SELECT uri, asset_id, state, size, mtime_ns, etag, observed_at AS moment, sighti
 FROM asset_sightings WHERE tenant_id = $tenant
 """
 
-# `held` is what lies there by all that is known, `before` what did before the listing began.
-_KNOWN: Final = f"""
-CREATE TEMP TABLE known AS
-SELECT uri, arg_max(sight, rank) AS held, arg_max(sight, rank) FILTER (moment < $began) AS before
-FROM (
-    SELECT uri, moment, (moment, coalesce(mtime_ns, 0), id) AS rank,
-        {{'asset_id': asset_id, 'state': state, 'size': size, 'mtime_ns': mtime_ns, 'etag': etag,
-          'moment': moment}} AS sight
-    FROM ({_SEEN}) AS s
-    WHERE EXISTS (
-        SELECT 1 FROM scopes WHERE s.uri = root OR (NOT exact AND starts_with(s.uri, below))
-    )
-) GROUP BY uri
+_LOOKS: Final = f"""
+CREATE TEMP TABLE looks AS
+SELECT * FROM ({_SEEN}) AS s
+WHERE EXISTS (
+    SELECT 1 FROM scopes WHERE s.uri = root OR (NOT exact AND starts_with(s.uri, below))
+)
 """  # noqa: S608 - fixed text
+
+# Nearly every place was looked at once; ordering the looks of all would cost ten times as much.
+_OFTEN: Final = """
+CREATE TEMP TABLE often AS SELECT uri FROM looks GROUP BY uri HAVING count(*) > 1
+"""
+
+# The last look at each place; `was_there`, `was_gone`: what was known before the listing began, and
+# `same`: whether it is that content still.
+_KNOWN: Final = """
+CREATE TEMP TABLE known AS
+SELECT uri, asset_id, state, size, mtime_ns, etag, moment,
+    moment < $began AND state <> 'gone' AS was_there,
+    moment < $began AND state = 'gone' AS was_gone,
+    moment < $began AS same
+FROM looks ANTI JOIN often USING (uri)
+UNION ALL
+SELECT uri, held.asset_id, held.state, held.size, held.mtime_ns, held.etag, held.moment,
+    coalesce(before.state <> 'gone', false), coalesce(before.state = 'gone', false),
+    coalesce(before.asset_id = held.asset_id, false)
+FROM (
+    SELECT uri, arg_max(sight, rank) AS held,
+        arg_max(sight, rank) FILTER (sight.moment < $began) AS before
+    FROM (
+        SELECT uri, (moment, coalesce(mtime_ns, 0), id) AS rank,
+            {'asset_id': asset_id, 'state': state, 'size': size, 'mtime_ns': mtime_ns,
+             'etag': etag, 'moment': moment} AS sight
+        FROM looks SEMI JOIN often USING (uri)
+    ) GROUP BY uri
+)
+"""
 
 _LOST: Final = """
 CREATE TEMP TABLE lost AS
-SELECT k.uri, k.held
+SELECT k.uri, k.asset_id, k.size, k.mtime_ns, k.etag
 FROM known AS k ANTI JOIN listed USING (uri)
-WHERE k.held.state <> 'gone' AND k.held.moment < $began AND NOT EXISTS (
+WHERE k.state <> 'gone' AND k.moment < $began AND NOT EXISTS (
     SELECT 1 FROM listed AS f
     WHERE NOT f.found AND suffix(f.uri, '/') AND starts_with(k.uri, f.uri)
 )
@@ -70,31 +93,30 @@ WHERE k.held.state <> 'gone' AND k.held.moment < $began AND NOT EXISTS (
 
 _CANDIDATES: Final = """
 CREATE TEMP TABLE candidates AS
-SELECT l.uri, l.size, l.mtime_ns, l.etag, k.held.asset_id AS asset_id, k.held.state AS state
+SELECT l.uri, l.size, l.mtime_ns, l.etag, k.asset_id, k.state
 FROM listed AS l JOIN known AS k USING (uri)
-WHERE l.found AND k.held.moment < $began AND (
-    k.held.state = 'gone' OR l.size <> k.held.size
-    OR l.mtime_ns IS DISTINCT FROM k.held.mtime_ns OR l.etag IS DISTINCT FROM k.held.etag
+WHERE l.found AND k.moment < $began AND (
+    k.state = 'gone' OR l.size <> k.size
+    OR l.mtime_ns IS DISTINCT FROM k.mtime_ns OR l.etag IS DISTINCT FROM k.etag
 )
 """
 
-_BACK: Final = f"""
+_BACK: Final = """
 CREATE TEMP TABLE back AS
 SELECT uri, size, mtime_ns, etag, asset_id FROM (
     SELECT c.uri, c.size, c.mtime_ns, c.etag,
         arg_max(s.asset_id, (s.moment, coalesce(s.mtime_ns, 0), s.id)) AS asset_id,
         any_value(c.state) AS state, any_value(c.asset_id) AS held
-    FROM candidates AS c JOIN ({_SEEN}) AS s ON s.uri = c.uri AND s.size = c.size
+    FROM candidates AS c JOIN looks AS s ON s.uri = c.uri AND s.size = c.size
         AND s.mtime_ns IS NOT DISTINCT FROM c.mtime_ns AND s.etag IS NOT DISTINCT FROM c.etag
     GROUP BY c.uri, c.size, c.mtime_ns, c.etag
 ) WHERE state = 'gone' OR asset_id <> held
-"""  # noqa: S608 - fixed text
+"""
 
 _APPEARED: Final = """
 CREATE TEMP TABLE appeared AS
-SELECT held.asset_id AS asset_id FROM known
-WHERE held.moment >= $began AND held.state <> 'gone'
-    AND (before IS NULL OR before.state = 'gone' OR before.asset_id <> held.asset_id)
+SELECT asset_id FROM known
+WHERE moment >= $began AND state <> 'gone' AND NOT (was_there AND same)
 UNION SELECT asset_id FROM back
 """
 
@@ -102,9 +124,9 @@ _SHARES: Final = """
 SELECT s.source,
     (SELECT count(*) FROM listed AS l
      WHERE l.uri = s.root OR (NOT s.exact AND starts_with(l.uri, s.below))) AS listed,
-    (SELECT count(*) FROM known AS k WHERE k.before IS NOT NULL AND k.before.state <> 'gone'
+    (SELECT count(*) FROM known AS k WHERE k.was_there
      AND (k.uri = s.root OR (NOT s.exact AND starts_with(k.uri, s.below)))) AS known,
-    (SELECT count(*) FROM lost AS o WHERE o.held.asset_id NOT IN (FROM appeared)
+    (SELECT count(*) FROM lost AS o WHERE o.asset_id NOT IN (FROM appeared)
      AND (o.uri = s.root OR (NOT s.exact AND starts_with(o.uri, s.below)))) AS lost
 FROM scopes AS s ORDER BY s.source
 """
@@ -119,25 +141,22 @@ DELETE FROM lost WHERE EXISTS (
 _RETURNED: Final = """
 SELECT (SELECT count(*) FROM back) + (
     SELECT count(*) FROM known
-    WHERE before.state = 'gone' AND held.state <> 'gone' AND held.moment >= $began
+    WHERE was_gone AND state <> 'gone' AND moment >= $began
 )
 """
 
-_MOVED: Final = "SELECT count(*) FROM lost WHERE held.asset_id IN (FROM appeared)"
+_MOVED: Final = "SELECT count(*) FROM lost WHERE asset_id IN (FROM appeared)"
 
 _FOUND_GONE: Final = """
-SELECT uri, held.asset_id AS asset_id, held.size AS size, held.mtime_ns AS mtime_ns,
-    held.etag AS etag
-FROM lost ORDER BY uri
+SELECT uri, asset_id, size, mtime_ns, etag FROM lost ORDER BY uri
 """
 _FOUND_BACK: Final = "SELECT uri, asset_id, size, mtime_ns, etag FROM back ORDER BY uri"
 
 _UNCHANGED: Final = """
-SELECT l.uri, k.held.asset_id AS asset_id, l.size, l.mtime_ns, l.etag
+SELECT l.uri, k.asset_id, l.size, l.mtime_ns, l.etag
 FROM listed AS l JOIN known AS k USING (uri)
-WHERE l.found AND k.held.state <> 'gone' AND k.held.moment < $began AND l.size = k.held.size
-    AND l.mtime_ns IS NOT DISTINCT FROM k.held.mtime_ns
-    AND l.etag IS NOT DISTINCT FROM k.held.etag
+WHERE l.found AND k.state <> 'gone' AND k.moment < $began AND l.size = k.size
+    AND l.mtime_ns IS NOT DISTINCT FROM k.mtime_ns AND l.etag IS NOT DISTINCT FROM k.etag
 UNION ALL FROM (SELECT uri, asset_id, size, mtime_ns, etag FROM back)
 ORDER BY uri
 """
@@ -244,7 +263,7 @@ def compared(
                 )
             duck.register("scopes", _table_of(scopes))
             duck.read_parquet(str(listed)).create_view("listed")
-            for statement in (_KNOWN, _LOST, _CANDIDATES, _BACK, _APPEARED):
+            for statement in (_LOOKS, _OFTEN, _KNOWN, _LOST, _CANDIDATES, _BACK, _APPEARED):
                 duck.execute(statement, _named_in(statement, bound))
         yield Compared(duck, bound)
 
