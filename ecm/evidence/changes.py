@@ -121,16 +121,19 @@ def _assets_of(name: str, dataset: Any, version: int) -> pa.Table:
 def _once_there(
     datasets: Mapping[str, Any], changed: Mapping[str, Any], since: Mapping[str, int]
 ) -> pa.Table:
-    """The assets ever seen at a place that a new row is about."""
-    places, seen = [], []
-    for name in PLACE_TABLES:
+    """The assets ever seen at a place that a new row is about; all places are read, in batches."""
+    columns = ["tenant_id", "uri"]
+    places = []
+    for name in (name for name in PLACE_TABLES if name in changed):
+        where = f"{_UPDATED} > {since.get(name, 0)}"
         with lance_errors(f"cannot read table {name}"):
-            if name in changed:
-                where = f"{_UPDATED} > {since.get(name, 0)}"
-                places.append(changed[name].to_table(columns=["tenant_id", "uri"], filter=where))
-            if name in datasets:
-                seen.append(datasets[name].to_table(columns=[*ASSET_COLUMNS, "uri"]))
-    found = pa.concat_tables(seen).join(
-        pa.concat_tables(places), keys=["tenant_id", "uri"], join_type="left semi"
-    )
-    return found.select(list(ASSET_COLUMNS)).cast(_NONE.schema)
+            places.append(changed[name].to_table(columns=columns, filter=where))
+    news = pa.concat_tables(places).group_by(columns).aggregate([])
+    found = [_NONE]
+    for name in (name for name in PLACE_TABLES if name in datasets):
+        with lance_errors(f"cannot read table {name}"):
+            for batch in datasets[name].to_batches(columns=[*ASSET_COLUMNS, "uri"]):
+                near = batch.filter(pc.is_in(batch["uri"], value_set=news["uri"]))
+                mine = pa.Table.from_batches([near]).join(news, keys=columns, join_type="left semi")
+                found.append(mine.select(list(ASSET_COLUMNS)).cast(_NONE.schema))
+    return pa.concat_tables(found)

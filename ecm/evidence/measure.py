@@ -34,9 +34,9 @@ SAME: Final = 1e-3
 _WORD: Final = re.compile(r"[^\W_]+")
 _LENGTHS: Final = range(3, 31)
 _COMMON: Final = frozenset(
-    ("and", "are", "but", "for", "into", "not", "such", "that", "the", "their", "then", "there")
-    + ("these", "they", "this", "was", "will", "with")
-)
+    ["and", "are", "but", "for", "into", "not", "such", "that", "the", "their", "then", "there",
+     "these", "they", "this", "was", "will", "with"]
+)  # fmt: skip
 _WORDS_ASKED: Final = 6
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ecm.contracts.identity import ContentIdentity, digest
 from ecm.contracts.result import ResultEnvelope, Space
 from ecm.contracts.search import Axis
-from ecm.evidence.committer import EvidenceCommitter
+from ecm.evidence.committer import EvidenceCommitter, unquestioned
+from ecm.evidence.compaction import compact, fragments_of, full_runs
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.policy import SnapshotPolicy, TenantPolicy
 from ecm.evidence.reader import SnapshotReader
@@ -106,7 +107,8 @@ def apply(store: EvidenceStore, number: int, step: tuple[Any, ...]) -> None:
     if step[0] == "compact":
         for name in store.tables():
             dataset = store.dataset(name)
-            dataset.optimize.compact_files()
+            for run in full_runs(fragments_of(dataset), 1 << 30):
+                compact(name, dataset, run, unquestioned)
             dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
         committer.fence()
         return
