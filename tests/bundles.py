@@ -32,9 +32,8 @@ def store_at(folder: Path) -> EvidenceStore:
     return EvidenceStore.create(EvidenceConfig(uri=str(folder)), START)
 
 
-def filled(folder: Path) -> EvidenceStore:
+def filled(store: EvidenceStore) -> EvidenceStore:
     """Two tenants who know some of the same images, a deleted row, a run, a place that is gone."""
-    store = store_at(folder)
     committer = EvidenceCommitter(store)
     said = [e for seed in range(6) for e in everything(seed, "red", "car")]
     pictures = [vision(seed, "pictured", thumbnail=JPEG) for seed in range(8, 10)]

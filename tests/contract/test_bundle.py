@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from ecm.errors import ConfigError
 from ecm.evidence.bundle import BundleFormat, BundleManifest
 from ecm.evidence.bundle_reading import Bundle
 from ecm.evidence.committer import EvidenceCommitter
+from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.inventory import doubled_rows
 from ecm.evidence.store import EvidenceStore
 from tests.bundles import (
@@ -35,7 +37,7 @@ from tests.evidence_envelopes import embedded, vision
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> EvidenceStore:
-    return filled(tmp_path_factory.mktemp("source") / "store")
+    return filled(store_at(tmp_path_factory.mktemp("source") / "store"))
 
 
 @pytest.mark.parametrize("file_format", list(BundleFormat))
@@ -177,3 +179,14 @@ def test_versions_are_held_while_they_are_read_and_let_go(
     export_bundle(source, lambda: (), settings_of(), tmp_path / "b", LATER, look)
     assert all(len(tags) == 2 for tags in seen)
     assert set(source.dataset("assets").tags.list()) == {f"held-{int(LATER) + 9}-00000000"}
+
+
+def test_a_store_on_any_storage_can_be_exported_and_filled(
+    evidence_config: Callable[..., EvidenceConfig], tmp_path: Path
+) -> None:
+    store = EvidenceStore.create(evidence_config("one"), LATER)
+    EvidenceCommitter(store).append("b1", [vision(1, "x", ("red",)), embedded(1), embedded(2)])
+    exported(store, tmp_path / "one", file_format=BundleFormat.LANCE)
+    other = EvidenceStore.create(evidence_config("other"), LATER)
+    assert imported(tmp_path / "one", other) == store.counts()
+    assert sum(imported(tmp_path / "one", other).values()) == 0

@@ -22,7 +22,7 @@ from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evidence.bundle import MANIFEST, BundleFormat
 from ecm.evidence.bundle_order import row_id_column
 from ecm.evidence.bundle_reading import Bundle
-from tests.bundles import exported, filled, quiet
+from tests.bundles import exported, filled, quiet, store_at
 from tests.evidence_envelopes import START
 
 TEXT = "tables/evidence_text.parquet"
@@ -31,7 +31,7 @@ TEXT = "tables/evidence_text.parquet"
 @pytest.fixture(scope="module", params=list(BundleFormat))
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
-    exported(filled(folder / "store"), folder / "bundle", file_format=request.param)
+    exported(filled(store_at(folder / "store")), folder / "bundle", file_format=request.param)
     return folder / "bundle"
 
 
@@ -39,7 +39,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of Parquet files, whose rows can be forged."""
     folder = tmp_path_factory.mktemp("tables")
-    exported(filled(folder / "store"), folder / "bundle")
+    exported(filled(store_at(folder / "store")), folder / "bundle")
     return folder / "bundle"
 
 
@@ -252,7 +252,7 @@ def test_a_table_that_is_no_table_is_refused(tables: Path, tmp_path: Path) -> No
 def test_tables_of_other_places_are_refused(tmp_path: Path) -> None:
     """A Lance table may refer to files outside its folder, which its checksums do not cover."""
     folder = tmp_path / "bundle"
-    exported(filled(tmp_path / "store"), folder, file_format=BundleFormat.LANCE)
+    exported(filled(store_at(tmp_path / "store")), folder, file_format=BundleFormat.LANCE)
     place = folder / "tables" / "assets.lance"
     shutil.move(place, tmp_path / "outside.lance")
     outside = lance.dataset(str(tmp_path / "outside.lance"))
