@@ -16,6 +16,7 @@ import typer
 from ecm.config import Profile
 from ecm.errors import ConfigError, SnapshotNotFound
 from jobs.edge import (
+    FAILED,
     HomeOption,
     JsonOption,
     ProfileOption,
@@ -68,12 +69,13 @@ def snapshots_list(
     Snapshots are the store's, for all its tenants; --tenant counts one tenant's assets only.
     """
     from ecm.evidence.pins import all_pins
-    from ecm.evidence.refs import all_refs, read_published
+    from ecm.evidence.refs import read_published, refs_and_damage
     from jobs.snapshot_views import age, item_of
 
     store, now = _store(open_profile(profile, home, overrides, tenant)), time.time()
     published, pins = read_published(store), all_pins(store)
-    items = [item_of(ref, published, pins, tenant, now) for ref in all_refs(store)]
+    refs, damaged = refs_and_damage(store)
+    items = [item_of(ref, published, pins, tenant, now) for ref in refs]
     rows: list[list[object]] = [
         [
             "*" if item["published"] else "",
@@ -85,9 +87,17 @@ def snapshots_list(
         ]
         for item in items
     ]
-    value = {"published": published.current.snapshot_id if published else None, "items": items}
+    for error in damaged.values():
+        _note(str(error))
+    value = {
+        "published": published.current.snapshot_id if published else None,
+        "items": items,
+        "damaged": {snapshot_id: error.message for snapshot_id, error in damaged.items()},
+    }
     columns = ["", "snapshot", "age", "assets", "readers", "does not measure up"]
     emit(value, as_json, lambda console: console.print(table_of("snapshots", columns, rows)))
+    if damaged:
+        raise typer.Exit(FAILED)
 
 
 @snapshots.command("show")
@@ -214,6 +224,14 @@ def snapshots_gc(
         float,
         typer.Option(metavar="SECONDS", help="Spare what changed or was served since.", min=0),
     ] = 3600.0,
+    discard_one: Annotated[
+        str | None,
+        typer.Option(
+            "--discard",
+            metavar="ID",
+            help="Remove this one first, though it is young or damaged; never one in use.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell, and remove nothing.")] = False,
 ) -> None:
     """Remove snapshots that nobody needs, and what killed builds have left.
@@ -223,18 +241,24 @@ def snapshots_gc(
     waits for no one: it is refused while something is being committed.
     """
     from ecm.delivery.tenure import commit_tenure
-    from ecm.evidence.collection import collect
+    from ecm.evidence.collection import collect, discard
     from ecm.evidence.retention import Retention
 
     settings = open_profile(profile, home, overrides)
     store = _store(settings)
     rule = Retention(newest=keep, rollbacks=keep, younger_than=older_than * DAY, grace=grace)
+    if dry_run and discard_one is not None:
+        raise ConfigError("--dry-run or --discard, not both", "snapshots.which")
     if dry_run:
         _tell_survey(store, rule, as_json)
         return
     with commit_tenure(settings.ledger, store) as tenure:
+        if discard_one is not None:
+            discard(store, discard_one, rule, time.time(), tenure.confirm)
+            _note(f"removed snapshot {discard_one}")
         done = collect(store, rule, time.time(), tenure.confirm, _note)
     value = {
+        "discarded": discard_one,
         "snapshots": done.snapshots,
         "leftovers": done.leftovers,
         "versions": done.versions,
@@ -252,7 +276,7 @@ def snapshots_gc(
         _note(f"{table} was left as it is: {why}")
     emit(value, as_json, lambda console: console.print(line))
     if done.left:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _tell_survey(store: EvidenceStore, rule: Any, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from ecm.crashpoints import crash_point
-from ecm.errors import StoreCorrupt
+from ecm.errors import ContractError, SnapshotNotFound, StoreCorrupt
 from ecm.evidence.committer import StillMine
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.pins import PINS, all_pins, condemn, is_condemned, spare, unpin
@@ -84,6 +84,33 @@ def collect(
     _tidy(store, kept)
     done.pins = _drop_dead(store, now)
     return done
+
+
+def discard(
+    store: EvidenceStore, snapshot_id: str, rule: Retention, now: float, confirm: StillMine
+) -> None:
+    """Make one snapshot cease to exist, young or damaged as it may be; `collect` does the rest.
+
+    Raises SnapshotNotFound, ContractError while it is published or a reader pins it.
+    """
+    if not has_ref(store, snapshot_id):
+        raise SnapshotNotFound(
+            f"no snapshot {snapshot_id}", hint="`ecm snapshots list` shows those there are"
+        )
+    confirm()
+    earlier = is_condemned(store, snapshot_id)
+    condemn(store, snapshot_id)
+    need = need_of(store, snapshot_id, rule, now)
+    if need in (PUBLISHED, PINNED):
+        if not earlier:
+            spare(store, snapshot_id)
+        raise ContractError(
+            f"snapshot {snapshot_id} is {need}",
+            code="snapshot.in_use",
+            hint="publish another one first; a searcher lets go of it some minutes later",
+        )
+    confirm()
+    remove_ref(store, snapshot_id)
 
 
 def _unreferenced(

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 
 from ecm.contracts.identity import Contract
 from ecm.errors import SnapshotNotFound, StoreCorrupt
-from ecm.evidence.refs import folder_of
+from ecm.evidence.refs import folder_of, has_ref
 from ecm.evidence.store import EvidenceStore
 
 PINS: Final = "pins"
@@ -58,8 +58,8 @@ def new_reader(kind: str) -> str:
 def pin(store: EvidenceStore, snapshot_id: str, reader: str, said: Pin) -> None:
     """Write or renew a pin.
 
-    Raises SnapshotNotFound, with the pin taken back, when the snapshot is being removed; errors of
-    the storage, among them ConfigError where this process may not write.
+    Raises SnapshotNotFound, with the pin taken back, when the snapshot is being removed or is not
+    there; errors of the storage, among them ConfigError where this process may not write.
     """
     name = _name(snapshot_id, reader)
     store.storage.put(name, said.model_dump_json().encode())
@@ -69,6 +69,9 @@ def pin(store: EvidenceStore, snapshot_id: str, reader: str, said: Pin) -> None:
             f"snapshot {snapshot_id} is being removed",
             hint="`ecm snapshots gc` finishes it; `ecm snapshots list` shows the others",
         )
+    if not has_ref(store, snapshot_id):
+        store.storage.remove(name)
+        raise SnapshotNotFound(f"snapshot {snapshot_id} was removed")
 
 
 def unpin(store: EvidenceStore, snapshot_id: str, reader: str) -> None:

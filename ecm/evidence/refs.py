@@ -175,12 +175,29 @@ def has_ref(store: EvidenceStore, snapshot_id: str) -> bool:
 
 
 def all_refs(store: EvidenceStore) -> tuple[SnapshotRef, ...]:
-    """Every finished snapshot, newest first; unfinished ones have no reference and do not count."""
-    found = []
-    for name in store.storage.children(SNAPSHOTS):
-        if _ID.match(name) and store.storage.read(f"{folder_of(name)}/ref.json") is not None:
+    """Every finished snapshot, newest first; unfinished ones have no reference and do not count.
+
+    Raises StoreCorrupt when a reference is damaged.
+    """
+    refs, damaged = refs_and_damage(store)
+    for error in damaged.values():
+        raise error
+    return refs
+
+
+def refs_and_damage(
+    store: EvidenceStore,
+) -> tuple[tuple[SnapshotRef, ...], dict[str, StoreCorrupt]]:
+    """Like `all_refs`, and what is wrong with those that cannot be read, by snapshot id."""
+    found, damaged = [], {}
+    for name in filter(is_snapshot_id, store.storage.children(SNAPSHOTS)):
+        try:
             found.append(read_ref(store, name))
-    return tuple(sorted(found, key=lambda ref: (-ref.created_at, ref.snapshot_id)))
+        except SnapshotNotFound:
+            continue  # it is not finished, or was collected since it was listed
+        except StoreCorrupt as error:
+            damaged[name] = error
+    return tuple(sorted(found, key=lambda ref: (-ref.created_at, ref.snapshot_id))), damaged
 
 
 def read_published(store: EvidenceStore) -> Published | None:

@@ -14,7 +14,7 @@ from ecm.evidence.store import EvidenceStore
 from jobs.cli import run as ecm
 from tests.evidence_envelopes import VISION, VV
 from tests.factories import fake_profile
-from tests.snapshot_stores import LATER, grown, ids_of
+from tests.snapshot_stores import LATER, grown, ids_of, orphans, served
 
 Said = Callable[..., tuple[int, Any]]
 
@@ -101,3 +101,20 @@ def test_collection_tells_before_and_after(store: EvidenceStore, said: Said) -> 
     assert (code, told["snapshots"]) == (0, made[:2])
     assert told["bytes_freed"] > 0
     assert said(*rule)[1]["bytes_freed"] == 0
+
+
+def test_a_damaged_one_is_told_and_can_be_discarded(store: EvidenceStore, said: Said) -> None:
+    made = ids_of(store)
+    store.storage.put(f"snapshots/{made[1]}/ref.json", b"{")
+    code, told = said("list")
+    assert (code, list(told["damaged"]), len(told["items"])) == (1, [made[1]], 3)
+    assert said("gc")[0] == 1
+    assert said("gc", "--discard", made[3])[0] == 1
+    assert said("gc", "--discard", "s-20200101T000000Z-00000000")[0] == 1
+    code, told = said("gc", "--discard", made[1])
+    assert (code, told["discarded"], told["snapshots"]) == (0, made[1], [])
+    code, told = said("list")
+    assert (code, told["damaged"], told["published"]) == (0, {}, made[3])
+    assert served(store) == made[3]
+    assert said("gc", "--grace", "0")[0] == 0
+    assert orphans(store) == []
