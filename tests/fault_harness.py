@@ -62,7 +62,9 @@ NEEDS_A_LOST_SPOOL = frozenset(
     {"recover.rows_deleted", "ledger.requeue_batch.uncommitted", "ledger.requeue_batch.committed"}
 )
 NEEDS_A_SNAPSHOT = frozenset({"snapshot.reduced", "snapshot.extended"})
-NEEDS_A_BAD_PHOTO = frozenset({"commit.failed", "ledger.fail.uncommitted", "ledger.fail.committed"})
+NEEDS_A_BAD_PHOTO = frozenset(
+    {"commit.facts", "commit.failed", "ledger.fail.uncommitted", "ledger.fail.committed"}
+)
 ACTS = {
     "ledger.cancel_job": "cancel",
     "ledger.mark_mismatch": "mismatch",

@@ -29,7 +29,8 @@ from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import Ledger, open_ledger
-from ecm.ledger.records import Failure, Right
+from ecm.ledger.records import Failure, Right, TaskFence
+from ecm.ledger.states import HELD
 
 QUEUE_BLOCKS = 8
 WAKE_SECONDS = 0.2
@@ -85,6 +86,7 @@ class CommitLoop:
         self._drained = threading.Event()
         self._recovered = threading.Event()
         self._right: Right | None = None
+        self._facts = 0
         self.recovered = Recovered()
         self.totals = CommitTotals()
 
@@ -203,6 +205,7 @@ class CommitLoop:
         if ready:
             self._persist(ledger, right, ready)
         if failed:
+            self._keep_facts(ledger, right, failed)
             self._fail(ledger, failed)
 
     def _ready(self, ledger: Ledger, entries: list[Entry]) -> list[Entry]:
@@ -253,6 +256,28 @@ class CommitLoop:
             else:
                 orphans += links
         self._release(ledger, orphans)
+
+    def _keep_facts(self, ledger: Ledger, right: Right, failed: Sequence[Entry]) -> None:
+        """Which bytes were found where is known of what failed too: whatever lay there before is
+        no more. Stored before the ledger gives the task up, after which nobody reads it again.
+        """
+        read = [entry for entry in failed if entry.key is not None]
+        if not read:
+            return
+        standing = self._retrying(lambda: ledger.standing([e.attempt.task_id for e in read]))
+        held = {
+            TaskFence(task_id, stands.fence)
+            for task_id, stands in standing.items()
+            if stands.state in HELD
+        }
+        ours = [entry.envelope for entry in read if entry.attempt in held]
+        if ours:
+            self._facts += 1
+            batch_id = f"{self._settings.run_id}-facts-{self._facts:06d}"
+            self._retrying(
+                lambda: self._committer.append(batch_id, ours, lambda: ledger.confirm_right(right))
+            )
+            crash_point("commit.facts")
 
     def _fail(self, ledger: Ledger, failed: list[Entry]) -> None:
         failures = [failure(entry.envelope) for entry in failed]
