@@ -20,7 +20,9 @@ from pathlib import Path
 import psutil
 
 from ecm.config import Profile, conf_folder
-from ecm.errors import ManifestError
+from ecm.errors import EcmError, ManifestError
+from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.storage import STORE_HEADER, open_storage
 from ecm.images.decode import decoder_report
 from ecm.models.manifest import ModelManifest, list_manifests, verify_files
 
@@ -91,6 +93,7 @@ def examine(profile: Profile, environ: Mapping[str, str]) -> tuple[Check, ...]:
         check_decoder(),
         *check_models(profile.models_folder, used),
         *check_home(profile.home),
+        check_store(profile.evidence),
         check_memory(os.cpu_count() or 1, psutil.virtual_memory().available),
         check_shared_memory(SHARED_MEMORY),
         *check_optional(),
@@ -216,6 +219,22 @@ def check_home(home: Path) -> Iterator[Check]:
     if kind in NETWORK_FILE_SYSTEMS:
         mend = "keep the home on a local disk; only the evidence store may lie on a share"
         yield Check("home disk", Status.WARN, f"{kind}: the ledger's locks need a local disk", mend)
+
+
+def check_store(config: EvidenceConfig) -> Check:
+    """Whether the place of the evidence store can be reached and creates exclusively.
+
+    Writes and removes one small object where there is a store, or could be one on object storage.
+    """
+    try:
+        storage = open_storage(config)
+        there = storage.read(STORE_HEADER) is not None
+        if there or storage.lance_options is not None:
+            storage.check_promises()
+    except EcmError as error:
+        return Check("store", Status.FAIL, error.message, error.hint)
+    detail = f"{storage.root}, two cannot create one object" if there else storage.root
+    return Check("store", Status.OK, detail if there else f"{detail}: none yet")
 
 
 def check_memory(cpus: int, available: int) -> Check:

@@ -39,6 +39,7 @@ class Extent:
     modified: float
 
 
+STORE_HEADER: Final = "store.json"
 ASIDE: Final = "aside"
 """The folder for what is in the making; whatever lies there long has been given up."""
 

@@ -28,7 +28,7 @@ from ecm.evidence.schema import (
     is_evidence_table,
 )
 from ecm.evidence.statement import AssetTexts, Statement
-from ecm.evidence.storage import ASIDE, Storage, open_storage
+from ecm.evidence.storage import ASIDE, STORE_HEADER, Storage, open_storage
 
 if TYPE_CHECKING:
     from ecm.evidence.runs import RunRecord
@@ -37,7 +37,6 @@ STORE_FORMAT_VERSION: Final = 1
 TABLE_MARK: Final = b"ecm.table"
 """Schema metadata of a table: a random mark made with it, which no other table has."""
 
-_HEADER: Final = "store.json"
 _TABLES: Final = "tables"
 _ASSET_INDEX: Final = "asset_id_lookup"
 _SUFFIX: Final = ".lance"
@@ -71,7 +70,7 @@ class EvidenceStore:
         Raises ConfigError for a folder with other things in it, StoreCorrupt as `open` does.
         """
         storage = open_storage(config)
-        if storage.read(_HEADER) is None:
+        if storage.read(STORE_HEADER) is None:
             strangers = [name for name in storage.children("") if not _is_ours(name)]
             if strangers:
                 raise _not_a_store(storage)
@@ -79,7 +78,7 @@ class EvidenceStore:
             header = StoreHeader(
                 format_version=STORE_FORMAT_VERSION, store_id=uuid.uuid4().hex, created_at=now
             )
-            storage.put_new(_HEADER, header.model_dump_json().encode())
+            storage.put_new(STORE_HEADER, header.model_dump_json().encode())
         return cls.open(config)
 
     @classmethod
@@ -89,7 +88,7 @@ class EvidenceStore:
         Raises ConfigError when there is none, StoreCorrupt when its header is damaged or unknown.
         """
         storage = open_storage(config)
-        raw = storage.read(_HEADER)
+        raw = storage.read(STORE_HEADER)
         if raw is None:
             if storage.children(""):
                 raise _not_a_store(storage)
@@ -242,7 +241,7 @@ class EvidenceStore:
         record_run(self, record)
 
     def _check_there(self) -> None:
-        if self.storage.read(_HEADER) is None:
+        if self.storage.read(STORE_HEADER) is None:
             raise StoreUnavailable(
                 f"the evidence store at {self.storage.root} has gone",
                 hint="check that its disk is mounted, or its bucket",
@@ -311,7 +310,7 @@ def _header(storage: Storage, raw: bytes) -> StoreHeader:
     except ValidationError as error:
         raise StoreCorrupt(
             f"the header of the evidence store at {storage.root} is damaged",
-            hint=f"restore {_HEADER} from a copy",
+            hint=f"restore {STORE_HEADER} from a copy",
         ) from error
     if header.format_version != STORE_FORMAT_VERSION:
         raise StoreCorrupt(

@@ -13,6 +13,7 @@ import pytest
 from ecm.config import load_profile
 from ecm.contracts.result import Space
 from ecm.contracts.search import Axis
+from ecm.doctor import Status, check_store
 from ecm.errors import ConfigError, EcmError, SnapshotNotFound, StoreUnavailable
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
@@ -232,6 +233,21 @@ def test_a_profile_shows_no_secret(object_server: ObjectServer) -> None:
     assert profile.evidence.storage_options == config.storage_options
     for text in (json.dumps(profile.describe()), repr(profile), str(profile)):
         assert SECRET_KEY not in text
+
+
+def test_doctor_looks_at_the_storage(object_server: ObjectServer, unanswered: str) -> None:
+    config = object_server.config()
+    assert check_store(config).status is Status.OK
+    assert "none yet" in check_store(config).detail
+    EvidenceStore.create(config, START)
+    assert "two cannot create one object" in check_store(config).detail
+    assert object_server.keys(config.uri.split("/")[2]) == ["a store/store.json"]
+    away = object_server.config(config.uri, unanswered, object_attempts=1)
+    missing = object_server.config("s3://ecm-no-such-bucket/store")
+    for wrong in (away, missing):
+        found = check_store(wrong)
+        assert found.status is Status.FAIL
+        assert found.mend
 
 
 def test_what_does_not_answer_is_given_up_soon(
