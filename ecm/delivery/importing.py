@@ -21,7 +21,7 @@ from ecm.evidence.apart import KeptApart, keep_apart
 from ecm.evidence.bundle import BundleTable
 from ecm.evidence.bundle_reading import Bundle, Progress
 from ecm.evidence.bundle_rekeying import rekeyed
-from ecm.evidence.bundle_rows import RowChecks
+from ecm.evidence.bundle_rows import Claims, RowChecks
 from ecm.evidence.committer import EvidenceCommitter, StillMine
 from ecm.evidence.imports import ImportRecord, write_import
 from ecm.evidence.schema import (
@@ -107,13 +107,15 @@ def check_bundle(bundle: Bundle, report: Progress) -> None:
     bundle.verify_files(report)
     total = sum(table.rows for table in bundle.manifest.tables)
     done = 0
-    for table in bundle.manifest.tables:
-        checks = RowChecks(table, bundle.manifest)
+    manifest = bundle.manifest
+    claims = Claims(manifest.tenants, manifest.created_at, manifest.transforms)
+    for table in manifest.tables:
+        checks = RowChecks(table.name, claims)
         for rows in bundle.portions(table):
             checks.check(rows)
             done += rows.num_rows
             report(done, total, table.name)
-        checks.finish()
+        checks.finish(table.rows, table.key_digest)
 
 
 def import_rows(

@@ -7,7 +7,8 @@ and that the manifest names their transforms. Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
@@ -16,7 +17,8 @@ from pydantic import ValidationError
 
 from ecm.contracts.identity import KeyDigest
 from ecm.contracts.task import TaskType
-from ecm.evidence.bundle import BundleManifest, BundleTable, damaged
+from ecm.errors import EcmError
+from ecm.evidence.bundle import BundleTransform, damaged
 from ecm.evidence.bundle_order import order_columns, row_id_column
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.row_checks import RowFault, check_rows
@@ -62,23 +64,39 @@ _TASKS: Final = frozenset(kind.value for kind in TaskType)
 _HEX: Final = "^[0-9a-f]{64}$"
 
 
-class RowChecks:
-    """The checks of one table, portion by portion: its order goes through all of them."""
+@dataclass(frozen=True)
+class Claims:
+    """What rows of a bundle are measured against: whose they may be, when (Unix seconds) they were
+    exported, and the transforms that the manifest names.
+    """
 
-    def __init__(self, table: BundleTable, manifest: BundleManifest) -> None:
-        self._name = table.name
-        self._table = table
-        self._tenants = pa.array(sorted(manifest.tenants), pa.string())
-        self._latest = manifest.created_at + FUTURE_SECONDS
-        self._said = {(t.fingerprint, kind) for t in manifest.transforms for kind in t.task_types}
+    tenants: Collection[str]
+    created_at: float
+    transforms: Sequence[BundleTransform]
+
+
+class RowChecks:
+    """The checks of one table, portion by portion: its order goes through all of them.
+
+    `refused` makes the error of what is found.
+    """
+
+    def __init__(
+        self, name: str, claims: Claims, refused: Callable[[list[str]], EcmError] = damaged
+    ) -> None:
+        self._name = name
+        self._refused = refused
+        self._tenants = pa.array(sorted(claims.tenants), pa.string())
+        self._latest = claims.created_at + FUTURE_SECONDS
+        self._said = {(t.fingerprint, kind) for t in claims.transforms for kind in t.task_types}
         self._last: tuple[str, ...] = ()
         self._rows = 0
-        self._keys = KeyDigest()
+        self.keys = KeyDigest()
 
     def check(self, rows: pa.Table) -> None:
         """Raises StoreCorrupt for the first row that cannot be what it claims."""
         batch = rows.combine_chunks().to_batches()[0]
-        with lance_errors(f"cannot read table {self._name} of the bundle"):
+        with lance_errors(f"cannot read the rows of table {self._name}"):
             faults = check_rows(self._name, batch)
         for fault, bad in faults.by_kind.items():
             self._must(_SAID[fault], pa.array(~bad))
@@ -86,18 +104,14 @@ class RowChecks:
         self._check_order(rows)
         self._check_each(rows)
         for key in rows[row_id_column(self._name)].to_pylist():
-            self._keys.add(key)
+            self.keys.add(key)
         self._rows += rows.num_rows
 
-    def finish(self) -> None:
-        """Raises StoreCorrupt unless the rows are those that the manifest counts."""
-        if self._rows != self._table.rows or self._keys != self._table.key_digest:
-            raise damaged(
-                [
-                    f"table {self._name} has {self._rows} rows of digest {self._keys} instead of "
-                    f"{self._table.rows} of {self._table.key_digest}"
-                ]
-            )
+    def finish(self, rows: int, keys: KeyDigest) -> None:
+        """Raises StoreCorrupt unless the rows seen are so many, with this digest of their ids."""
+        if self._rows != rows or self.keys != keys:
+            found = f"{self._rows} rows of digest {self.keys}"
+            raise self._refused([f"table {self._name} has {found} instead of {rows} of {keys}"])
 
     def _check_columns(self, rows: pa.Table) -> None:
         """What holds of whole columns: whose, digests, bounded words, possible times."""
@@ -158,8 +172,8 @@ class RowChecks:
         if place >= 0:
             raise self._damaged(why, place)
 
-    def _damaged(self, why: str, place: int) -> Exception:
-        return damaged([f"table {self._name}, row {self._rows + place}: {why}"])
+    def _damaged(self, why: str, place: int) -> EcmError:
+        return self._refused([f"table {self._name}, row {self._rows + place}: {why}"])
 
 
 def _place_possible(row: Row) -> str:

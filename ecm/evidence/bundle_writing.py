@@ -22,9 +22,8 @@ import lance
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ecm.contracts.identity import KeyDigest
 from ecm.crashpoints import crash_point
-from ecm.errors import ConfigError
+from ecm.errors import ConfigError, EcmError, StoreCorrupt
 from ecm.evidence.bundle import (
     MANIFEST,
     SNAPSHOT,
@@ -36,7 +35,8 @@ from ecm.evidence.bundle import (
     BundleTable,
     BundleTransform,
 )
-from ecm.evidence.bundle_order import in_order, row_id_column
+from ecm.evidence.bundle_order import in_order
+from ecm.evidence.bundle_rows import Claims, RowChecks
 from ecm.evidence.faults import file_errors, lance_errors
 from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.schema import ASSETS, SCHEMA_VERSION
@@ -98,7 +98,8 @@ def write_bundle(
     dest = dest.absolute()
     check_destination(dest)
     with _workspace(dest) as folder:
-        written = _Writing(store, contents, file_format, folder, report)
+        claims = Claims(contents.tenants, about.created_at, about.transforms)
+        written = _Writing(store, contents, claims, file_format, folder, report)
         tables = written.tables()
         snapshot = None
         if about.snapshot is not None:
@@ -133,12 +134,14 @@ class _Writing:
         self,
         store: EvidenceStore,
         contents: Contents,
+        claims: Claims,
         file_format: BundleFormat,
         folder: Path,
         report: Report,
     ) -> None:
         self._store = store
         self._contents = contents
+        self._claims = claims
         self._format = file_format
         self._folder = folder
         self._report = report
@@ -151,7 +154,8 @@ class _Writing:
 
     def _table(self, name: str) -> BundleTable | None:
         dataset = self._store.dataset(name, self._contents.versions[name])
-        stream = _Stream(name, dataset.schema, self._portions(name, dataset))
+        checks = RowChecks(name, self._claims, _damaged_store)
+        stream = _Stream(name, dataset.schema, self._portions(name, dataset), checks)
         if not stream.begin():
             return None
         path = self._folder / TABLES / f"{name}.{self._format.value}"
@@ -165,8 +169,8 @@ class _Writing:
         marks = {k.decode(): v.decode() for k, v in (dataset.schema.metadata or {}).items()}
         return BundleTable(
             name=name,
-            rows=stream.keys.count,
-            key_digest=stream.keys,
+            rows=checks.keys.count,
+            key_digest=checks.keys,
             columns=tuple(BundleColumn(name=f.name, type=str(f.type)) for f in dataset.schema),
             files=hashed,
             space=marks.get("ecm.space"),
@@ -186,12 +190,16 @@ class _Writing:
 
 
 class _Stream:
-    """Portions on their way into a file; knows their ids, and what ended them before their time."""
+    """Portions on their way into a file, checked as an import will check them; knows what ended
+    them before their time.
+    """
 
-    def __init__(self, name: str, schema: pa.Schema, portions: Iterator[pa.Table]) -> None:
+    def __init__(
+        self, name: str, schema: pa.Schema, portions: Iterator[pa.Table], checks: RowChecks
+    ) -> None:
         self.name = name
         self.schema = schema
-        self.keys = KeyDigest()
+        self._checks = checks
         self.failure: BaseException | None = None
         self._portions = portions
         self._first: pa.Table | None = None
@@ -205,14 +213,23 @@ class _Stream:
         portion = self._first
         self._first = None
         while portion is not None:
-            for key in portion[row_id_column(self.name)].to_pylist():
-                self.keys.add(key)
-            yield from portion.cast(self.schema).to_batches()
             try:
+                portion = portion.cast(self.schema)
+                self._checks.check(portion)
+                yield from portion.to_batches()
                 portion = next(self._portions, None)
-            except BaseException as error:
+            except Exception as error:
                 self.failure = error  # what reads this stream would tell its words only
                 raise
+
+
+def _damaged_store(problems: list[str]) -> EcmError:
+    """A row that no import would take is not exported."""
+    return StoreCorrupt(
+        f"the store is damaged: {problems[0]}",
+        code="export.damaged",
+        hint="ecm audit --deep names what is, and how to derive it again",
+    )
 
 
 def _write_lance(path: Path, stream: _Stream) -> None:

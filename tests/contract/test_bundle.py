@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from ecm.delivery.exporting import export_bundle
 from ecm.delivery.importing import planned
-from ecm.errors import ConfigError
+from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evidence.bundle import BundleFormat, BundleManifest
 from ecm.evidence.bundle_reading import Bundle
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.inventory import doubled_rows
+from ecm.evidence.schema import EVIDENCE_TEXT
 from ecm.evidence.store import EvidenceStore
 from tests.bundles import (
     LATER,
@@ -190,3 +191,14 @@ def test_a_store_on_any_storage_can_be_exported_and_filled(
     other = EvidenceStore.create(evidence_config("other"), LATER)
     assert imported(tmp_path / "one", other) == store.counts()
     assert sum(imported(tmp_path / "one", other).values()) == 0
+
+
+def test_a_damaged_row_is_not_exported(tmp_path: Path) -> None:
+    store = filled(store_at(tmp_path / "store"))
+    store.dataset(EVIDENCE_TEXT).update({"confidence": "1.5"}, where="ordinal = 1")
+    with pytest.raises(
+        StoreCorrupt, match=r"table evidence_text, row \d+: its confidence"
+    ) as caught:
+        exported(store, tmp_path / "b", file_format=BundleFormat.LANCE)
+    assert caught.value.code == "export.damaged"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
