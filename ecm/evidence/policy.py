@@ -83,7 +83,7 @@ class SnapshotLimits(Contract):
         default=0.5, description="share of the assets that may be lost to the one published"
     )
     min_found: Share = Field(
-        default=0.9, description="share of sampled texts and vectors that find their own asset"
+        default=0.75, description="share of sampled texts and vectors that find their own asset"
     )
 
 

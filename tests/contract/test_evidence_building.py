@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lance
+import pyarrow as pa
 import pytest
 from lance.query import MatchQuery
 
@@ -17,6 +18,7 @@ from ecm.errors import SnapshotRejected, StoreCorrupt
 from ecm.evidence import building
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.generation import reduce_generation
 from ecm.evidence.policy import SnapshotLimits, SnapshotPolicy
 from ecm.evidence.publication import publish_despite_measurements
 from ecm.evidence.reader import SnapshotReader
@@ -68,6 +70,9 @@ def test_building_on_gives_what_building_anew_does_wherever_the_store_lies(
 ) -> None:
     store, first = _store(evidence_config(), 6)
     EvidenceCommitter(store).append("b2", [*everything(9, "sea"), vision(2, "", ("cat",))])
+    # A build that died had taken rows out of the generation.
+    half = pa.table({"tenant_id": ["t", "t"], "asset_id": [content_of(0), content_of(2)]})
+    assert reduce_generation(store, first.table, first.version, half) == {"t": 2}
     second = SnapshotStore(store).build(POLICY, START + 1)
     assert second.lineage.base == first.snapshot_id
     anew = SnapshotStore(store).build_anew(POLICY, START + 2)

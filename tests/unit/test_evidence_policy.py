@@ -101,8 +101,8 @@ def test_a_profile_sets_policy_and_limits() -> None:
             ["coverage.vv"],
         ),
         (measured(queries={"tags": 0.5, "name": 0.9}), 5, SnapshotLimits(), None, ["queries.tags"]),
-        (measured(neighbours={"vv": 0.8}), 5, SnapshotLimits(), None, ["neighbours.vv"]),
-        (measured(neighbours={"vv": 0.8}), 5, SnapshotLimits(min_found=0.8), None, []),
+        (measured(neighbours={"vv": 0.7}), 5, SnapshotLimits(), None, ["neighbours.vv"]),
+        (measured(neighbours={"vv": 0.7}), 5, SnapshotLimits(min_found=0.7), None, []),
     ],
 )
 def test_the_gate_names_every_limit_that_is_broken(
