@@ -106,8 +106,7 @@ def open_storage(config: EvidenceConfig) -> Storage:
         raise ConfigError(
             f"evidence store at {uri.split('://')[0]}:// is not supported by this release",
             code="config.store_scheme",
-            hint="give s3://bucket/prefix, an absolute path or a file:// URI; Google and others "
-            "are reached by their S3 endpoints",
+            hint="give s3://bucket/prefix, an absolute path or a file:// URI",
         )
     if not Path(uri).is_absolute():
         raise ConfigError(f"evidence store path {uri!r} is relative", hint="give an absolute path")
