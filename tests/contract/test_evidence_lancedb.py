@@ -16,8 +16,8 @@ from ecm.contracts.result import Space
 from ecm.contracts.search import Axis
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from tests.evidence_envelopes import MV, OCR, START, VISION, VV, X, everything, vector_of

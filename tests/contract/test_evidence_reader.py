@@ -17,8 +17,8 @@ from ecm.contracts.search import Axis
 from ecm.errors import AxisUnavailable, ContractError, QueryError, StoreCorrupt
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecm.contracts.identity import digest
-from ecm.contracts.result import ResultEnvelope, Space
+from ecm.contracts.result import Outputs, ResultEnvelope, Space, TextStatement
 from ecm.contracts.search import Axis
 from ecm.errors import SnapshotNotFound, StoreCorrupt
 from ecm.evidence.choice import chosen
 from ecm.evidence.codec import tables_of
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.policy import SnapshotPolicy, TenantPolicy
 from ecm.evidence.reader import SnapshotReader
-from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from tests.evidence_envelopes import (
@@ -128,6 +129,33 @@ def test_the_policy_decides_then_confidence_then_recency(store: EvidenceStore) -
         "t", [content_of("b")]
     )[0]
     assert (row.caption, row.tags) == ("new b", ("sure",))
+
+
+def test_what_is_not_sure_enough_or_too_old_is_left_out(store: EvidenceStore) -> None:
+    sure, old = ("dog", "sea", "sky"), {"observed_at": START - 9}  # 0.9, 0.85, 0.8
+    unsaid = envelope("c", outputs=Outputs(caption=TextStatement(text="no confidence")))
+    batch = [vision("a", "", sure), unsaid, vision("d", "", sure, tenant="u")]
+    EvidenceCommitter(store).append("b1", [*batch, *everything("b", "dog", **old)])
+
+    def tags(**changes: Any) -> dict[str, tuple[str, ...]]:
+        policy = POLICY.model_copy(update=changes)
+        ref = SnapshotStore(store).build(policy, START)
+        reader = SnapshotReader.open(store, ref)
+        rows = [
+            *reader.rows("t", [content_of(s) for s in "abc"]),
+            *reader.rows("u", [content_of("d")]),
+        ]
+        return {Path(row.uris[0]).stem: row.tags for row in rows}
+
+    everything_ = {"a": sure, "b": ("dog",), "c": (), "d": sure}
+    assert tags() == everything_
+    assert tags(min_confidence=0.85) == everything_ | {"a": sure[:2], "d": sure[:2]}
+    assert tags(evidence_since=START) == {k: v for k, v in everything_.items() if k != "b"}
+    assert tags(min_confidence=0.95) == {"b": (), "c": ()}
+    own = {"u": TenantPolicy(min_confidence=0)}
+    assert tags(min_confidence=0.85, tenants=own)["d"] == sure
+    listed = {"u": TenantPolicy(transforms={Axis.FTS: (NEW,)}, others="never")}
+    assert set(tags(tenants=listed)) == set("abc")
 
 
 def test_vectors_come_from_the_first_listed_transform_that_has_any(store: EvidenceStore) -> None:

@@ -126,7 +126,7 @@ def apply(store: EvidenceStore, number: int, step: tuple[Any, ...]) -> None:
         committer.append(f"b{number}", [ocr(seed, "STOP at the castle", **where)])
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(_HISTORY)
 def test_step_by_step_is_anew(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[Any, ...]]
