@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -27,6 +28,7 @@ TenantId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]
 
 _FILE = "file://"
 _MODULUS = 1 << 256
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]*")
 _JSON = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
 )  # json.dumps would make one for every call
@@ -102,18 +104,24 @@ def dedupe_key(tenant_id: str, identity_key: str, transform: str, task_type: str
 
 def evidence_key(tenant_id: str, asset_id: str, task_type: str, transform: str) -> str:
     """What one transform says about one asset: equal for every path that holds the same bytes."""
-    return digest(["evidence", tenant_id, asset_id, task_type, transform])
+    return _digest_of_words("evidence", tenant_id, asset_id, task_type, transform)
 
 
 def evidence_id(key: str, kind: str, ordinal: int) -> str:
-    """Deterministic id of one evidence row: evidence key, kind and place among its kind.
-
-    The first half of ``digest(["row", key, kind, ordinal])``; plain words are put together by hand,
-    since a batch has thousands of rows.
-    """
-    if key.isascii() and key.isalnum() and kind.isascii() and kind.isalpha():
+    """Deterministic id of one evidence row: evidence key, kind and place among its kind."""
+    if _PLAIN.fullmatch(key + kind):
         return hashlib.sha256(f'["row","{key}","{kind}",{ordinal}]'.encode()).hexdigest()[:32]
     return digest(["row", key, kind, ordinal])[:32]
+
+
+def _digest_of_words(*words: str) -> str:
+    """`digest` of a list of words. A batch has thousands, so plain ones are put together by hand:
+    JSON would write them no differently.
+    """
+    if _PLAIN.fullmatch("".join(words)):
+        listed = '","'.join(words)
+        return hashlib.sha256(f'["{listed}"]'.encode()).hexdigest()
+    return digest(list(words))
 
 
 class KeyDigest:

@@ -49,23 +49,27 @@ def tables_of(envelopes: Sequence[ResultEnvelope], batch_id: str) -> dict[str, p
     Raises ContractError when vectors of one table differ in dimension (`contract.dim`) or in their
     transform (`contract.collision`: two fingerprints that begin alike).
     """
-    tables: dict[str, pa.Table] = {}
+    return dict(each_table(envelopes, batch_id))
+
+
+def each_table(
+    envelopes: Sequence[ResultEnvelope], batch_id: str
+) -> Iterator[tuple[str, pa.Table]]:
+    """The same one by one, so that the first can be on its way while the next is made."""
     read = [e for e in envelopes if e.resource_fingerprint.content_hash is not None]
     own = [e for e in read if not e.linked]
     spoken = list(_one_per_key(own).items())
     decoded = _first_of_each((e for e in own if e.image), _content)
-    _put(tables, ASSETS, [_asset(e, batch_id) for e in decoded])
-    _put(tables, ASSET_VERSIONS, [_version(e, batch_id) for e in _first_of_each(read, _place)])
+    yield from _table(ASSETS, [_asset(e, batch_id) for e in decoded])
+    places = _first_of_each(read, _place)
+    yield from _table(ASSET_VERSIONS, [_version(e, batch_id) for e in places])
     pictures = _first_of_each((e for e in own if e.outputs.thumbnail), _content)
-    _put(tables, THUMBNAILS, [_thumbnail(e, batch_id) for e in pictures])
-    _put(tables, EVIDENCE_TEXT, [row for key, e in spoken for row in _text_rows(key, e, batch_id)])
-    _put(
-        tables,
-        EVIDENCE_MEASURES,
-        [row for key, e in spoken for row in _measure_rows(key, e, batch_id)],
-    )
-    tables.update(_vector_tables(spoken, batch_id))
-    return tables
+    yield from _table(THUMBNAILS, [_thumbnail(e, batch_id) for e in pictures])
+    yield from _vector_tables(spoken, batch_id)
+    texts = [row for key, e in spoken for row in _text_rows(key, e, batch_id)]
+    yield from _table(EVIDENCE_TEXT, texts)
+    measures = [row for key, e in spoken for row in _measure_rows(key, e, batch_id)]
+    yield from _table(EVIDENCE_MEASURES, measures)
 
 
 def key_of(envelope: ResultEnvelope) -> str:
@@ -180,9 +184,15 @@ def _stated(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Row]]:
 
 
 def _text_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
+    texts = list(_texts(envelope))
+    if not texts:
+        return
     statement = _statement(key, envelope, batch_id)
-    for kind, place, words in _texts(envelope):
-        yield {**statement(kind.value, place), "kind": kind.value, **words}
+    for kind, place, words in texts:
+        row = statement(kind.value, place)
+        row["kind"] = kind.value
+        row.update(words)
+        yield row
 
 
 def _measure_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
@@ -196,7 +206,7 @@ def _measure_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator
 
 def _vector_tables(
     spoken: Iterable[tuple[str, ResultEnvelope]], batch_id: str
-) -> dict[str, pa.Table]:
+) -> Iterator[tuple[str, pa.Table]]:
     schemas: dict[str, pa.Schema] = {}
     rows: dict[str, list[Row]] = {}
     data: dict[str, list[bytes]] = {}
@@ -212,7 +222,8 @@ def _vector_tables(
                 _vector_row(statement(vector.space.value, place), vector)
             )
             data.setdefault(name, []).append(vector.data)
-    return {name: _vector_table(schemas[name], rows[name], data[name]) for name in rows}
+    for name, schema in schemas.items():
+        yield name, _vector_table(schema, rows[name], data[name])
 
 
 def _misfit(name: str, known: pa.Schema, other: pa.Schema) -> ContractError:
@@ -231,7 +242,8 @@ def _misfit(name: str, known: pa.Schema, other: pa.Schema) -> ContractError:
 
 def _vector_row(base: Row, vector: VectorStatement) -> Row:
     checksum = hashlib.sha256(vector.data).hexdigest()
-    return {**base, "norm": vector.norm, "quantization": _NOT_QUANTIZED, "checksum": checksum}
+    base |= {"norm": vector.norm, "quantization": _NOT_QUANTIZED, "checksum": checksum}
+    return base
 
 
 def _vector_table(schema: pa.Schema, rows: list[Row], data: list[bytes]) -> pa.Table:
@@ -265,6 +277,6 @@ def _place(envelope: ResultEnvelope) -> Hashable:
     return envelope.tenant_id, seen.content_hash, seen.uri, seen.size, seen.mtime_ns, seen.etag
 
 
-def _put(tables: dict[str, pa.Table], name: str, rows: list[Row]) -> None:
+def _table(name: str, rows: list[Row]) -> Iterator[tuple[str, pa.Table]]:
     if rows:
-        tables[name] = pa.Table.from_pylist(rows, schema=fixed_schema(name))
+        yield name, pa.Table.from_pylist(rows, schema=fixed_schema(name))

@@ -11,9 +11,10 @@ takes over from the living calls `fence`, after which no change builds on earlie
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import lance
 import pyarrow as pa
@@ -23,9 +24,9 @@ from lance.fragment import write_fragments
 from ecm.contracts.result import ResultEnvelope
 from ecm.crashpoints import crash_point
 from ecm.errors import ContractError, StoreCorrupt, StoreUnavailable
-from ecm.evidence.codec import tables_of
+from ecm.evidence.codec import each_table
 from ecm.evidence.faults import lance_errors
-from ecm.evidence.known import TableKeys
+from ecm.evidence.known import Remembered, TableKeys
 from ecm.evidence.schema import is_evidence_table, key_column
 from ecm.evidence.spool import BATCH_ID
 from ecm.evidence.store import EvidenceStore
@@ -33,12 +34,27 @@ from ecm.evidence.transactions import BATCH_PROPERTY, commit_on, fence
 
 _Answer = TypeVar("_Answer")
 
+_AT_ONCE: Final = 8
+
+Tables = Callable[[], Iterator[tuple[str, pa.Table]]]
+
 StillMine = Callable[[], None]
 """Raises LeaseLost when another has taken the right to commit."""
 
 
 def unquestioned() -> None:
     """The `StillMine` of a store that nobody else can be writing to."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """Rows on their way into one table: written, on top of the version that `dataset` shows."""
+
+    name: str
+    dataset: Any
+    known: Remembered
+    keys: list[str]
+    fragments: list[Any]
 
 
 class EvidenceCommitter:
@@ -65,7 +81,7 @@ class EvidenceCommitter:
         ContractError (malformed batch id, vectors of mixed dimension), LeaseLost.
         """
         _check_batch(batch_id)
-        return self._append_all(tables_of(envelopes, batch_id), batch_id, still_mine)
+        return self._append_all(lambda: each_table(envelopes, batch_id), batch_id, still_mine)
 
     def append_rows(
         self,
@@ -76,7 +92,7 @@ class EvidenceCommitter:
     ) -> int:
         """Append rows of one table under a batch id of their own, once. Raises as `append` does."""
         _check_batch(batch_id)
-        return self._append_all({name: table}, batch_id, still_mine)[name]
+        return self._append_all(lambda: iter([(name, table)]), batch_id, still_mine)[name]
 
     def delete_batch(self, batch_id: str, still_mine: StillMine = unquestioned) -> dict[str, int]:
         """Delete what a batch stated, for a batch whose spool is lost; rows deleted per table.
@@ -100,9 +116,7 @@ class EvidenceCommitter:
         for name in self._store.tables():
             self._retrying(lambda name=name: self._fence_once(name))  # type: ignore[misc]
 
-    def _append_all(
-        self, tables: Mapping[str, pa.Table], batch_id: str, still_mine: StillMine
-    ) -> dict[str, int]:
+    def _append_all(self, tables: Tables, batch_id: str, still_mine: StillMine) -> dict[str, int]:
         return self._retrying(lambda: self._append_once(tables, batch_id, still_mine))
 
     def _retrying(self, change: Callable[[], _Answer]) -> _Answer:
@@ -129,47 +143,46 @@ class EvidenceCommitter:
         with lance_errors(f"cannot fence {name}"):
             fence(dataset)
 
-    def _append_once(
-        self, tables: Mapping[str, pa.Table], batch_id: str, still_mine: StillMine
-    ) -> dict[str, int]:
-        """All tables side by side: most of an append is waiting for a disk or a network.
+    def _append_once(self, tables: Tables, batch_id: str, still_mine: StillMine) -> dict[str, int]:
+        """Tables side by side: most of an append is waiting for a disk or a network.
 
         What some tables have after another's failure the next try leaves out.
         """
-        if not tables:
-            return {}
-        with ThreadPoolExecutor(len(tables), thread_name_prefix="append") as pool:
-            opened = pool.map(lambda name: self._opened(name, tables[name]), tables)
-            datasets = dict(zip(tables, opened, strict=True))
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="append") as pool:
+            staging = [pool.submit(self._stage, name, table, batch_id) for name, table in tables()]
+            staged = [each.result() for each in staging]
             still_mine()
-            appending = [
-                pool.submit(self._append_to, datasets[name], name, tables[name], batch_id)
-                for name in tables
-            ]
+            committing = [pool.submit(self._commit, each, batch_id) for each in staged]
         try:
-            return {name: each.result() for name, each in zip(tables, appending, strict=True)}
+            versions = [each.result() for each in committing]
         except StoreCorrupt:
             still_mine()  # who slept finds the version it built on cleaned away: nothing is damaged
             raise
+        return {each.name: version for each, version in zip(staged, versions, strict=True)}
 
-    def _opened(self, name: str, table: pa.Table) -> Any:
-        return self._store.ensure_table(name, table.schema)
-
-    def _append_to(self, dataset: Any, name: str, table: pa.Table, batch_id: str) -> int:
+    def _stage(self, name: str, table: pa.Table, batch_id: str) -> _Staged:
+        """Fix the version to build on, and write what it lacks; nobody sees it yet."""
+        dataset = self._store.ensure_table(name, table.schema)
         known = self._known.of(name, dataset)
         keys = table[key_column(name)].to_pylist()
         fresh = table.filter(pa.array(~known.keys.contains(keys)))
-        if not fresh.num_rows:
-            return int(dataset.version)
-        with lance_errors(f"cannot append batch {batch_id} to {name}"):
-            fragments = write_fragments(fresh, dataset, schema=dataset.schema)
+        fragments: list[Any] = []
+        if fresh.num_rows:
+            with lance_errors(f"cannot write batch {batch_id} to {name}"):
+                fragments = write_fragments(fresh, dataset, schema=dataset.schema)
             crash_point("table.fragments")
-            appended = lance.LanceOperation.Append(fragments)
-            version = commit_on(dataset, appended, {BATCH_PROPERTY: batch_id})
+        return _Staged(name, dataset, known, keys, fragments)
+
+    def _commit(self, staged: _Staged, batch_id: str) -> int:
+        if not staged.fragments:
+            return int(staged.dataset.version)
+        with lance_errors(f"cannot append batch {batch_id} to {staged.name}"):
+            appended = lance.LanceOperation.Append(staged.fragments)
+            version = commit_on(staged.dataset, appended, {BATCH_PROPERTY: batch_id})
         crash_point("table.committed")
-        if version == known.version + 1:
-            known.version = version
-            known.keys.add(keys)
+        if version == staged.known.version + 1:
+            staged.known.version = version
+            staged.known.keys.add(staged.keys)
         return version
 
 

@@ -338,6 +338,13 @@ def test_evidence_ids_differ_by_kind_and_place() -> None:
     assert len(ids) == 6
 
 
+@given(st.lists(st.text() | st.from_regex(r"[a-z0-9_.-]+", fullmatch=True), min_size=4, max_size=4))
+def test_keys_are_digests_of_canonical_json_whatever_the_words(words: list[str]) -> None:
+    tenant, asset, kind, transform = words
+    assert evidence_key(*words) == digest(["evidence", tenant, asset, kind, transform])
+    assert evidence_id(asset, kind, 7) == digest(["row", asset, kind, 7])[:32]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
