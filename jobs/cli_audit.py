@@ -90,13 +90,10 @@ def audit(
 
 def _deep(ledger: Any, settings: Profile, tenant: str | None, as_json: bool) -> None:
     """The store as a whole; places are named that are of this tenant, or all."""
-    from ecm.delivery.deep_audit import deep_audit
     from ecm.evidence.store import EvidenceStore
-    from jobs.damage_views import readers, reading_shown, show_damage
+    from jobs.damage_views import read_whole, show_damage
 
-    store = EvidenceStore.open(settings.evidence)
-    with reading_shown() as shown:
-        found = deep_audit(ledger, store, readers(), shown)
+    found = read_whole(ledger, EvidenceStore.open(settings.evidence))
     value = found.to_json(tenant)
 
     def show(console: Any) -> None:

@@ -5,21 +5,34 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from jobs.edge import printable, table_of
 from jobs.progress import LiveCount, stderr_console
 
+if TYPE_CHECKING:
+    from ecm.delivery.deep_audit import DeepAudit
+    from ecm.evidence.store import EvidenceStore
+    from ecm.ledger.ledger import Ledger
 
-def readers() -> int:
-    """Processes that read at once: reading is work for processors, and each takes memory."""
-    return max(1, min(4, os.cpu_count() or 1))
+
+def read_whole(ledger: Ledger, store: EvidenceStore) -> DeepAudit:
+    """The deep audit of a store, with progress on stderr.
+
+    As many processes read as there are processors, four at most: each takes memory.
+    """
+    from ecm.delivery.deep_audit import deep_audit
+    from ecm.evidence.examiners import Examiners
+
+    readers = max(1, min(4, os.cpu_count() or 1))
+    with Examiners(store.config, readers) as examiners, _reading_shown() as shown:
+        return deep_audit(ledger, store, examiners, shown)
 
 
 @contextmanager
-def reading_shown() -> Iterator[Callable[[str, int, int], None]]:
+def _reading_shown() -> Iterator[Callable[[str, int, int], None]]:
     """What is being read, rows read and rows in all, as a bar or as lines on stderr."""
     with LiveCount(stderr_console(), "reading") as live:
         yield lambda what, done, of: live.show(done, of, what)

@@ -113,8 +113,8 @@ class _Assessment:
                 lacking = [""]
             for table in lacking:
                 self._add(task, table)
-        for table in self._about:
-            self._ask_about(table, chunk)
+        for about in self._about:
+            self._ask_about(about, chunk)
 
     def _ask_about(self, table: TableExam, chunk: list[Committed]) -> None:
         """Remember the cheapest task for each asset or place of which the table has no row."""

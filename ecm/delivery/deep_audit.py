@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from ecm.contracts.identity import TenantId
 from ecm.delivery.affected import Affected, affected_by, beyond_repair
 from ecm.evidence.examination import Examination, examine
+from ecm.evidence.examiners import Asked
 from ecm.evidence.schema import ASSETS
 from ecm.evidence.snapshot_exam import SnapshotExam, examine_snapshots
 from ecm.evidence.store import EvidenceStore
@@ -57,6 +58,7 @@ class DeepAudit:
             "damages": [asdict(damage) for damage in self.tables.damages],
             "damages_by_kind": dict(Counter(d.kind.value for d in self.tables.damages)),
             "snapshots_read": sum(exam.ref is not None for exam in self.snapshots),
+            "unfounded_rows": {e.snapshot_id: e.unfounded for e in self.snapshots if e.unfounded},
             "snapshots": [
                 {
                     "snapshot_id": exam.snapshot_id,
@@ -76,20 +78,22 @@ class DeepAudit:
         }
 
 
-def deep_audit(ledger: Ledger, store: EvidenceStore, readers: int, progress: Progress) -> DeepAudit:
-    """Read everything with so many processes at once.
+def deep_audit(
+    ledger: Ledger, store: EvidenceStore, examiners: Asked, progress: Progress
+) -> DeepAudit:
+    """Read everything.
 
     What is committed while it reads may look like a loss: run it when nothing is being indexed.
     Raises StoreUnavailable, LedgerUnavailable, ConfigError, and StoreCorrupt (`store.version`) for
     a store of another release; damage is a finding.
     """
-    tables = examine(store, readers, progress)
+    tables = examine(store, examiners, progress)
     rows = tables.rows
     assets = tables.tables.get(ASSETS)
     snapshots = examine_snapshots(
         store,
         None if assets is None or assets.lacks_rows else assets,
-        readers,
+        examiners,
         lambda name: progress(name, rows, rows),
     )
     return DeepAudit(tables, snapshots, affected_by(ledger, tables))

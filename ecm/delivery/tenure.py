@@ -22,10 +22,14 @@ from ecm.ledger.records import Right
 
 
 class Tenure:
-    """The right while it is held. `confirm` is a `StillMine` for the committer."""
+    """The right while it is held. `confirm` is a `StillMine` for the committer.
 
-    def __init__(self, ledger: Ledger, right: Right) -> None:
+    `was_held`: its holder before did not give it back and may be alive.
+    """
+
+    def __init__(self, ledger: Ledger, right: Right, was_held: bool) -> None:
         self.right = right
+        self.was_held = was_held
         self._ledger = ledger
 
     def confirm(self) -> None:
@@ -39,6 +43,18 @@ def commit_tenure(ledger: LedgerConfig, store: EvidenceStore) -> Iterator[Tenure
 
     Raises LeaseLost (code `committer.held`) while another committer holds it.
     """
+    with unfenced_tenure(ledger, store) as tenure:
+        if tenure.was_held:
+            EvidenceCommitter(store).fence()
+        yield tenure
+
+
+@contextmanager
+def unfenced_tenure(ledger: LedgerConfig, store: EvidenceStore) -> Iterator[Tenure]:
+    """The same for whoever mends a store that cannot be fenced as it is, and fences it afterwards.
+
+    Raises as `commit_tenure` does.
+    """
     with open_ledger(ledger) as mine:
         holder = str(Incarnation.here())
         right, before = claim_right(mine, commit_right(store), holder, ledger.lease_seconds)
@@ -48,9 +64,7 @@ def commit_tenure(ledger: LedgerConfig, store: EvidenceStore) -> Iterator[Tenure
         )
         renewing.start()
         try:
-            if before is not None:
-                EvidenceCommitter(store).fence()
-            yield Tenure(mine, right)
+            yield Tenure(mine, right, before is not None)
         finally:
             done.set()
             renewing.join()

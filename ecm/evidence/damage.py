@@ -59,11 +59,12 @@ class FragmentRef:
 
 @dataclass(frozen=True, slots=True)
 class IndexRef:
-    """An index of a table: its name and its files."""
+    """An index of a table: its name, its files, and how many bytes they should be in all."""
 
     table: str
     name: str
     files: tuple[str, ...]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

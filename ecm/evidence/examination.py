@@ -23,7 +23,7 @@ from ecm.evidence.damage import (
     KeysOf,
     TableHead,
 )
-from ecm.evidence.examiners import Died, Examiners
+from ecm.evidence.examiners import Asked, Died
 from ecm.evidence.known import packed
 from ecm.evidence.seals import Seal, add_seals
 from ecm.evidence.store import EvidenceStore
@@ -94,36 +94,35 @@ class Examination:
         return sum(table.rows for table in self.tables.values())
 
 
-def examine(store: EvidenceStore, readers: int, progress: Progress) -> Examination:
-    """Read every row of every table with so many processes at once.
+def examine(store: EvidenceStore, examiners: Asked, progress: Progress) -> Examination:
+    """Read every row of every table.
 
     Raises StoreUnavailable and ConfigError when the store as a whole cannot be read, StoreCorrupt
     (code `store.version`) when another release wrote it.
     """
-    with Examiners(store.config, readers) as examiners:
-        tables = [TableExam(_head(examiners, store, table)) for table in store.tables()]
-        of = sum(table.head.rows for table in tables)
-        done = 0
-        for table in tables:
-            table.damages += table.head.damages
-            seals = {**table.head.seals, **_indices(examiners, table)}
-            keys: list[npt.NDArray[np.bytes_]] = []
-            ids: list[npt.NDArray[np.bytes_]] = []
-            for exam in _fragments(examiners, table.head.fragments):
-                seals |= exam.seals
-                keys.append(np.frombuffer(exam.keys, dtype="S16"))
-                ids.append(np.frombuffer(exam.ids, dtype="S16"))
-                _take(table, exam)
-                done += exam.ref.rows
-                progress(table.name, done, of)
-            _find_doubles(examiners, table, ids)
-            table.keys = _sound_keys(keys, table.spoilt)
-            present = {file for ref in table.head.fragments for file in ref.files} | seals.keys()
-            add_seals(store, table.name, {} if table.lacks_rows else seals, present)
+    tables = [TableExam(_head(examiners, store, table)) for table in store.tables()]
+    of = sum(table.head.rows for table in tables)
+    done = 0
+    for table in tables:
+        table.damages += table.head.damages
+        seals = {**table.head.seals, **_indices(examiners, table)}
+        keys: list[npt.NDArray[np.bytes_]] = []
+        ids: list[npt.NDArray[np.bytes_]] = []
+        for exam in _fragments(examiners, table.head.fragments):
+            seals |= exam.seals
+            keys.append(np.frombuffer(exam.keys, dtype="S16"))
+            ids.append(np.frombuffer(exam.ids, dtype="S16"))
+            _take(table, exam)
+            done += exam.ref.rows
+            progress(table.name, done, of)
+        _find_doubles(examiners, table, ids)
+        table.keys = _sound_keys(keys, table.spoilt)
+        present = {file for ref in table.head.fragments for file in ref.files} | seals.keys()
+        add_seals(store, table.name, {} if table.lacks_rows else seals, present)
     return Examination({table.name: table for table in tables})
 
 
-def _head(examiners: Examiners, store: EvidenceStore, table: str) -> TableHead:
+def _head(examiners: Asked, store: EvidenceStore, table: str) -> TableHead:
     """The head, passing over versions that end their reader."""
     passed: frozenset[int] = frozenset()
     died = Died("")
@@ -138,7 +137,7 @@ def _head(examiners: Examiners, store: EvidenceStore, table: str) -> TableHead:
     return TableHead(table, 0, None, damages=(Damage(table, DamageKind.DEADLY, detail),))
 
 
-def _indices(examiners: Examiners, table: TableExam) -> dict[str, Seal]:
+def _indices(examiners: Asked, table: TableExam) -> dict[str, Seal]:
     seals: dict[str, Seal] = {}
     refs = table.head.indices
     for ref, answer in zip(refs, examiners.ask(refs), strict=True):
@@ -151,7 +150,7 @@ def _indices(examiners: Examiners, table: TableExam) -> dict[str, Seal]:
     return seals
 
 
-def _fragments(examiners: Examiners, refs: Sequence[FragmentRef]) -> Iterator[FragmentExam]:
+def _fragments(examiners: Asked, refs: Sequence[FragmentRef]) -> Iterator[FragmentExam]:
     for ref, answer in zip(refs, examiners.ask(refs), strict=True):
         if isinstance(answer, Died):
             file = ref.files[0] if ref.files else None
@@ -171,7 +170,7 @@ def _take(table: TableExam, exam: FragmentExam) -> None:
 
 
 def _find_doubles(
-    examiners: Examiners, table: TableExam, parts: Sequence[npt.NDArray[np.bytes_]]
+    examiners: Asked, table: TableExam, parts: Sequence[npt.NDArray[np.bytes_]]
 ) -> None:
     ids = np.sort(np.concatenate(parts)) if parts else packed(())
     twice = ids[1:][ids[1:] == ids[:-1]]

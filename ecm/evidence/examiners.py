@@ -19,11 +19,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from ecm.errors import EcmError
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.damage import FragmentRef, HeadOf, IndexRef, KeysOf, RowsOf
+
+if TYPE_CHECKING:
+    from ecm.evidence.store import EvidenceStore
 
 Piece = HeadOf | IndexRef | FragmentRef | KeysOf | RowsOf
 
@@ -38,6 +41,26 @@ class Died:
     """The reader of a piece ended before it had an answer: how."""
 
     how: str
+
+
+class Asked(Protocol):
+    """Whoever looks at pieces of a store."""
+
+    def ask(self, pieces: Sequence[Piece]) -> Iterator[Any]:
+        """The answers in the order of the pieces, or Died in the place of one.
+
+        Raises StoreUnavailable, ConfigError and what else a reader raises that is no finding.
+        """
+
+
+class Here:
+    """Looks at pieces in this process, which dies if a piece is deadly."""
+
+    def __init__(self, store: EvidenceStore) -> None:
+        self._store = store
+
+    def ask(self, pieces: Sequence[Piece]) -> Iterator[Any]:
+        return (_examine(self._store, piece) for piece in pieces)
 
 
 class Examiners:
@@ -63,10 +86,6 @@ class Examiners:
             reader.close()
 
     def ask(self, pieces: Sequence[Piece]) -> Iterator[Any]:
-        """The answers in the order of the pieces, or Died in the place of one.
-
-        Raises StoreUnavailable, ConfigError and what else a reader raises that is no finding.
-        """
         futures: list[Future[Any]] = [self._threads.submit(self._one, piece) for piece in pieces]
         for future in futures:
             yield future.result()
@@ -145,7 +164,7 @@ def _serve(line: Connection, config: EvidenceConfig) -> None:
         line.send(answer)
 
 
-def _examine(store: Any, piece: Piece) -> Any:
+def _examine(store: EvidenceStore, piece: Piece) -> Any:
     from ecm.evidence.integrity import examine_fragment, keys_of
     from ecm.evidence.snapshot_exam import rows_of
     from ecm.evidence.table_heads import examine_head, examine_index

@@ -129,7 +129,9 @@ def from_words(what: str, error: BaseException) -> EcmError:
         )
     if any(mark in words for mark in _BUSY):
         return StoreUnavailable(line)
-    return StoreCorrupt(line, hint="the files are damaged or missing: restore them from a copy")
+    return StoreCorrupt(
+        line, hint="`ecm audit --deep` names what is damaged, `ecm repair` mends it"
+    )
 
 
 def _line(error: BaseException) -> str:

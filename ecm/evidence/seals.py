@@ -63,3 +63,8 @@ def add_seals(
 
 def _name(table: str) -> str:
     return f"{_SEALS}/{table}.json"
+
+
+def drop_seals(store: EvidenceStore, table: str) -> None:
+    """Forget what the files of a table were: names may come again with other bytes."""
+    store.storage.remove(_name(table))

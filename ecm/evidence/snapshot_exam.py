@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ecm.errors import SnapshotNotFound, StoreCorrupt
 from ecm.evidence.codec import asset_key
 from ecm.evidence.damage import RowsOf
 from ecm.evidence.examination import TableExam
-from ecm.evidence.examiners import Died, Examiners
+from ecm.evidence.examiners import Asked, Died
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.known import packed
 from ecm.evidence.refs import (
@@ -37,16 +38,20 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class SnapshotExam:
-    """A snapshot, or `published.json`, and what is wrong with it; `ref` is None if illegible."""
+    """A snapshot, or `published.json`, and what is wrong with it; `ref` is None if illegible.
+
+    `unfounded` are rows of assets that the store has no row of: they are to be derived again.
+    """
 
     snapshot_id: str
     published: bool
     ref: SnapshotRef | None
     problems: tuple[str, ...] = ()
+    unfounded: int = 0
 
 
 def examine_snapshots(
-    store: EvidenceStore, assets: TableExam | None, readers: int, told: Told
+    store: EvidenceStore, assets: TableExam | None, examiners: Asked, told: Told
 ) -> tuple[SnapshotExam, ...]:
     """Look at every snapshot; `assets` is the sound table of assets, if there is one.
 
@@ -61,10 +66,8 @@ def examine_snapshots(
     checked: dict[SnapshotFile, str | None] = {}
     exams = [_files(store, name, name == current, checked, told) for name in names]
     sound = [exam.ref for exam in exams if exam.ref is not None and not exam.problems]
-    wrong = dict(_rows(store, sound, assets, readers))
-    exams = [
-        replace(exam, problems=(*exam.problems, *wrong.get(exam.snapshot_id, ()))) for exam in exams
-    ]
+    looked = dict(_rows(examiners, sound, assets))
+    exams = [replace(exam, **looked.get(exam.snapshot_id, {})) for exam in exams]
     if complaint is None and current is not None and current not in names:
         complaint = f"the published snapshot {current} is not there"
     if complaint is not None:
@@ -119,27 +122,23 @@ def _file_problem(store: EvidenceStore, file: SnapshotFile) -> str | None:
 
 
 def _rows(
-    store: EvidenceStore, refs: list[SnapshotRef], assets: TableExam | None, readers: int
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Problems of rows by snapshot: too few or too many, or of assets that are not known."""
-    if not refs:
-        return
-    with Examiners(store.config, readers) as examiners:
-        answers = examiners.ask([RowsOf(ref.table, ref.version) for ref in refs])
-        for ref, answer in zip(refs, answers, strict=True):
-            if isinstance(answer, Died):
-                yield ref.snapshot_id, (answer.how,)
-            elif isinstance(answer, str):
-                yield ref.snapshot_id, (answer,)
-            else:
-                keys = np.frombuffer(answer, dtype="S16")
-                if len(keys) != ref.assets:
-                    line = f"{len(keys):,} rows instead of {ref.assets:,}"
-                    yield ref.snapshot_id, (line,)
-                elif assets is not None:
-                    strange = int((~np.isin(keys, assets.keys)).sum())
-                    if strange:
-                        yield ref.snapshot_id, (f"{strange:,} rows of assets that are not known",)
+    examiners: Asked, refs: list[SnapshotRef], assets: TableExam | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What the rows say about snapshots, by id: too few or too many, or unfounded ones."""
+    answers = examiners.ask([RowsOf(ref.table, ref.version) for ref in refs])
+    for ref, answer in zip(refs, answers, strict=True):
+        if isinstance(answer, Died):
+            yield ref.snapshot_id, {"problems": (answer.how,)}
+        elif isinstance(answer, str):
+            yield ref.snapshot_id, {"problems": (answer,)}
+        else:
+            keys = np.frombuffer(answer, dtype="S16")
+            if len(keys) != ref.assets:
+                line = f"{len(keys):,} rows instead of {ref.assets:,}"
+                yield ref.snapshot_id, {"problems": (line,)}
+            elif assets is not None:
+                strange = int((~np.isin(keys, assets.keys)).sum())
+                yield ref.snapshot_id, {"unfounded": strange}
 
 
 def rows_of(store: EvidenceStore, asked: RowsOf) -> bytes | str:

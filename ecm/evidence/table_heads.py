@@ -28,6 +28,9 @@ from ecm.evidence.schema import check_schema, fixed_schema, is_vector_table, vec
 from ecm.evidence.seals import seal_of, seals_of
 from ecm.evidence.store import EvidenceStore
 
+DAMAGED: Final = "damaged"
+"""The folder for files that nothing can read, below it one for each repair."""
+
 _LAST_VERSION: Final = 2**64 - 1
 """Lance names manifests by their distance to it, so that the newest is listed first."""
 
@@ -39,7 +42,20 @@ def table_folder(table: str) -> str:
 
 def manifests_of(store: EvidenceStore, table: str) -> dict[int, str]:
     """The names of a table's manifests inside the store by version, newest first."""
-    folder = f"{table_folder(table)}/_versions"
+    return _manifests_in(store, f"{table_folder(table)}/_versions")
+
+
+def _put_aside(store: EvidenceStore, table: str) -> int:
+    """The newest version whose manifest a repair has put aside; 0 where none has."""
+    folders = (
+        f"{DAMAGED}/{repair}/{table_folder(table)}" for repair in store.storage.children(DAMAGED)
+    )
+    return max(
+        (v for folder in folders for v in _manifests_in(store, f"{folder}/_versions")), default=0
+    )
+
+
+def _manifests_in(store: EvidenceStore, folder: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for name in store.storage.children(folder):
         stem, dot, kind = name.partition(".")
@@ -58,7 +74,7 @@ def examine_head(store: EvidenceStore, asked: HeadOf) -> TableHead:
     """
     table = asked.table
     manifests = manifests_of(store, table)
-    newest = max(manifests, default=0)
+    newest = max(*manifests, _put_aside(store, table), 0)
     refused = [
         StoreCorrupt(f"version {version} of {table} ends every process that reads it")
         for version in asked.passing_over
@@ -71,7 +87,7 @@ def examine_head(store: EvidenceStore, asked: HeadOf) -> TableHead:
             refused.append(error)
             continue
         if not head.damages:
-            return _told(head, manifests[newest], refused)
+            return _told(head, manifests.get(newest), refused)
         altered.append(head)
         refused.append(StoreCorrupt(head.damages[0].detail))
     if altered:  # none is what it was: the newest that can be read has to do
@@ -98,12 +114,12 @@ def _opened(
     return TableHead(table, newest, version, fragments, indices, {manifest: seal}, damages)
 
 
-def _told(head: TableHead, manifest: str, refused: Sequence[StoreCorrupt]) -> TableHead:
+def _told(head: TableHead, manifest: str | None, refused: Sequence[StoreCorrupt]) -> TableHead:
     """The head, with what there is to say against newer versions."""
-    if not refused:
+    if head.version == head.newest:
         return head
-    said = f"version {head.version} is the newest of {head.newest} that can be read"
-    detail = f"{refused[0].message}; {said}"
+    why = refused[0].message if refused else "newer versions were put aside"
+    detail = f"{why}; version {head.version} is the newest of {head.newest} that can be read"
     damage = Damage(head.table, DamageKind.MANIFEST, detail, file=manifest)
     return replace(head, damages=(damage,))
 
@@ -126,6 +142,11 @@ def examine_index(store: EvidenceStore, ref: IndexRef) -> IndexExam:
             kind = DamageKind.INDEX
             damage = Damage(ref.table, kind, error.message, file=file, example=ref.name)
             return IndexExam(ref, (damage,))
+    size = sum(seal.size for seal in seals.values())
+    if ref.size and size != ref.size:
+        detail = f"its files have {size:,} bytes instead of {ref.size:,}"
+        damage = Damage(ref.table, DamageKind.INDEX, detail, file=ref.files[0], example=ref.name)
+        return IndexExam(ref, (damage,))
     return IndexExam(ref, seals=seals)
 
 
@@ -166,11 +187,11 @@ def _fragments(table: str, dataset: Any) -> Iterator[FragmentRef]:
 def _indices(store: EvidenceStore, table: str, dataset: Any) -> Iterator[IndexRef]:
     with lance_errors(f"cannot read the indices of {table}"):
         segments = [
-            (index.name, segment.uuid)
+            (index.name, segment.uuid, int(segment.size_bytes or 0))
             for index in dataset.describe_indices()
             for segment in index.segments
         ]
-    for name, uuid in segments:
+    for name, uuid, size in segments:
         folder = f"{table_folder(table)}/_indices/{uuid}"
         files = tuple(f"{folder}/{file}" for file in store.storage.children(folder))
-        yield IndexRef(table, name, files or (f"{folder}/page_data.lance",))
+        yield IndexRef(table, name, files or (f"{folder}/page_data.lance",), size)
