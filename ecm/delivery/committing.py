@@ -184,6 +184,7 @@ class CommitLoop:
                 self._draining.clear()
                 self._drained.set()
                 return
+            self._upkeep.step(ledger, lambda: ledger.confirm_right(right))
         if self._work.is_due(self._settings.envelopes, self._settings.seconds):
             self._commit_all(ledger, right)
 
