@@ -46,15 +46,16 @@ def home(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Profile:
     return profile
 
 
-@pytest.fixture(scope="module", params=["lance", "parquet"])
-def bundle(
-    request: pytest.FixtureRequest, home: Profile, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    dest = tmp_path_factory.mktemp("bundles") / "bundle"
-    code, said = run(home, "export", str(dest), "--format", request.param)
+def exported(home: Profile, folder: Path, file_format: str) -> Path:
+    code, said = run(home, "export", str(folder / "bundle"), "--format", file_format)
     assert code == 0
     assert said["tenants"] == {"t": len(PICTURES)}
-    return dest
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def bundle(home: Profile, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(home, tmp_path_factory.mktemp("bundles"), "lance")
 
 
 @pytest.fixture
@@ -88,9 +89,11 @@ def answers(profile: Profile, moved: tuple[str, str] = ("", "")) -> list[Any]:
     return found
 
 
+@pytest.mark.parametrize("file_format", ["lance", "parquet"])
 def test_at_the_same_place_nothing_is_computed_and_every_answer_is_the_same(
-    home: Profile, bundle: Path, other: Profile, photos: Path
+    home: Profile, other: Profile, photos: Path, tmp_path: Path, file_format: str
 ) -> None:
+    bundle = exported(home, tmp_path, file_format)
     code, said = run(other, "import", str(bundle))
     assert code == 0
     assert said["problems"] == []
