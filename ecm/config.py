@@ -201,7 +201,7 @@ def load_profile(
     try:
         return Profile.model_validate(_with_home(merged))
     except ValidationError as error:
-        raise _config_error(error, layers) from error
+        raise _config_error(error, layers) from None  # its words show what was set
 
 
 def _places(conf: Path) -> Tree:
@@ -249,6 +249,13 @@ def _profile_path(profile: str | Path, conf: Path) -> Path:
 def _read_yaml(path: Path) -> Tree:
     try:
         tree = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.MarkedYAMLError as error:
+        # Never the line itself: it may hold a secret.
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"cannot read profile {path}{place}: {error.problem}", code="config.profile"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot read profile {path}: {reason}", code="config.profile") from error
@@ -288,8 +295,8 @@ def _value(text: str, where: str) -> Any:
         return text
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is not valid JSON: {text}", code="config.override") from error
+    except yaml.YAMLError:
+        raise ConfigError(f"{where} is not valid JSON", code="config.override") from None
 
 
 def _config_error(error: ValidationError, layers: Sequence[tuple[str, Tree]]) -> ConfigError:

@@ -166,3 +166,25 @@ def test_the_digest_follows_every_other_setting() -> None:
         for value in values
     }
     assert len(digests) == sum(len(values) for values in SETTINGS.values())
+
+
+def test_what_cannot_be_read_is_not_repeated(tmp_path: Path) -> None:
+    secret = "wJalrXUtnFEMI-K7MDENG"
+    profile = tmp_path / "broken.yaml"
+    profile.write_text(f"evidence:\n  storage_options: {{secret_access_key: {secret}: ]\n")
+    overrides = [f"evidence.storage_options={{secret_access_key: {secret}: ]"]
+    for said, act in [
+        ("line 2", lambda: load_profile(profile, environ={})),
+        ("not valid JSON", lambda: load_profile(None, environ={}, overrides=overrides)),
+        (
+            "storage_options",
+            lambda: load_profile(
+                None, environ={}, overrides=[f"evidence.storage_options={secret}"]
+            ),
+        ),
+    ]:
+        with pytest.raises(ConfigError, match=said) as caught:
+            act()
+        assert secret not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert caught.value.__cause__ is None or secret not in str(caught.value.__cause__)
