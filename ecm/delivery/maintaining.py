@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ecm.errors import LeaseLost, StoreCorrupt, TransientError
+from ecm.evidence.collection import sweep
 from ecm.evidence.maintenance import (
     Leftover,
     TableStatistics,
@@ -20,6 +21,7 @@ from ecm.evidence.maintenance import (
     remove_leftover,
     store_leftovers,
 )
+from ecm.evidence.retention import Retention
 from ecm.evidence.storage_leftovers import unfinished_in
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
@@ -167,6 +169,7 @@ class _Maintenance:
     def beside(self, spool: Path, tables: int) -> None:
         """What was given up outside the tables, in the store and in the spool's folder."""
         self._report(Progress("", "sweeping", tables, tables))
+        self._snapshots()
         for leftover in store_leftovers(self._store, self._now):
             self._remove(leftover)
         before = self._now - self._store.config.maintenance.orphans_seconds
@@ -174,6 +177,19 @@ class _Maintenance:
             if extent.modified < before:
                 path.unlink(missing_ok=True)
                 _count(self.done, (Leftover(str(path), extent.size),))
+
+    def _snapshots(self) -> None:
+        """What builds and collections of snapshots left that died; every snapshot stays."""
+        rule = Retention(grace=self._store.config.maintenance.orphans_seconds)
+        try:
+            done = sweep(self._store, rule, self._now, self._still_mine, log.info)
+        except StoreCorrupt as error:
+            self.done.problems.append(f"snapshots: {error.message}")
+            return
+        self.done.versions_removed += done.versions
+        self.done.orphans_removed += len(done.leftovers)
+        self.done.bytes_freed += done.bytes_freed
+        self.done.problems += [f"{table}: {why}" for table, why in done.left.items()]
 
     def _merge(self, upkeep: TableUpkeep) -> None:
         for run in upkeep.runs():

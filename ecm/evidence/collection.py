@@ -69,6 +69,27 @@ def collect(
         confirm()
         if _unreferenced(store, ref.snapshot_id, rule, now, confirm, done):
             told(f"removed snapshot {ref.snapshot_id} of {ref.assets} assets")
+    _sweep(store, rule, now, confirm, told, done)
+    return done
+
+
+def sweep(
+    store: EvidenceStore, rule: Retention, now: float, confirm: StillMine, told: Told
+) -> Collected:
+    """Like `collect`, but every snapshot stays: only what belongs to none goes."""
+    done = Collected()
+    _sweep(store, rule, now, confirm, told, done)
+    return done
+
+
+def _sweep(
+    store: EvidenceStore,
+    rule: Retention,
+    now: float,
+    confirm: StillMine,
+    told: Told,
+    done: Collected,
+) -> None:
     kept = all_refs(store)
     for table, refs in _generations(kept).items():
         confirm()
@@ -83,7 +104,6 @@ def collect(
         told(f"removed {leftover.name}, {leftover.size} bytes")
     _tidy(store, kept)
     done.pins = _drop_dead(store, now)
-    return done
 
 
 def discard(

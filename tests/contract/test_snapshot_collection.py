@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ecm.delivery.maintaining import maintain
 from ecm.errors import LeaseLost, SnapshotNotFound, StoreCorrupt
 from ecm.evidence.collection import Collected, collect
 from ecm.evidence.committer import StillMine, unquestioned
@@ -318,3 +319,19 @@ def test_on_object_storage_the_same_goes_and_the_same_stays(object_server: Objec
     assert answers(store, made[3])
     assert orphans(store) == []
     assert all_pins(store) == ()
+
+
+def test_maintenance_sweeps_after_builds_and_keeps_every_snapshot(
+    store: EvidenceStore, tmp_path: Path
+) -> None:
+    gc(store, Retention(newest=9, rollbacks=9))
+    made = ids_of(store)
+    store.storage.put("snapshots/s-20260101T000000Z-00000000/part.lance/data/x", b"12345678")
+    dead = f"pins/{made[0]}/{new_reader('x')}.json"
+    store.storage.put(dead, Pin(expires_at=START, holder="x").model_dump_json().encode())
+    done = maintain(store, tmp_path, unquestioned, LATER, lambda _: None, lambda: False)
+    assert (done.complete, done.problems, done.orphans_removed) == (True, [], 1)
+    assert (ids_of(store), orphans(store), all_pins(store)) == (made, [], ())
+    store.storage.put(f"{SNAPSHOTS}/{made[0]}/ref.json", b"{")
+    done = maintain(store, tmp_path, unquestioned, LATER, lambda _: None, lambda: False)
+    assert made[0] in done.problems[0]
