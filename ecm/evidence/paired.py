@@ -148,6 +148,9 @@ class Paired:
             for row in range(batch.num_rows):
                 a, b = (_said(columns, side, row) for side in SIDES)
                 yield columns["asset_id"][row], a, b
+        for side in SIDES:
+            with duck_errors("reading words"):
+                self._duck.execute(f"DROP TABLE words_{side}")
 
     def measures(self) -> Iterator[MeasurePair]:
         """Each measure that both sides took of some asset, by name."""

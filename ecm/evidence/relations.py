@@ -35,6 +35,9 @@ from ecm.evidence.store import EvidenceStore, of_tenant
 ALL_TENANTS: Final = "*"
 """In place of a tenant: the rows of all of them, for whoever runs the store."""
 
+WIDE_ROWS: Final = 1024
+"""Rows per batch when vectors are read: Lance keeps some batches ready."""
+
 SEARCH_MATERIALIZED: Final = "search_materialized"
 RUNS: Final = "runs"
 
@@ -115,11 +118,16 @@ class Rows(pads.Dataset):  # type: ignore[misc]  # pyarrow has no types; DuckDB 
     ) -> pa.RecordBatchReader:
         if wanted is not None and "FieldRef.Nested" in str(wanted):
             # Lance takes no filter on a field of a struct: Arrow applies it to what Lance reads.
-            rows = self._dataset.scanner(filter=self._where).to_reader()
+            rows = self._dataset.scanner(filter=self._where, batch_size=WIDE_ROWS).to_reader()
             return pads.Scanner.from_batches(rows, columns=columns, filter=wanted).to_reader()
         both = [part for part in (self._where, wanted) if part is not None]
         where = both[0] & both[1] if len(both) == 2 else next(iter(both), None)
-        return self._dataset.scanner(columns=columns, filter=where).to_reader()
+        size = WIDE_ROWS if self._has_vectors(columns) else None
+        return self._dataset.scanner(columns=columns, filter=where, batch_size=size).to_reader()
+
+    def _has_vectors(self, columns: list[str] | None) -> bool:
+        fields = self.schema if columns is None else map(self.schema.field, columns)
+        return any(pa.types.is_fixed_size_list(field.type) for field in fields)
 
     def _watched(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         try:
