@@ -17,7 +17,7 @@ from ecm.errors import EcmError, ImageError, NetworkError, SourceError
 from ecm.images.limits import ImageLimits
 from ecm.images.listing import Found, Skipped, list_source, source_root
 from ecm.images.objects import list_objects
-from ecm.images.reading import read_resource
+from ecm.images.reading import hash_resource, read_resource
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(60)
 BUCKET = "photos"
@@ -130,6 +130,21 @@ def test_any_key_is_read_back_with_the_identity_of_now(client: Any) -> None:
     now = read_resource(old, LIMITS)
     assert now.data == b"changed"
     assert (now.identity.size, now.identity.etag) == (7, hashlib.md5(b"changed").hexdigest())
+
+
+def test_an_object_is_hashed_a_piece_at_a_time(client: Any) -> None:
+    large = bytes(range(256)) * 12_000  # three pieces
+    client.put_object(Bucket=BUCKET, Key="large.jpg", Body=large)
+    here = ContentIdentity(uri=f"s3://{BUCKET}/large.jpg", size=1, etag="x")
+    found = hash_resource(here)
+    assert found.content_hash == hashlib.sha256(large).hexdigest()
+    assert (found.identity.size, found.identity.etag) == (
+        len(large),
+        hashlib.md5(large).hexdigest(),
+    )
+    with pytest.raises(SourceError) as gone:
+        hash_resource(here.model_copy(update={"uri": f"s3://{BUCKET}/gone.jpg"}))
+    assert gone.value.code == "source.gone"
 
 
 def test_reading_refuses_what_is_too_large_or_gone(client: Any) -> None:

@@ -13,7 +13,7 @@ from ecm.contracts.identity import ContentIdentity, path_uri
 from ecm.errors import ImageError, SourceError
 from ecm.images.limits import ImageLimits
 from ecm.images.listing import Found, list_source
-from ecm.images.reading import read_resource
+from ecm.images.reading import ResourceHash, hash_resource, read_resource
 
 LIMITS = ImageLimits()
 
@@ -97,6 +97,26 @@ def test_five_sparse_gigabytes_are_refused_unread(tmp_path: Path) -> None:
 def test_a_file_with_more_bytes_than_it_announced_has_changed() -> None:
     """Files of /proc announce no bytes and have some, like one that grows while it is read."""
     assert code_of(f"/proc/{os.getpid()}/status") == "source.changed"
+
+
+def test_a_file_of_any_size_is_hashed_as_it_would_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    path.write_bytes(bytes(range(256)) * 12_000)
+    small = ImageLimits(max_bytes=10)
+    read = read_resource(identity(path), LIMITS)
+    assert hash_resource(identity(path)) == ResourceHash(read.content_hash, read.identity)
+    assert code_of(path, small) == "input.too_large"
+
+
+def test_what_is_not_read_is_not_hashed(tmp_path: Path) -> None:
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "nothing.jpg")
+    for name, code in (("gone.jpg", "source.gone"), ("link.jpg", "source.symlink")):
+        with pytest.raises(SourceError) as refused:
+            hash_resource(identity(tmp_path / name))
+        assert refused.value.code == code
+    with pytest.raises(SourceError) as changed:
+        hash_resource(identity(f"/proc/{os.getpid()}/status"))
+    assert changed.value.code == "source.changed"
 
 
 @pytest.mark.parametrize("uri", ["https://example.org/a.jpg", "file://host/a.jpg", "sha256:00"])
