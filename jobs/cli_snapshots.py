@@ -116,7 +116,7 @@ def snapshots_show(
     """
     from ecm.evidence.pins import pins_of
     from ecm.evidence.refs import read_published
-    from ecm.opening import plan_of
+    from ecm.opening import model_notes
     from jobs.snapshot_views import show_whole, whole_of
 
     settings = open_profile(profile, home, overrides, tenant)
@@ -126,8 +126,8 @@ def snapshots_show(
     value = whole_of(ref, read_published(store), pins, tenant, time.time())
 
     def show(console: Console) -> None:
-        models = plan_of(settings).by_type.values()
-        show_whole(console, value, {each.fingerprint: each.manifest.name for each in models})
+        models = model_notes(settings)
+        show_whole(console, value, {mark: note.name for mark, note in models.items()})
 
     emit(value, as_json, show)
 
