@@ -64,7 +64,6 @@ class TableMending:
         self._still_mine()
         self._store.storage.move_new(table_folder(table), aside)
         drop_seals(self._store, table)
-        crash_point("repair.reverted")
         yield f"{table}: no version can be read; all of it lies in {aside}"
 
     def _go_back(self, version: int, newest: int) -> Iterator[str]:

@@ -180,10 +180,7 @@ ATTEMPTS: dict[str, tuple[Attempt, ...]] = {
         lambda ledger, a, b: ledger.places(b.job_id, b.keys),
         lambda ledger, a, b: ledger.places(a.job_id, b.keys),
     ),
-    "committed": (
-        lambda ledger, a, b: ledger.committed(OTHER),
-        lambda ledger, a, b: ledger.committed(),
-    ),
+    "committed": (lambda ledger, a, b: ledger.committed(),),
     "resource_uri": (
         lambda ledger, a, b: ledger.resource_uri(OTHER, identity(b.names[0]).key()),
         lambda ledger, a, b: ledger.resource_uri(OWN, identity(b.names[0]).key()),
