@@ -35,10 +35,11 @@ MOST_TOUCHED: Final = 0.2
 """Share of the assets; beyond, looking each up costs about what reading all in order does."""
 MOST_REMOVED: Final = 0.2
 """Share of rows that are holes: every search reads past them."""
-MOST_ADDED: Final = 1.0
-"""Share of rows since the build anew: the partitions of a vector index are those of its rows."""
-MOST_STEPS: Final = 16
-"""Every step adds an index of its own to each index and a fragment: searches ask all of them."""
+MOST_ADDED: Final = 0.25
+"""Share of rows added since the build anew: every step indexes them again, and the partitions of a
+vector index are not theirs."""
+MOST_STEPS: Final = 64
+"""Every step adds a fragment, which every search opens."""
 
 
 @dataclass(frozen=True, slots=True)

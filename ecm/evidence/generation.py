@@ -149,10 +149,17 @@ def extend_generation(
 def extend_indices(dataset: Any) -> None:
     """Index rows that are in no index yet, beside what is indexed. Raises as `lance_errors` does.
 
-    Scores of full text stay those of one index over all rows; an IVF index keeps its partitions.
+    Each index has at most two parts: that of the rows written anew, and one of all added since,
+    which is made again each time; with a part for every step a search in words took 3.5 times as
+    long after 16. Scores are those of one index over all rows, taken out or not; an IVF index keeps
+    its partitions.
     """
     with lance_errors("cannot index what is new in the snapshot"):
-        dataset.optimize.optimize_indices(num_indices_to_merge=0)
+        parts: dict[int, list[str]] = {}
+        for index in dataset.describe_indices():
+            parts.setdefault(len(index.segments), []).append(index.name)
+        for number, names in parts.items():
+            dataset.optimize.optimize_indices(num_indices_to_merge=number - 1, index_names=names)
 
 
 def tag_version(dataset: Any, snapshot_id: str) -> None:
