@@ -14,14 +14,20 @@ import pytest
 from ecm.config import Profile
 from ecm.crashpoints import STORE_POINTS, VARIABLE
 from ecm.delivery.tenure import commit_tenure
+from ecm.errors import LeaseLost
 from ecm.evidence.collection import collect
+from ecm.evidence.pins import is_condemned
+from ecm.evidence.publication import publish
 from ecm.evidence.retention import Retention
 from ecm.evidence.store import EvidenceStore
+from jobs.edge import UNAVAILABLE
 from tests.factories import fake_profile
+from tests.fault_harness import state_of, wait_until
 from tests.snapshot_stores import LATER, answers, grow, grown, ids_of, orphans, served
 
 REPO = Path(__file__).resolve().parents[2]
 POINTS = [point for point in STORE_POINTS if point.startswith("gc.")]
+LEASE = 3.0
 TIGHT = Retention(newest=1, rollbacks=1, grace=0.0)
 
 
@@ -56,13 +62,50 @@ def test_a_collection_killed_here_goes_on(profile: Profile, point: str) -> None:
     assert served(store) == ids_of(store)[-1]
 
 
+def test_a_collection_that_sleeps_past_its_right_removes_nothing_more(profile: Profile) -> None:
+    store = EvidenceStore.open(profile.evidence)
+    made = ids_of(store)
+    sleeper = _started("gc.condemned:1:stop", profile.home, f"ledger.lease_seconds={LEASE}")
+    try:
+        wait_until(lambda: state_of(sleeper.pid) == "T", "the collection to sleep")
+        assert is_condemned(store, made[0])
+        _collect_when_free(profile, store)
+        assert ids_of(store) == made[-2:]
+        publish(store, made[-2], LATER)
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+        code = sleeper.wait(60)
+    assert code == UNAVAILABLE
+    assert served(store) == made[-2]
+    assert ids_of(store) == made[-2:]
+    assert orphans(store) == []
+
+
+def _collect_when_free(profile: Profile, store: EvidenceStore) -> None:
+    """As soon as the sleeper's right has run out."""
+
+    def done() -> bool:
+        try:
+            with commit_tenure(profile.ledger, store) as tenure:
+                collect(store, TIGHT, LATER, tenure.confirm, lambda _: None)
+        except LeaseLost:
+            return False
+        return True
+
+    wait_until(done, "the right to run out")
+
+
 def _killed_at(point: str, home: Path) -> int:
+    return _started(point, home).wait(120)
+
+
+def _started(point: str, home: Path, *settings: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "jobs.cli", "snapshots", "gc", "--home", str(home)]
-    done = subprocess.run(
-        [*command, "--keep", "1", "--grace", "0"],
+    command += ["--keep", "1", "--grace", "0"]
+    return subprocess.Popen(
+        [*command, *(word for setting in settings for word in ("--set", setting))],
         cwd=REPO,
-        capture_output=True,
-        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env={**os.environ, VARIABLE: point},
     )
-    return done.returncode
