@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecm.delivery.exporting import export_bundle
+from ecm.delivery.exporting import export_bundle, pinned
 from ecm.delivery.importing import planned
 from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evidence.bundle import BundleFormat, BundleManifest
+from ecm.evidence.bundle_order import in_order
 from ecm.evidence.bundle_reading import Bundle
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
@@ -33,7 +35,7 @@ from tests.bundles import (
     settings_of,
     store_at,
 )
-from tests.evidence_envelopes import embedded, vision
+from tests.evidence_envelopes import embedded, everything, vision
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +204,39 @@ def test_a_damaged_row_is_not_exported(tmp_path: Path) -> None:
         exported(store, tmp_path / "b", file_format=BundleFormat.LANCE)
     assert caught.value.code == "export.damaged"
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_one_moment_of_a_store_that_is_being_written_has_batches_whole_or_not_at_all(
+    tmp_path: Path,
+) -> None:
+    store = store_at(tmp_path / "store")
+    committer = EvidenceCommitter(store)
+    committer.append("b0", everything(0, "red"))
+    under_way: list[str] = []
+    done = threading.Event()
+
+    def commit() -> None:
+        for number in range(1, 200):
+            if done.is_set():
+                return
+            under_way.append(f"b{number}")
+            committer.append(f"b{number}", everything(number, "red"))
+            under_way.remove(f"b{number}")
+
+    writing = threading.Thread(target=commit)
+    writing.start()
+    try:
+        for _ in range(8):
+            reader = store_at(tmp_path / "store")
+            contents = pinned(reader, lambda: tuple(under_way), settings_of())
+            seen: dict[str, set[str]] = {}
+            for name, version in contents.versions.items():
+                dataset = reader.dataset(name, version)
+                for rows in in_order(name, dataset, "t", contents.without_batches):
+                    for batch in rows["batch_id"].to_pylist():
+                        seen.setdefault(batch, set()).add(name)
+            assert seen
+            assert all(tables == seen["b0"] for tables in seen.values())
+    finally:
+        done.set()
+        writing.join()
