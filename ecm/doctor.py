@@ -1,7 +1,7 @@
 """What is installed, missing or wrong on this machine, as values with the mend for each.
 
 Knows what a run needs. Installs, changes and prints nothing, and loads neither Ray nor torch: it
-reads their metadata.
+reads their metadata. Lance is tried, in a scratch folder: the store stands or falls with it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -26,12 +27,18 @@ from ecm.evidence.storage import STORE_HEADER, open_storage
 from ecm.images.decode import decoder_report
 from ecm.models.manifest import ModelManifest, list_manifests, verify_files
 
+if TYPE_CHECKING:
+    from ecm.evidence.races import Trial
+
 PYTHONS = ((3, 11), (3, 12))
 GIB = 2**30
 HOME_FREE_FAIL, HOME_FREE_WARN = 1 * GIB, 5 * GIB
 MEMORY_WARN, SHM_WARN = 4 * GIB, 1 * GIB
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - Ray keeps its objects there
 NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p")
+
+COMMIT_RACES = 9
+"""Three of each order; some 20 ms each."""
 
 REQUIRED = (
     "ray",
@@ -91,6 +98,7 @@ def examine(profile: Profile, environ: Mapping[str, str]) -> tuple[Check, ...]:
         check_torch(),
         check_ray(),
         check_decoder(),
+        check_commits(),
         *check_models(profile.models_folder, used),
         *check_home(profile.home),
         check_store(profile.evidence),
@@ -166,6 +174,30 @@ def check_decoder() -> Check:
     if report.turbojpeg:
         return Check("decoder", Status.OK, detail)
     return Check("decoder", Status.WARN, detail, "apt-get install libturbojpeg0 for faster JPEGs")
+
+
+def check_commits() -> Check:
+    """Tries on the installed Lance what commits rely on: races with a barrier, in a scratch store."""
+    from ecm.evidence.races import installed, trial
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="ecm-doctor-") as scratch:
+            told = trial(Path(scratch, "store"), COMMIT_RACES)
+    except (OSError, EcmError) as error:
+        return Check(
+            "commits", Status.FAIL, str(error), "make room in the folder for temporary files"
+        )
+    return judge_commits(told, installed())
+
+
+def judge_commits(told: Trial, lance: str) -> Check:
+    """What the trial of a version of Lance means."""
+    raced = f"Lance {lance}: {told.rounds} races of two committers, {told.doubled} rows doubled"
+    if not told.holds:
+        detail = f"{raced}, {told.passed} rows deleted by one that came too late"
+        return Check("commits", Status.FAIL, detail, "pip install -c constraints.txt pylance")
+    late = f"{told.refused} late commits refused, {told.left_out} found their rows there"
+    return Check("commits", Status.OK, f"{raced}, {late}")
 
 
 def check_models(folder: Path, used: frozenset[str]) -> Iterator[Check]:
