@@ -177,16 +177,18 @@ def check_decoder() -> Check:
 
 
 def check_commits() -> Check:
-    """Tries on the installed Lance what commits rely on: races with a barrier, in a scratch store."""
+    """Tries on the installed Lance what commits rely on: races with a barrier, in scratch space."""
+    if importlib.util.find_spec("lance") is None:
+        mend = "pip install -c constraints.txt pylance"
+        return Check("commits", Status.FAIL, "not tried: pylance is not installed", mend)
     from ecm.evidence.races import installed, trial
 
     try:
         with tempfile.TemporaryDirectory(prefix="ecm-doctor-") as scratch:
             told = trial(Path(scratch, "store"), COMMIT_RACES)
     except (OSError, EcmError) as error:
-        return Check(
-            "commits", Status.FAIL, str(error), "make room in the folder for temporary files"
-        )
+        mend = f"make room in {tempfile.gettempdir()}, or set TMPDIR"
+        return Check("commits", Status.FAIL, f"not tried: {error}", mend)
     return judge_commits(told, installed())
 
 
