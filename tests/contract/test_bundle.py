@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evidence.bundle import BundleFormat, BundleManifest
 from ecm.evidence.bundle_order import in_order
 from ecm.evidence.bundle_reading import Bundle
+from ecm.evidence.codec import tables_of
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.inventory import doubled_rows
@@ -206,37 +206,35 @@ def test_a_damaged_row_is_not_exported(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
-def test_one_moment_of_a_store_that_is_being_written_has_batches_whole_or_not_at_all(
-    tmp_path: Path,
+@pytest.mark.parametrize("looks_until_done", [0, 1, 2])
+def test_a_batch_that_is_being_appended_is_there_whole_or_not_at_all(
+    tmp_path: Path, looks_until_done: int
 ) -> None:
+    """Half of it is there at first; the rest comes while the export looks at the store."""
     store = store_at(tmp_path / "store")
     committer = EvidenceCommitter(store)
     committer.append("b0", everything(0, "red"))
-    under_way: list[str] = []
-    done = threading.Event()
+    tables = list(tables_of(everything(1, "red"), "b1").items())
+    under_way, looks = ["b1"], 0
+    for name, rows in tables[:3]:
+        committer.append_rows(name, rows, "b1")
 
-    def commit() -> None:
-        for number in range(1, 200):
-            if done.is_set():
-                return
-            under_way.append(f"b{number}")
-            committer.append(f"b{number}", everything(number, "red"))
-            under_way.remove(f"b{number}")
+    def look() -> list[str]:
+        nonlocal looks
+        if looks < looks_until_done:
+            for name, rows in tables[3 + looks : 5 + looks if looks == 0 else None]:
+                committer.append_rows(name, rows, "b1")
+            if looks == 1:
+                under_way.clear()
+        looks += 1
+        return list(under_way)
 
-    writing = threading.Thread(target=commit)
-    writing.start()
-    try:
-        for _ in range(8):
-            reader = store_at(tmp_path / "store")
-            contents = pinned(reader, lambda: tuple(under_way), settings_of())
-            seen: dict[str, set[str]] = {}
-            for name, version in contents.versions.items():
-                dataset = reader.dataset(name, version)
-                for rows in in_order(name, dataset, "t", contents.without_batches):
-                    for batch in rows["batch_id"].to_pylist():
-                        seen.setdefault(batch, set()).add(name)
-            assert seen
-            assert all(tables == seen["b0"] for tables in seen.values())
-    finally:
-        done.set()
-        writing.join()
+    contents = pinned(store, look, settings_of())
+    seen: dict[str, set[str]] = {}
+    for name, version in contents.versions.items():
+        dataset = store.dataset(name, version)
+        for rows in in_order(name, dataset, "t", contents.without_batches):
+            for batch in rows["batch_id"].to_pylist():
+                seen.setdefault(batch, set()).add(name)
+    assert set(seen) == ({"b0", "b1"} if looks_until_done == 2 else {"b0"})
+    assert all(names == seen["b0"] for names in seen.values())
