@@ -21,6 +21,7 @@ from ecm.contracts.search import Axis
 from ecm.errors import AxisUnavailable, ContractError, QueryError, StoreCorrupt
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.matrix import SCORE_DIGITS, MatrixCache, TenantMatrix, Vector
+from ecm.evidence.pictures import PictureCache
 from ecm.evidence.refs import TEXT_COLUMNS, VECTOR_AXES, SnapshotRef
 from ecm.evidence.schema import TextKind
 from ecm.evidence.snapshot_cache import OpenedTable, open_table
@@ -31,6 +32,7 @@ MAX_TERMS: Final = 64
 MAX_TIED: Final = 4_000
 """Answers looked at so that equal scores are cut by asset id; beyond, the index decides."""
 NPROBES: Final = 20
+PICTURE_BYTES: Final = 32 << 20
 SPARE: Final = 32
 """Neighbours asked for beyond the limit, so that ties at the end are cut by asset id."""
 
@@ -92,6 +94,7 @@ class SnapshotReader:
         self._dataset = dataset
         self._exact_rows = store.config.exact_search_rows
         self._cache = MatrixCache(store.config.matrix_cache_bytes)
+        self._pictures = PictureCache(PICTURE_BYTES)
         with lance_errors(f"cannot read the indices of snapshot {ref.snapshot_id}"):
             self._indices = {
                 index.name: int(index.num_rows_indexed) for index in dataset.describe_indices()
@@ -231,7 +234,7 @@ class SnapshotReader:
 
     def thumbnail(self, tenant_id: str, asset_id: str) -> bytes | None:
         """The small JPEG of an asset of the store, or None when none was kept."""
-        return self._store.thumbnail(tenant_id, asset_id)
+        return self._pictures.get(tenant_id, asset_id, self._store.thumbnail)
 
     def _is_small(self, tenant_id: str) -> bool:
         return self.ref.tenants.get(tenant_id, 0) <= self._exact_rows

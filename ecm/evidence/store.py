@@ -38,6 +38,7 @@ TABLE_MARK: Final = b"ecm.table"
 """Schema metadata of a table: a random mark made with it, which no other table has."""
 
 _TABLES: Final = "tables"
+_SESSION_BYTES: Final = 64 << 20
 _ASSET_INDEX: Final = "asset_id_lookup"
 _SUFFIX: Final = ".lance"
 _TENANT: Final = TypeAdapter(TenantId)
@@ -62,6 +63,7 @@ class EvidenceStore:
         self.header = header
         self._keys = TableKeys()
         self._written: set[str] = set()
+        self._session = _session() if storage.lance_options is not None else None
 
     @classmethod
     def create(cls, config: EvidenceConfig, now: float) -> EvidenceStore:
@@ -128,6 +130,7 @@ class EvidenceStore:
                     self.storage.location(name),
                     version=version,
                     storage_options=self._options(),
+                    session=self._session,
                 )
         except StoreCorrupt:
             self._check_there()
@@ -260,6 +263,17 @@ class EvidenceStore:
     def _options(self) -> dict[str, str] | None:
         options = self.storage.lance_options
         return None if options is None else dict(options)
+
+
+def _session() -> Any:
+    """What all openings of tables on object storage keep in common, in bounded memory.
+
+    Files never change, so what was read of them stays right: a look-up by index then costs two
+    requests instead of six.
+    """
+    return lance.Session(
+        index_cache_size_bytes=_SESSION_BYTES, metadata_cache_size_bytes=_SESSION_BYTES
+    )
 
 
 def _index_assets(dataset: Any) -> None:
