@@ -83,7 +83,7 @@ def index(
     accept_gone: Annotated[
         bool,
         typer.Option(
-            "--accept-gone", help="Mark as gone whatever is missing, even all of a source."
+            "--accept-gone", help="Mark as gone whatever is missing, even a whole source."
         ),
     ] = False,
     verify_content: Annotated[
@@ -107,7 +107,7 @@ def index(
 
     settings = open_profile(profile, home, overrides, tenant)
     limit = settings.pipeline.max_dead if max_dead is None else max_dead
-    rereading = Rereading(1.0 if accept_gone else None, verify_content)
+    rereading = Rereading(accept_gone, verify_content)
     options = IndexOptions(limit, follow, every, rereading)
     good = index_command(settings, tuple(sources), options, as_json)
     if not good:

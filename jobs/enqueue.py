@@ -18,7 +18,7 @@ from typing import Protocol
 from ecm.contracts.identity import ContentIdentity
 from ecm.contracts.task import RetryPolicy, TaskSpec
 from ecm.errors import Overloaded, SourceError
-from ecm.images.listing import Found, Skipped, list_source, source_root
+from ecm.images.listing import Found, Skipped, former_root, list_source, source_root
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import Ledger, open_ledger
 from ecm.ledger.records import JobRecord, ListingChunk, ResourceTasks, SkippedResource
@@ -152,8 +152,11 @@ def enqueue(
 
 
 def confine(source: str, roots: Sequence[str]) -> None:
-    """Raises SourceError unless the source lies below one of the profile's roots, if it has any."""
-    place = source_root(source)
+    """Raises SourceError unless the source lies below one of the profile's roots, if it has any.
+
+    A source that is not there any more is judged by where it lay.
+    """
+    place = former_root(source)
     allowed = [source_root(root).rstrip("/") for root in roots]
     if allowed and not any(place == root or place.startswith(root + "/") for root in allowed):
         raise SourceError(

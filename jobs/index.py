@@ -24,7 +24,7 @@ from ecm.delivery.listed import ListedPlaces, listing_on_disk
 from ecm.delivery.recovery import Recovered
 from ecm.delivery.rescan import Look, Rescanned, rescan
 from ecm.delivery.verifying import ContentCheck, Verified
-from ecm.errors import SnapshotRejected
+from ecm.errors import SnapshotRejected, SourceError
 from ecm.evidence.refs import published_ref
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.spool import Spool
@@ -32,7 +32,7 @@ from ecm.evidence.store import EvidenceStore
 from ecm.images.listing import list_source
 from ecm.ledger.ledger import open_ledger
 from ecm.opening import plan_of
-from jobs.enqueue import EnqueueRequest, Listing
+from jobs.enqueue import EnqueueRequest, Listing, confine
 from jobs.materialize import materialize
 from jobs.passes import Credit, Run, process
 from jobs.progress import LiveProgress
@@ -83,11 +83,11 @@ class IndexSummary:
 class Rereading:
     """How a run looks at what is known already.
 
-    `max_gone_share` stands for that of the profile where there is one; with `verify_content` what
-    is unchanged by size and date is read as well.
+    With `accept_gone` whatever is missing is gone, even all of a source or the source itself; with
+    `verify_content` what is unchanged by size and date is read as well.
     """
 
-    max_gone_share: float | None = None
+    accept_gone: bool = False
     verify_content: bool = False
 
 
@@ -106,11 +106,11 @@ def run_index(
     began = time.monotonic()
     started_at = time.time()
     plan = plan_of(profile)
-    for source in sources:
-        list_source(source)  # Raises here, before anything is created, when it is not there.
+    there = tuple(source for source in sources if _is_there(source, profile, rereading))
+    lost = tuple(source for source in sources if source not in there)
     run_id = time.strftime("run-%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
     holder = str(Incarnation.here())
-    request = EnqueueRequest(tenant_id=tenant_id, sources=sources, plan=plan, roots=profile.roots)
+    request = EnqueueRequest(tenant_id=tenant_id, sources=there, plan=plan, roots=profile.roots)
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(profile.ledger))
         store = EvidenceStore.create(profile.evidence, started_at)
@@ -136,7 +136,7 @@ def run_index(
             started_at=started_at,
         )
         runs = profile.cache / "listing" / store.header.store_id
-        listed = stack.enter_context(listing_on_disk(runs, run_id, sources))
+        listed = stack.enter_context(listing_on_disk(runs, run_id, there, lost))
         look = Look(tenant_id, run_id, started_at)
         check = None
         if rereading.verify_content:
@@ -151,6 +151,21 @@ def run_index(
         )  # fmt: skip
         process(run, credit)
         return _conclude(run, record, _Looking(listed, look, rereading, check))
+
+
+def _is_there(source: str, profile: Profile, rereading: Rereading) -> bool:
+    """Whether a source can be listed; raises here, before anything is created, when it cannot.
+
+    One that is not there is gone where that was agreed to, within the profile's roots.
+    """
+    try:
+        list_source(source)
+    except SourceError as error:
+        if error.code != "source.missing" or not rereading.accept_gone:
+            raise
+        confine(source, profile.roots)
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -193,12 +208,12 @@ def _published(run: Run) -> tuple[str | None, SnapshotRejected | None]:
 
 def _rescan(run: Run, looking: _Looking) -> Rescanned:
     """What the complete listing says about what the store knew before the run began."""
-    share = looking.rereading.max_gone_share
+    share = 1.0 if looking.rereading.accept_gone else run.profile.pipeline.max_gone_share
     return rescan(
         run.store,
         looking.listed,
         looking.look,
-        run.profile.pipeline.max_gone_share if share is None else share,
+        share,
         lambda: run.ledger.confirm_right(run.loop.right),
         looking.check.altered() if looking.check else (),
     )

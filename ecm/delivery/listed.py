@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from ecm.errors import ContractError
 from ecm.evidence.faults import file_errors
 from ecm.evidence.places import LISTED, Scope
-from ecm.images.listing import Found, Skipped, source_root
+from ecm.images.listing import Found, Skipped, former_root, source_root
 
 ROWS_PER_GROUP: Final = 20_000
 
@@ -68,14 +68,16 @@ class RowsOnDisk:
 class ListedPlaces:
     """What sources list, in the order they do. One thread writes; read `file` when complete.
 
-    `sources` as they were given; each is listed completely, or `complete` is never called.
+    `sources` as they were given; each is listed completely, or `complete` is never called. `lost`
+    are sources that are not there any more, and so hold nothing.
     """
 
-    def __init__(self, folder: Path, sources: Sequence[str]) -> None:
+    def __init__(self, folder: Path, sources: Sequence[str], lost: Sequence[str] = ()) -> None:
         self.file = folder / "listed.parquet"
         self.is_complete = False
         self._rows = RowsOnDisk(self.file, LISTED)
         self._roots = {source: source_root(source) for source in sources}
+        self._roots |= {source: former_root(source) for source in lost}
         self._files: set[str] = set()
 
     def add(self, entries: Iterable[Found | Skipped]) -> None:
@@ -109,7 +111,9 @@ class ListedPlaces:
 
 
 @contextmanager
-def listing_on_disk(runs: Path, run_id: str, sources: Sequence[str]) -> Iterator[ListedPlaces]:
+def listing_on_disk(
+    runs: Path, run_id: str, sources: Sequence[str], lost: Sequence[str] = ()
+) -> Iterator[ListedPlaces]:
     """The listing of `sources`, in a folder of the run below `runs`, which is one store's.
 
     The caller holds the right to commit to that store: whoever left something in `runs` is dead.
@@ -119,7 +123,7 @@ def listing_on_disk(runs: Path, run_id: str, sources: Sequence[str]) -> Iterator
     shutil.rmtree(runs, ignore_errors=True)
     with file_errors(f"cannot write to {folder}"):
         folder.mkdir(parents=True)
-    listed = ListedPlaces(folder, sources)
+    listed = ListedPlaces(folder, sources, lost)
     try:
         yield listed
     finally:

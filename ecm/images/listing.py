@@ -28,7 +28,7 @@ from ecm.images.signature import SNIFF_BYTES, identify
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
-__all__ = ["Found", "Skipped", "list_source", "source_root"]
+__all__ = ["Found", "Skipped", "former_root", "list_source", "source_root"]
 
 
 def source_root(source: str) -> str:
@@ -41,6 +41,17 @@ def source_root(source: str) -> str:
     if objects.is_object_uri(source):
         return objects.root_uri(source)
     root = _local_root(source)
+    return path_uri(root).rstrip("/") if root != b"/" else path_uri(root)
+
+
+def former_root(source: str) -> str:
+    """What `source_root` said of a source while it was there; it need not be any more.
+
+    Raises SourceError `source.scheme`, and `source.missing` for what can be no path.
+    """
+    if objects.is_object_uri(source):
+        return objects.root_uri(source)
+    root = os.path.realpath(_local_path(source))
     return path_uri(root).rstrip("/") if root != b"/" else path_uri(root)
 
 
@@ -69,6 +80,16 @@ def list_source(source: str, *, after: str | None = None) -> Iterator[Found | Sk
 
 def _local_root(source: str) -> bytes:
     """The canonical absolute path of a local source."""
+    try:
+        return os.path.realpath(_local_path(source), strict=True)
+    except OSError as error:
+        raise SourceError(
+            f"no such file or folder: {source}", "source.missing", "check the path"
+        ) from error
+
+
+def _local_path(source: str) -> bytes:
+    """The path that a local source names."""
     if source.startswith("file://"):
         path = uri_path(source)
     elif _SCHEME.match(source):
@@ -77,12 +98,7 @@ def _local_root(source: str) -> bytes:
         path = source
     if not path or "\0" in path or (source.startswith("file://") and not path.startswith("/")):
         raise SourceError(f"not a path: {source!r}", "source.missing")
-    try:
-        return os.path.realpath(os.fsencode(path), strict=True)
-    except OSError as error:
-        raise SourceError(
-            f"no such file or folder: {source}", "source.missing", "check the path"
-        ) from error
+    return os.fsencode(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,6 +171,20 @@ def test_an_unmounted_folder_does_not_empty_the_search(
     assert album.events("red.png") == ["seen", "gone"]
 
 
+def test_a_source_that_is_deleted_leaves_the_search_when_that_is_agreed_to(
+    album: Album, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = album.folder.rename(album.folder.with_name("away"))
+    try:
+        assert album.command("index", str(album.folder), "--json") == 1
+        assert "no such file or folder" in capsys.readouterr().err
+        assert album.command("index", str(album.folder), "--json", "--accept-gone") == 0
+    finally:
+        away.rename(album.folder)
+    assert json.loads(capsys.readouterr().out)["gone"] == 6
+    assert album.shown() == {}
+
+
 def test_bytes_that_change_under_an_old_date_are_found_by_reading(album: Album) -> None:
     former = (album.folder / "red.png").stat()
     album.put("red.png", bytes(len(content(0))), like=former)
