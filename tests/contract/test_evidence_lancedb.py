@@ -5,6 +5,8 @@ lancedb carries a Lance engine of its own, of another version than the pylance t
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,24 @@ import pytest
 
 from ecm.contracts.result import Space
 from ecm.contracts.search import Axis
-from ecm.evidence.committer import EvidenceCommitter
-from ecm.evidence.config import EvidenceConfig
+from ecm.delivery.maintaining import maintain
+from ecm.evidence.committer import EvidenceCommitter, unquestioned
+from ecm.evidence.config import EvidenceConfig, MaintenanceConfig
 from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
-from tests.evidence_envelopes import MV, OCR, START, VISION, VV, X, everything, vector_of
+from tests.evidence_envelopes import (
+    MV,
+    OCR,
+    START,
+    VISION,
+    VV,
+    X,
+    content_of,
+    everything,
+    vector_of,
+)
 
 SEEDS = tuple(range(20))
 POLICY = SnapshotPolicy(
@@ -76,3 +89,32 @@ def test_we_read_what_lancedb_appended(store: EvidenceStore) -> None:
     rows = table.to_arrow().slice(0, 1)
     table.add(rows)
     assert store.counts()["assets"] == len(SEEDS) + 1
+
+
+def test_maintained_by_either_engine_the_other_goes_on(tmp_path: Path) -> None:
+    """We compact, index and clean up, lancedb appends and optimises, we commit; in circles."""
+    at_once = MaintenanceConfig(versions_seconds=0, orphans_seconds=0)
+    store = EvidenceStore.create(
+        EvidenceConfig(uri=str(tmp_path / "store"), maintenance=at_once), START
+    )
+    committer, folder = EvidenceCommitter(store), f"{store.config.uri}/tables"
+    for number in range(3):
+        for seed in range(3):
+            committer.append(f"b{number}-{seed}", everything((number, seed), f"harbour {seed}"))
+        done = maintain(
+            store, tmp_path / "spool", unquestioned, time.time() + 1, lambda _: None, lambda: False
+        )
+        assert done.problems == []
+        counts = store.counts()
+        for name, rows in counts.items():
+            table = opened(folder, name)
+            assert table.count_rows() == rows
+            table.add(store.dataset(name).to_table().slice(0, 1))
+            table.optimize(cleanup_older_than=timedelta(milliseconds=1))
+        assert store.counts() == {name: rows + 1 for name, rows in counts.items()}
+        assert len(store.texts_of("t", [content_of((number, 1))], VISION)) == 1
+        assert committer.append(f"again-{number}", everything((number, 0), "harbour 0"))
+        assert store.counts() == {name: rows + 1 for name, rows in counts.items()}
+        text = opened(folder, "evidence_text")
+        found = text.search().where(f"asset_id = '{content_of((number, 2))}'").to_list()
+        assert {row["kind"] for row in found} == {"caption", "tag", "classification", "ocr"}
