@@ -12,6 +12,7 @@ from typing import Final
 from ecm.evidence.apart import never_chosen
 from ecm.evidence.policy import SnapshotConfig, SnapshotPolicy
 from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.sealing import seal_store
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.opening import axis_transforms
@@ -44,6 +45,7 @@ def materialize(
     The caller holds the right to commit, or nobody commits. Raises SnapshotRejected when it is
     beyond a limit: it exists then, but is not published.
     """
+    seal_store(store)
     snapshots, now = SnapshotStore(store), time.time()
     ref = snapshots.build(policy_of(store, plan, settings, now), now, settings.limits)
     return snapshots.publish(ref.snapshot_id, time.time())

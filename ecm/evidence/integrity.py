@@ -27,18 +27,27 @@ _ROWS: Final = 4096
 
 
 def examine_fragment(store: EvidenceStore, ref: FragmentRef) -> FragmentExam:
-    """Read a fragment whole: its files against their seals, every row by itself."""
+    """Read a fragment whole: its files against their seals, every row by itself.
+
+    Where a file was altered and bad rows show what was, they alone are bad; where none does, any
+    row may be.
+    """
     seals: dict[str, Seal] = {}
     known = seals_of(store, ref.table)
+    altered: list[Damage] = []
     for name, size in zip(ref.files, ref.sizes, strict=True):
         seals[name] = seal_of(store, name)
         damage = _file_damage(store, ref, name, size, seals[name], known.get(name))
-        if damage is not None:
+        if damage is not None and damage.kind is not DamageKind.ALTERED:
             return _lost(store, ref, damage)
+        altered += [damage] if damage else []
     try:
-        return _read(store, ref, seals)
+        exam = _read(store, ref, seals)
     except StoreCorrupt as error:
-        return _lost(store, ref, _damage(ref, DamageKind.UNDECODABLE, str(error)))
+        return _lost(store, ref, _damage(ref, DamageKind.UNDECODABLE, error.message))
+    if altered and not exam.spoilt:
+        return _lost(store, ref, altered[0])
+    return exam
 
 
 def _file_damage(

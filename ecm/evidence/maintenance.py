@@ -8,6 +8,7 @@ their own collection.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,7 @@ from ecm.evidence.compaction import (
 )
 from ecm.evidence.config import MaintenanceConfig
 from ecm.evidence.faults import lance_errors
+from ecm.evidence.sealing import check_seals, seal_table
 from ecm.evidence.storage import Extent
 from ecm.evidence.storage_leftovers import remove_file, unfinished
 from ecm.evidence.store import EvidenceStore
@@ -93,11 +95,15 @@ class TableUpkeep:
         return full_runs(fragments_of(self._store.dataset(self._name)), self._config.fragment_bytes)
 
     def compact_run(self, run: list[Fragment]) -> Compacted:
-        """Merge neighbours; nothing when they have changed meanwhile."""
+        """Merge neighbours; nothing when they have changed meanwhile.
+
+        Raises StoreCorrupt when a file of theirs is not what it was when it was sealed.
+        """
         dataset = self._store.dataset(self._name)
         there = {fragment.number for fragment in fragments_of(dataset)}
         if not {fragment.number for fragment in run} <= there:
             return Compacted()
+        check_seals(self._store, self._name, {fragment.number for fragment in run})
         return compact(self._name, dataset, run, self._still_mine)
 
     def index(self) -> None:
@@ -110,6 +116,10 @@ class TableUpkeep:
             if any(index.num_rows_indexed < dataset.count_rows() for index in indices):
                 dataset.optimize.optimize_indices()
         crash_point("maintain.indexed")
+
+    def seal(self) -> None:
+        """Seal the files that are new, so that what happens to them later is noticed."""
+        seal_table(self._store, self._name, sys.maxsize)
 
     def has_old_versions(self) -> bool:
         """Whether the oldest version is well over the window; reads one manifest."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 from lance.file import LanceFileReader
 
 from ecm.contracts.result import Space
-from ecm.errors import StoreCorrupt
+from ecm.errors import ContractError, StoreCorrupt
 from ecm.evidence.damage import (
     Damage,
     DamageKind,
@@ -43,6 +43,11 @@ def table_folder(table: str) -> str:
 def manifests_of(store: EvidenceStore, table: str) -> dict[int, str]:
     """The names of a table's manifests inside the store by version, newest first."""
     return _manifests_in(store, f"{table_folder(table)}/_versions")
+
+
+def manifest_of(store: EvidenceStore, head: TableHead) -> str | None:
+    """The name of the manifest of a table's version inside the store."""
+    return manifests_of(store, head.table).get(head.version or 0)
 
 
 def _put_aside(store: EvidenceStore, table: str) -> int:
@@ -105,6 +110,7 @@ def _opened(
     dataset = store.dataset(table, version)
     _check_columns(table, dataset.schema)
     fragments = tuple(_fragments(table, dataset))
+    _check_names(store, table, fragments)
     indices = tuple(_indices(store, table, dataset))
     seal = seal_of(store, manifest)
     damages: tuple[Damage, ...] = ()
@@ -160,6 +166,16 @@ def _check_columns(table: str, stored: pa.Schema) -> None:
     if table != f"evidence_vectors_{space}_{transform[:12]}" or not dim.isdigit():
         raise StoreCorrupt(f"table {table} belongs to another model", code="store.schema")
     check_schema(table, stored, vector_schema(Space(space), transform, int(dim)))
+
+
+def _check_names(store: EvidenceStore, table: str, fragments: Sequence[FragmentRef]) -> None:
+    """Raises StoreCorrupt for files with names that nobody can have given them."""
+    try:
+        for ref in fragments:
+            for name in ref.files:
+                store.storage.location(name)
+    except ContractError as error:
+        raise StoreCorrupt(f"a manifest of {table} is damaged: {error.message}") from error
 
 
 def _fragments(table: str, dataset: Any) -> Iterator[FragmentRef]:
