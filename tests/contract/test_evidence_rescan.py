@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ecm.contracts.identity import ContentIdentity, path_uri
 from ecm.contracts.result import ResourceFingerprint
@@ -70,6 +73,16 @@ class Place:
         rows = self.store.read("asset_sightings", ["uri", "state", "asset_id", "observed_at"])
         ordered = sorted(rows.to_pylist(), key=lambda row: (row["observed_at"], row["uri"]))
         return [(r["uri"].rsplit("/", 1)[1], r["state"], r["asset_id"]) for r in ordered]
+
+    def lying(self) -> dict[str, str]:
+        """What lies at each place by the last look."""
+        columns = ["uri", "asset_id", "observed_at"]
+        looks: list[dict[str, Any]] = []
+        for name, more in (("asset_versions", []), ("asset_sightings", ["state"])):
+            if self.store.has_table(name):
+                looks += self.store.read(name, [*columns, *more]).to_pylist()
+        last = {row["uri"]: row for row in sorted(looks, key=lambda row: row["observed_at"])}
+        return {u: row["asset_id"] for u, row in last.items() if row.get("state") != "gone"}
 
 
 @pytest.fixture
@@ -237,3 +250,52 @@ def test_a_run_that_died_halfway_and_its_successor_leave_each_row_once(place: Pl
         listed.complete()
         assert rescan(place.store, listed, again, 1.0, unquestioned) == Rescanned()
     assert place.sightings() == rows
+
+
+def test_a_run_that_died_between_gone_and_back_is_finished_by_the_next(place: Place) -> None:
+    place.seen("a.jpg", "a")
+    place.seen("b.jpg", "b")
+    place.seen("c.jpg", "c")
+    place.scan([place.file("b.jpg"), place.file("c.jpg")])  # a is gone
+    asked = 0
+
+    def dying() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise LeaseLost("the process is gone")
+
+    entries = [place.file("a.jpg"), place.file("c.jpg")]
+    with listing_on_disk(place.work, "scan-2", (str(place.folder),)) as listed:
+        listed.add(entries)
+        listed.complete()
+        with pytest.raises(LeaseLost):
+            rescan(place.store, listed, Look("t", "scan-2", LATER + 10), 1.0, dying)
+    assert place.sightings()[1:] == [("b.jpg", "gone", content_of("b"))]
+    assert place.scan(entries, "scan-3", LATER + 20) == Rescanned(returned=1)
+    assert place.sightings()[2:] == [("a.jpg", "present", content_of("a"))]
+
+
+NAMES = ("a.jpg", "b.jpg", "c/d.jpg")
+FOLDER = st.dictionaries(st.sampled_from(NAMES), st.integers(1, 3))
+"""What lies at each name: a content, whose number is its date as well."""
+
+
+@settings(max_examples=8, deadline=None)
+@given(states=st.lists(FOLDER, min_size=1, max_size=4))
+def test_after_any_changes_the_store_knows_what_lies_where(
+    states: list[dict[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each run reads what it does not know by its date and compares; then all places are right."""
+    place = Place(tmp_path_factory.mktemp("law"))
+    read: set[tuple[str, int]] = set()
+    for number, state in enumerate(states):
+        began = LATER + 100 * number
+        for name, content in state.items():
+            if (name, content) not in read:
+                read.add((name, content))
+                place.seen(name, f"content {content}", mtime=content, at=began + 1)
+        listed = [place.file(name, mtime=content) for name, content in sorted(state.items())]
+        place.scan(listed, f"scan-{number}", began)
+        assert place.lying() == {place.uri(n): content_of(f"content {c}") for n, c in state.items()}
+        assert place.scan(listed, f"scan-{number}-again", began + 50) == Rescanned()
