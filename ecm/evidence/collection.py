@@ -181,6 +181,7 @@ def _clean_versions(
             dataset = store.open_lance(table)
             _put_tags_right(dataset, {ref.snapshot_id: ref.version for ref in refs})
             crash_point("gc.untagged")
+            # Whoever holds the right is the only one to write here: what is in no version was left.
             stats = dataset.cleanup_old_versions(
                 older_than=_NOTHING, error_if_tagged_old_versions=False, delete_unverified=True
             )

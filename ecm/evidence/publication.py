@@ -97,6 +97,6 @@ def _served(
         # Whoever slept here for longer than a pin lives may have named what is gone by now.
         if has_ref(store, snapshot_id) and not is_condemned(store, snapshot_id):
             return ref
-        if before is not None:
+        if before is not None and read_published(store) == served:
             write_published(store, before)
         raise SnapshotNotFound(f"snapshot {snapshot_id} was removed while it was published")
