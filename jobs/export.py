@@ -192,7 +192,11 @@ def _relink(
     moves: tuple[Move, ...],
     report: Progress,
 ) -> Relinked:
-    """Files are read before the right to commit is asked for: that may take hours."""
+    """Files are read without the right to commit, since that may take hours; who has it is asked
+    before and after.
+    """
+    with commit_tenure(profile.ledger, store):
+        pass  # refused now rather than then
     wanted, findings = _look(profile, store, tenant, moves, report)
     with commit_tenure(profile.ledger, store) as tenure:
         relinking.record(store, wanted, findings, tenure.confirm)

@@ -13,9 +13,12 @@ import pytest
 from rich.console import Console
 
 from ecm.config import Profile
+from ecm.delivery.tenure import commit_right
+from ecm.evidence.store import EvidenceStore
+from ecm.ledger.ledger import open_ledger
 from jobs.cli import run as ecm
 from jobs.index import IndexSummary, run_index
-from tests.factories import FAKE_MODELS, Indexer, fake_profile, gallery
+from tests.factories import FAKE_MODELS, START, Indexer, fake_profile, gallery
 
 PICTURES = gallery(2)
 QUESTIONS = ("red", "a photo of something blue", "bright and dark")
@@ -196,3 +199,33 @@ def test_what_a_bundle_says_of_its_models(bundle: Path) -> None:
         "mv_embed": "fake-text",
     }
     assert tree["snapshot_id"].startswith("s-")
+
+
+def test_an_import_waits_for_nobody_who_commits(
+    bundle: Path, other: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = EvidenceStore.create(other.evidence, START)
+    with open_ledger(other.ledger) as ledger:
+        ledger.acquire_right(commit_right(store), "another-machine/1/1/x", 60, ledger.now())
+    assert run(other, "import", str(bundle))[0] == 75
+    assert "another run is committing" in capsys.readouterr().err
+    assert store.counts() == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("export", "/tmp/x", "--format", "csv"), "export.format"),
+        (("export", "/tmp/x", "--all-tenants", "--tenant", "t"), "export.which"),
+        (("export", "/tmp/x", "--tenant", "nobody"), "export.nothing"),
+        (("export", "/nowhere/x"), "bundle.parent"),
+        (("export", "/tmp"), "bundle.exists"),
+        (("import", "/tmp"), "bundle.none"),
+        (("relink", "nowhere"), "relink.syntax"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    home: Profile, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(home, *words)[0] == 2
+    assert capsys.readouterr().err.strip().endswith(f"[{said}]")
