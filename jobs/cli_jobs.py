@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from ecm.errors import ConfigError
 from ecm.ledger.records import Job, JobCounts
 from jobs.cli_ledger import tenant_ledger
 from jobs.edge import (
+    FAILED,
     HomeOption,
     JsonOption,
     ProfileOption,
@@ -19,6 +21,7 @@ from jobs.edge import (
     TenantOption,
     emit,
     open_profile,
+    printable,
     table_of,
 )
 
@@ -53,11 +56,16 @@ def enqueue(
     """List images and queue their tasks; any `ecm index` or worker of this tenant works them off.
 
     Earlier deadlines go first within a priority. A full queue makes the listing wait, and it says
-    so on stderr.
+    so on stderr. What was known below a source and is not there any more is marked as gone, when
+    nobody else is committing to the store; a source that lost too much at once is named instead
+    (see: ecm index --help), and the exit code is 1.
     """
+    from ecm.delivery.rescan import Look, Rescanned
     from ecm.opening import plan_of
+    from jobs.comparing import compare, kept_listing
     from jobs.enqueue import EnqueueRequest, Listing
     from jobs.progress import LiveListing, stderr_console
+    from jobs.watching import Watch
 
     settings = open_profile(profile, home, overrides, tenant)
     request = EnqueueRequest(
@@ -68,17 +76,20 @@ def enqueue(
         priority=priority,
         deadline_at=None if deadline is None else _in_seconds(settings, deadline),
     )
-    listing = Listing(settings.ledger, request)
-    listing.start()
-    try:
-        with LiveListing(stderr_console()) as live:
-            while listing.is_alive():
-                seen = listing.progress
-                live.show_listing(seen.listed, seen.queued, seen.waiting)
-                listing.join(POLL_SECONDS)
-    finally:
-        listing.stop()
-    listing.check()
+    look = Look(settings.tenant, request.job_id, time.time())
+    with kept_listing(request.sources) as listed:
+        listing = Listing(settings.ledger, request, Watch(listed))
+        listing.start()
+        try:
+            with LiveListing(stderr_console()) as live:
+                while listing.is_alive():
+                    seen = listing.progress
+                    live.show_listing(seen.listed, seen.queued, seen.waiting)
+                    listing.join(POLL_SECONDS)
+        finally:
+            listing.stop()
+        listing.check()
+        found = compare(settings, request.plan, listed, look) or Rescanned()
     done = listing.progress
     counts: dict[str, Any] = {
         "job_id": request.job_id,
@@ -88,9 +99,15 @@ def enqueue(
         "filtered": done.filtered,
         "dead": done.dead,
         "throttled_seconds": round(done.throttled_seconds, 3),
+        "gone": found.gone,
+        "returned": found.returned,
     }
     line = ", ".join(f"{key} {value}" for key, value in counts.items())
-    emit(counts, as_json, lambda console: console.print(line))
+    emit({**counts, "problems": list(found.problems)}, as_json, lambda c: c.print(line))
+    for problem in found.problems:
+        sys.stderr.write(f"ecm: {printable(problem)}\n")
+    if found.problems:
+        raise typer.Exit(FAILED)
 
 
 def _in_seconds(profile: Profile, seconds: float) -> float:

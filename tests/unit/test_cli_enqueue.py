@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from ecm.config import load_profile
+from ecm.delivery.tenure import commit_tenure
+from ecm.evidence.snapshot import SnapshotStore
+from ecm.evidence.store import EvidenceStore
 from ecm.ledger import open_ledger
 from jobs.cli import run as ecm
-from tests.factories import FAKE_MODELS, picture
+from tests.factories import FAKE_MODELS, Indexer, picture
 from tests.ledger_tasks import list_names
 
 REPO = Path(__file__).resolve().parents[2]
@@ -159,3 +162,28 @@ def test_a_watched_status_is_shown_again_and_again_until_interrupted(
     assert error == b""
     redrawn = b"\x1b[1A" in text
     assert redrawn == terminal
+
+
+def test_what_is_gone_is_marked_when_the_listing_is_complete(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = load_profile(None, home=tmp_path / "home", overrides=FAKE_MODELS, environ={})
+    files = sorted(photos.glob("*.png"))
+    Indexer(profile).add({path.as_uri(): path.read_bytes() for path in files})
+    files[0].unlink()
+    assert ecm(enqueue(tmp_path / "home", photos)) == 0
+    assert json.loads(capsys.readouterr().out)["gone"] == 1
+    store = EvidenceStore.open(profile.evidence)
+    ref = SnapshotStore(store).published()
+    assert ref is not None
+    assert ref.assets == 2
+    with commit_tenure(profile.ledger, store):
+        files[1].unlink()
+        assert ecm(enqueue(tmp_path / "home", photos)) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["gone"] == 0
+    assert "what is gone was not looked for" in said.err
+    for path in photos.glob("*.png"):
+        path.unlink()
+    assert ecm(enqueue(tmp_path / "home", photos)) == 1
+    assert "is it mounted?" in capsys.readouterr().err
