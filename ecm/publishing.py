@@ -10,6 +10,7 @@ import time
 from typing import Final
 
 from ecm.evidence.apart import never_chosen
+from ecm.evidence.committer import StillMine, unquestioned
 from ecm.evidence.policy import SnapshotConfig, SnapshotPolicy
 from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.sealing import seal_store
@@ -38,23 +39,31 @@ def policy_of(
 
 
 def materialize(
-    store: EvidenceStore, plan: TransformPlan, settings: SnapshotConfig = _AS_USUAL
+    store: EvidenceStore,
+    plan: TransformPlan,
+    settings: SnapshotConfig = _AS_USUAL,
+    still_mine: StillMine = unquestioned,
 ) -> SnapshotRef:
     """Build, measure and publish; the published snapshot comes back when nothing has changed.
 
-    The caller holds the right to commit, or nobody commits. Raises SnapshotRejected when it is
-    beyond a limit: it exists then, but is not published.
+    The caller holds the right to commit, of which `still_mine` knows, or nobody commits. Raises
+    SnapshotRejected when it is beyond a limit: it exists then, but is not published.
     """
     seal_store(store)
     snapshots, now = SnapshotStore(store), time.time()
-    ref = snapshots.build(policy_of(store, plan, settings, now), now, settings.limits)
+    ref = snapshots.build(policy_of(store, plan, settings, now), now, settings.limits, still_mine)
     return snapshots.publish(ref.snapshot_id, time.time())
 
 
 def materialize_anew(
-    store: EvidenceStore, plan: TransformPlan, settings: SnapshotConfig = _AS_USUAL
+    store: EvidenceStore,
+    plan: TransformPlan,
+    settings: SnapshotConfig = _AS_USUAL,
+    still_mine: StillMine = unquestioned,
 ) -> SnapshotRef:
     """Like `materialize`, from the evidence alone: for when a snapshot is damaged."""
     snapshots, now = SnapshotStore(store), time.time()
-    ref = snapshots.build_anew(policy_of(store, plan, settings, now), now, settings.limits)
+    ref = snapshots.build_anew(
+        policy_of(store, plan, settings, now), now, settings.limits, still_mine
+    )
     return snapshots.publish(ref.snapshot_id, time.time())

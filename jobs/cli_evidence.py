@@ -58,8 +58,12 @@ def materialize(
 
     settings = open_profile(profile, home, overrides)
     store, plan = EvidenceStore.open(settings.evidence), plan_of(settings)
-    with commit_tenure(settings.ledger, store):
-        ref = (materialize_anew if anew else build)(store, plan, settings.snapshots)
+    with (
+        commit_tenure(settings.ledger, store) as tenure,
+        Console(stderr=True).status("choosing evidence, building and measuring"),
+    ):
+        make = materialize_anew if anew else build
+        ref = make(store, plan, settings.snapshots, tenure.confirm)
     value = {
         "snapshot_id": ref.snapshot_id,
         "assets": ref.assets,

@@ -11,6 +11,7 @@ import time
 import uuid
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from rich.console import Console
 
@@ -24,9 +25,9 @@ from ecm.delivery.listed import ListedPlaces, listing_on_disk
 from ecm.delivery.recovery import Recovered
 from ecm.delivery.rescan import Look, Rescanned, rescan
 from ecm.delivery.verifying import ContentCheck, Verified
-from ecm.errors import SnapshotRejected, SourceError
+from ecm.errors import SnapshotRejected, SourceError, TerminalError
 from ecm.evidence.refs import published_ref
-from ecm.evidence.runs import RunRecord, record_run
+from ecm.evidence.runs import RunRecord, RunState, record_run
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.images.listing import list_source
@@ -135,6 +136,7 @@ def run_index(
             code_version=ecm.__version__,
             started_at=started_at,
         )
+        record_run(store, record)
         runs = profile.cache / "listing" / store.header.store_id
         listed = stack.enter_context(listing_on_disk(runs, run_id, there, lost))
         look = Look(tenant_id, run_id, started_at)
@@ -149,8 +151,14 @@ def run_index(
             profile, tenant_id, plan, run_id, holder, ledger, store, spool, listing, loop,
             progress, began,
         )  # fmt: skip
-        process(run, credit)
-        return _conclude(run, record, _Looking(listed, look, rereading, check))
+        try:
+            process(run, credit)
+            return _conclude(run, record, _Looking(listed, look, rereading, check))
+        except SnapshotRejected:
+            raise  # the run has come to its end, and is on record as finished
+        except TerminalError:
+            record_run(store, record.finished(time.time(), {}, RunState.FAILED))
+            raise
 
 
 def _is_there(source: str, profile: Profile, rereading: Rereading) -> bool:
@@ -183,7 +191,7 @@ class _Looking:
 
 
 def _conclude(run: Run, record: RunRecord, looking: _Looking) -> IndexSummary:
-    """Audit, mark done, put on record what is gone, publish, and write the run's row last."""
+    """Audit, mark done, put on record what is gone, publish, and write the run's end last."""
     job_id = record.job_id
     audit = conclude_job(run.ledger, run.store, run.spool, job_id, run.loop.right)
     found = _rescan(run, looking)
@@ -201,7 +209,8 @@ def _conclude(run: Run, record: RunRecord, looking: _Looking) -> IndexSummary:
 def _published(run: Run) -> tuple[str | None, SnapshotRejected | None]:
     """The snapshot that is served now, or why the one just made is not: the run is over then."""
     try:
-        return materialize(run.store, run.plan, run.profile.snapshots).snapshot_id, None
+        mine = partial(run.ledger.confirm_right, run.loop.right)
+        return materialize(run.store, run.plan, run.profile.snapshots, mine).snapshot_id, None
     except SnapshotRejected as error:
         return None, error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -25,6 +26,7 @@ from ecm.evidence.building import (
     write_step,
 )
 from ecm.evidence.changes import Anew
+from ecm.evidence.committer import StillMine, unquestioned
 from ecm.evidence.gate import shortfalls
 from ecm.evidence.generation import tag_version
 from ecm.evidence.measure import compare_vectors, coverage_of, indexed_rows, neighbours, queries
@@ -50,6 +52,17 @@ _SEED: Final = 7
 _DEFAULT: Final = SnapshotLimits()
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be built, from what, and under which limits."""
+
+    policy: SnapshotPolicy
+    sources: Sources
+    now: float
+    limits: SnapshotLimits
+    still_mine: StillMine
+
+
 class SnapshotStore:
     """The snapshots of one evidence store. One process builds at a time; any number may read."""
 
@@ -57,7 +70,11 @@ class SnapshotStore:
         self._store = store
 
     def build(
-        self, policy: SnapshotPolicy, now: float, limits: SnapshotLimits = _DEFAULT
+        self,
+        policy: SnapshotPolicy,
+        now: float,
+        limits: SnapshotLimits = _DEFAULT,
+        still_mine: StillMine = unquestioned,
     ) -> SnapshotRef:
         """A finished snapshot of the evidence as it is now; not published yet.
 
@@ -65,9 +82,10 @@ class SnapshotStore:
         returned (the published one first) and nothing is written. Else it is built on the newest of
         the policy, by what changed since, or anew where that cannot be told or is not worth it. One
         that breaks limits has its shortfalls recorded and cannot be published by `publish`.
+        `still_mine` is asked before anything is referred to.
 
         Raises StoreCorrupt when evidence cannot be read or the result is damaged,
-        ResourceExhausted, StoreUnavailable.
+        ResourceExhausted, StoreUnavailable, LeaseLost.
         """
         self._store.index_lookups()
         sources = sources_of(self._store, policy)
@@ -80,15 +98,20 @@ class SnapshotStore:
         way = way_to(self._store, policy, sources, refs)
         if isinstance(way, Step) and not way.touched.assets.num_rows and way.base in fit:
             return way.base
-        return self._built(way, policy, sources, now, limits)
+        return self._built(way, _Order(policy, sources, now, limits, still_mine))
 
     def build_anew(
-        self, policy: SnapshotPolicy, now: float, limits: SnapshotLimits = _DEFAULT
+        self,
+        policy: SnapshotPolicy,
+        now: float,
+        limits: SnapshotLimits = _DEFAULT,
+        still_mine: StillMine = unquestioned,
     ) -> SnapshotRef:
         """Like `build`, but from the evidence alone: for when the snapshots there are damaged."""
         self._store.index_lookups()
         sources = sources_of(self._store, policy)
-        return self._built(Anew("it was asked for"), policy, sources, now, limits)
+        order = _Order(policy, sources, now, limits, still_mine)
+        return self._built(Anew("it was asked for"), order)
 
     def publish(self, snapshot_id: str, now: float) -> SnapshotRef:
         """Serve this snapshot from now on; what was served is kept for `rollback`.
@@ -112,20 +135,14 @@ class SnapshotStore:
         """
         return publication.rollback(self._store, now, to)
 
-    def _built(
-        self,
-        way: Step | Anew,
-        policy: SnapshotPolicy,
-        sources: Sources,
-        now: float,
-        limits: SnapshotLimits,
-    ) -> SnapshotRef:
+    def _built(self, way: Step | Anew, order: _Order) -> SnapshotRef:
         began = time.monotonic()
-        snapshot_id = self._free_id(policy, sources.versions(), now)
+        policy, sources = order.policy, order.sources
+        snapshot_id = self._free_id(policy, sources.versions(), order.now)
         if isinstance(way, Step):
             try:
                 made = write_step(self._store, way, policy, sources)
-                return self._described(made, snapshot_id, policy, sources, now, limits, began)
+                return self._described(made, snapshot_id, order, began)
             except StoreCorrupt as error:
                 # The evidence may be whole all the same; if not, building anew says so.
                 reason = f"{way.base.snapshot_id} could not be built on: {error.message}"
@@ -134,23 +151,18 @@ class SnapshotStore:
         folder = folder_of(snapshot_id)
         self._store.storage.remove(folder)
         made = write_anew(self._store, f"{folder}/{_TABLE}", policy, sources, reason)
-        return self._described(made, snapshot_id, policy, sources, now, limits, began)
+        return self._described(made, snapshot_id, order, began)
 
     def _described(
-        self,
-        made: Generation,
-        snapshot_id: str,
-        policy: SnapshotPolicy,
-        sources: Sources,
-        now: float,
-        limits: SnapshotLimits,
-        began: float,
+        self, made: Generation, snapshot_id: str, order: _Order, began: float
     ) -> SnapshotRef:
         """Measure what was written and refer to it."""
         crash_point("snapshot.built")
+        policy, sources = order.policy, order.sources
         measured = _measured(made, sources, began)
         assets = sum(made.tenants.values())
-        short = shortfalls(measured, assets, policy.transforms, limits, self.published())
+        short = shortfalls(measured, assets, policy.transforms, order.limits, self.published())
+        order.still_mine()
         tag_version(made.dataset, snapshot_id)
         crash_point("snapshot.tagged")
         known = {} if made.base is None else files_of(self._store, made.base)
@@ -158,7 +170,7 @@ class SnapshotStore:
         ref = SnapshotRef(
             snapshot_id=snapshot_id,
             store_id=self._store.header.store_id,
-            created_at=now,
+            created_at=order.now,
             table=made.location,
             version=int(made.dataset.version),
             policy=policy,
@@ -173,6 +185,7 @@ class SnapshotStore:
             files_sha256=sha256,
             measurements=measured.model_copy(update={"shortfalls": short}),
         )
+        order.still_mine()
         write_ref(self._store, ref)
         crash_point("snapshot.described")
         return ref

@@ -14,7 +14,7 @@ from lance.query import MatchQuery
 from ecm.contracts.identity import digest
 from ecm.contracts.result import Space
 from ecm.contracts.search import Axis
-from ecm.errors import SnapshotRejected, StoreCorrupt
+from ecm.errors import LeaseLost, SnapshotRejected, StoreCorrupt
 from ecm.evidence import building
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
@@ -236,3 +236,16 @@ def test_a_snapshot_beyond_a_limit_is_kept_but_not_published(config: EvidenceCon
     assert snapshots.publish(third.snapshot_id, START + 4) == third
     assert snapshots.build(POLICY, START + 5, lenient) == third
     assert publish_despite_measurements(store, second.snapshot_id, START + 6) == second
+
+
+def test_who_lost_the_right_to_commit_refers_to_nothing(config: EvidenceConfig) -> None:
+    store, first = _store(config)
+    EvidenceCommitter(store).append("b2", everything(1, "dog"))
+
+    def lost() -> None:
+        raise LeaseLost("another has it")
+
+    with pytest.raises(LeaseLost):
+        SnapshotStore(store).build(POLICY, START + 1, still_mine=lost)
+    assert SnapshotStore(store).list() == (first,)
+    assert SnapshotStore(store).build(POLICY, START + 1).lineage.base == first.snapshot_id
