@@ -181,6 +181,22 @@ def test_a_damaged_copy_is_fetched_again(
     assert _files(tmp_path / "cache") == whole
 
 
+def test_without_a_folder_that_can_be_written_the_store_itself_is_read(
+    made: tuple[EvidenceConfig, SnapshotRef, SnapshotRef],
+    opened: Callable[..., EvidenceStore],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _, first, _ = made
+    (tmp_path / "file").write_bytes(b"")
+    _, said = _answer(opened(cache_folder=tmp_path / "file" / "cache"), first)
+    assert said == _answer(opened(cache_bytes=0), first)[1]
+    assert "is read from afar" in caplog.text
+    assert _answer(opened(cache_bytes=100), first)[1] == said
+    assert "does not fit" in caplog.text
+    assert _answer(opened(cache_folder=None), first)[1] == said
+
+
 @pytest.mark.parametrize("damage", ["flip", "gone"])
 def test_what_is_damaged_in_the_store_is_never_served(
     object_server: ObjectServer, tmp_path: Path, damage: str

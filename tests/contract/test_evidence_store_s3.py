@@ -100,7 +100,8 @@ def test_a_store_answers_the_same_on_a_disk_and_on_s3(
     object_server: ObjectServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     disk = EvidenceConfig(uri=str(tmp_path_factory.mktemp("disk") / "store"))
-    assert _answers(object_server.config()) == _answers(disk)
+    root = object_server.config(f"s3://{object_server.bucket()}")
+    assert _answers(root) == _answers(disk)
 
 
 def test_a_bucket_with_other_things_in_it_is_no_store(object_server: ObjectServer) -> None:
