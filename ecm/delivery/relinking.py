@@ -34,6 +34,7 @@ RELINK_TRANSFORM: Final = digest(["transform", "relink", 1])
 
 NAMED: Final = 5
 ROWS: Final = 50_000
+_ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 _PLACE: Final = re.compile(r"^(/|\.|~|[A-Za-z][A-Za-z0-9+.-]*://)")
 _SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -170,7 +171,7 @@ def look(store: EvidenceStore, relinking: Relinking, report: Report) -> Findings
             "relink.nothing",
             "nothing was changed; check the path, the tenant, and ecm sql over asset_versions",
         )
-    gone = tuple(_gone(places, relinking, there))
+    gone = tuple(_gone(places, relinking, there, counts))
     _count_lost(counts, places, gone, found)
     return Findings(counts, tuple(attached), tuple(again), gone)
 
@@ -213,22 +214,35 @@ def _recognised(
     return Seen(relinking.tenant_id, asset, Sighting.PRESENT, identity, relinking.now)
 
 
-def _gone(places: _Places, relinking: Relinking, there: set[str]) -> Iterator[Seen]:
-    """Places below the old prefixes that hold nothing any more."""
+def _gone(
+    places: _Places, relinking: Relinking, there: set[str], counts: Relinked
+) -> Iterator[Seen]:
+    """Places below the old prefixes that hold nothing any more.
+
+    An old place that cannot be looked at is left alone and named: it may be all there.
+    """
+    empty = []
     for move in relinking.moves:
-        there |= _listed(move.old)
+        try:
+            there |= _listed(move.old)
+            empty.append(move)
+        except SourceError as error:
+            counts.unreadable.append(f"{move.old} ({error.code})")
     for uri, (asset, present, identity) in places.now.items():
-        old = any(move.held(uri) for move in relinking.moves)
-        if present and old and uri not in there:
+        if present and uri not in there and any(move.held(uri) for move in empty):
             yield Seen(relinking.tenant_id, asset, Sighting.GONE, identity, relinking.now)
 
 
 def _listed(old: str) -> set[str]:
-    """What still lies at an old place, which may well be unknown to this machine."""
+    """What still lies at an old place, of which this machine may never have heard."""
     try:
         return {entry.uri for entry in list_source(old)}
-    except SourceError:
-        return set()
+    except SourceError as error:
+        cause = error.__cause__
+        absent = not isinstance(cause, OSError) or isinstance(cause, _ABSENT)
+        if error.code == "source.scheme" or (error.code == "source.missing" and absent):
+            return set()
+        raise
 
 
 def _count_lost(counts: Relinked, places: _Places, gone: Sequence[Seen], found: set[str]) -> None:

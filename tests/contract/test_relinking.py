@@ -129,6 +129,22 @@ def test_places_that_still_hold_something_are_not_gone(store: EvidenceStore, new
     assert {Path(uri).parent.name for uri in places(store)} == {"new", "second"}
 
 
+def test_an_old_place_that_cannot_be_looked_at_is_left_alone_and_named(
+    store: EvidenceStore, new: Path, tmp_path: Path
+) -> None:
+    """A loop of links cannot be listed, which is no proof that nothing is behind it."""
+    put(new, a=content(0))
+    relinked(store, wanted(new))
+    second = tmp_path / "second"
+    put(second, a=content(0))
+    (new / "a.jpg").unlink()
+    new.rmdir()
+    new.symlink_to(new)
+    found = relinked(store, wanted(second, START + 200, old=path_uri(new))).counts
+    assert (found.attached, found.gone) == (1, 0)
+    assert found.unreadable == [f"{path_uri(new)} (source.missing)"]
+
+
 def test_back_again_is_a_sighting_and_no_second_version(store: EvidenceStore, new: Path) -> None:
     """There and back: the files keep their times, so they are known without being read."""
     second = new.parent / "second"
