@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
@@ -24,7 +24,8 @@ from ecm.evidence.codec import version_key
 from ecm.evidence.committer import EvidenceCommitter, StillMine
 from ecm.evidence.schema import ASSET_SIGHTINGS, ASSET_VERSIONS, Sighting, fixed_schema
 from ecm.evidence.sightings import Seen, sighting_rows
-from ecm.evidence.store import EvidenceStore, of_tenant
+from ecm.evidence.store import EvidenceStore
+from ecm.evidence.whereabouts import Whereabouts
 from ecm.images.limits import ImageLimits
 from ecm.images.listing import Found, list_source, source_root
 from ecm.images.reading import read_resource
@@ -140,7 +141,7 @@ def look(store: EvidenceStore, relinking: Relinking, report: Report) -> Findings
     Raises SourceError for a place that cannot be listed and, code `relink.nothing`, when nothing
     below the new places is known: it is more likely the wrong folder than a loss of everything.
     """
-    places = _Places.of(store, relinking.tenant_id)
+    places = Whereabouts.of(store, relinking.tenant_id)
     counts = Relinked()
     attached: list[Seen] = []
     again: list[Seen] = []
@@ -194,7 +195,7 @@ def record(
 
 
 def _recognised(
-    places: _Places, relinking: Relinking, identity: ContentIdentity, counts: Relinked
+    places: Whereabouts, relinking: Relinking, identity: ContentIdentity, counts: Relinked
 ) -> Seen | None:
     """The known content a file holds: by its identity if it was seen there, else by reading it."""
     asset = places.by_identity.get(identity.key())
@@ -215,7 +216,7 @@ def _recognised(
 
 
 def _gone(
-    places: _Places, relinking: Relinking, there: set[str], counts: Relinked
+    places: Whereabouts, relinking: Relinking, there: set[str], counts: Relinked
 ) -> Iterator[Seen]:
     """Places below the old prefixes that hold nothing any more.
 
@@ -245,7 +246,9 @@ def _listed(old: str) -> set[str]:
         raise
 
 
-def _count_lost(counts: Relinked, places: _Places, gone: Sequence[Seen], found: set[str]) -> None:
+def _count_lost(
+    counts: Relinked, places: Whereabouts, gone: Sequence[Seen], found: set[str]
+) -> None:
     """Assets that lost a place and lie nowhere now."""
     leaving = {seen.identity.uri for seen in gone}
     elsewhere = {
@@ -255,60 +258,6 @@ def _count_lost(counts: Relinked, places: _Places, gone: Sequence[Seen], found: 
     counts.gone = len(gone)
     counts.unmatched = len({seen.asset_id for seen in lost})
     counts.named = tuple(seen.identity.uri for seen in lost[:NAMED])
-
-
-@dataclass
-class _Places:
-    """What is known of a tenant's places: the newest word on each, and every version ever seen."""
-
-    now: dict[str, tuple[str, bool, ContentIdentity]]
-    by_identity: dict[str, str]
-    sizes: frozenset[int]
-    assets: frozenset[str]
-
-    @classmethod
-    def of(cls, store: EvidenceStore, tenant_id: str) -> _Places:
-        newest: dict[str, tuple[Any, ...]] = {}
-        by_identity: dict[str, tuple[float, str]] = {}
-        sizes: set[int] = set()
-        for row, state, key in _words(store, tenant_id):
-            identity = ContentIdentity(
-                uri=row["uri"], size=row["size"], mtime_ns=row["mtime_ns"], etag=row["etag"]
-            )
-            word = (row["observed_at"], row["mtime_ns"] or 0, row[key], row["asset_id"], state)
-            if row["uri"] not in newest or word[:3] > newest[row["uri"]][:3]:
-                newest[row["uri"]] = (*word, identity)
-            if key == "version_id":
-                mark = (row["observed_at"], row["asset_id"])
-                name = identity.key()
-                by_identity[name] = max(by_identity.get(name, mark), mark)
-                sizes.add(identity.size)
-        assets = {asset for _, asset in by_identity.values()}
-        return cls(
-            now={uri: (w[3], w[4] is not Sighting.GONE, w[5]) for uri, w in newest.items()},
-            by_identity={name: asset for name, (_, asset) in by_identity.items()},
-            sizes=frozenset(sizes),
-            assets=frozenset(assets),
-        )
-
-    def holds_version(self, seen: Seen) -> bool:
-        return self.by_identity.get(seen.identity.key()) == seen.asset_id
-
-
-def _words(store: EvidenceStore, tenant_id: str) -> Iterator[tuple[dict[str, Any], Sighting, str]]:
-    """Everything ever said about a tenant's places: the row, what it found, its key column."""
-    columns = ["asset_id", "uri", "size", "mtime_ns", "etag", "observed_at"]
-    where = of_tenant(tenant_id)
-    if store.has_table(ASSET_VERSIONS):
-        table = store.read(ASSET_VERSIONS, [*columns, "version_id"], where)
-        for batch in table.to_batches(ROWS):
-            for row in batch.to_pylist():
-                yield row, Sighting.PRESENT, "version_id"
-    if store.has_table(ASSET_SIGHTINGS):
-        table = store.read(ASSET_SIGHTINGS, [*columns, "state", "sighting_id"], where)
-        for batch in table.to_batches(ROWS):
-            for row in batch.to_pylist():
-                yield row, Sighting(row["state"]), "sighting_id"
 
 
 def _version_rows(seen: Iterable[Seen], run_id: str, batch_id: str) -> pa.Table:
