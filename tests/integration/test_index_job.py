@@ -16,6 +16,7 @@ from rich.console import Console
 from ecm.config import Profile, load_profile
 from ecm.delivery.tenure import commit_right
 from ecm.errors import LeaseLost, ManifestMismatch
+from ecm.evidence.runs import RunState, runs_of
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
@@ -194,6 +195,7 @@ def test_wrong_weights_block_their_tasks_and_write_nothing(
             f"files: [{{name: weights, path: {weights}, sha256: {'f' * 64}, bytes: 9}}]\n"
         )
     before = EvidenceStore.open(copy.evidence).counts()
+    runs = before.pop("analysis_runs")
     wrong = copy.model_copy(update={"models_folder": folder})
     with open_ledger(copy.ledger) as ledger:
         theirs = EnqueueRequest(tenant_id="other", sources=(str(photos),), plan=plan_of(wrong))
@@ -204,4 +206,8 @@ def test_wrong_weights_block_their_tasks_and_write_nothing(
         blocked = ledger.status(time.time(), "t").states[TaskState.MODEL_MISMATCH]
         assert not ledger.status(time.time(), "other").states[TaskState.MODEL_MISMATCH]
     assert blocked == 2 * 13
-    assert EvidenceStore.open(copy.evidence).counts() == before
+    store = EvidenceStore.open(copy.evidence)
+    after = store.counts()
+    assert after.pop("analysis_runs") == runs + 2
+    assert after == before
+    assert runs_of(store)[0].state is RunState.FAILED
