@@ -22,8 +22,9 @@ from starlette.responses import Response
 
 from ecm.config import Profile
 from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchRequest, SearchResponse
+from ecm.delivery.letters import given_up
 from ecm.errors import EcmError, ImageError, QueryError
-from ecm.evidence.story import AssetHistory
+from ecm.evidence.story import AssetHistory, GivenUp
 from ecm.opening import plan_of
 from ecm.search.assets import AssetView
 from serve.api import EXAMPLES, PROBLEMS, Failed, SearchBody, invalid, new_api
@@ -168,11 +169,13 @@ class Ingress:
     async def history(self, request: Request, asset_id: str) -> Response:
         """The whole story of an asset: places, what every run said, snapshots that show it.
 
-        The first 8 or more digits of the id will do where they are the start of no other.
+        The first 8 or more digits of the id will do where they are the start of no other. Dead
+        letters are null when the ledger does not answer.
         """
         tenant = self._tenant(request)
         story = await self._call(self._searcher.history.remote(tenant, asset_id))
-        return _json(story.model_dump_json())
+        letters = await self._dead_letters(request, tenant, story)
+        return _json(story.model_copy(update={"dead_letters": letters}).model_dump_json())
 
     @api.get("/v1/assets/{asset_id}/thumbnail", response_class=Response, tags=["assets"])
     async def thumbnail(self, request: Request, asset_id: str) -> Response:
@@ -212,6 +215,19 @@ class Ingress:
             raise Failed(Problem(404, "http.not_found", "no such file"))
         headers = {"Cache-Control": "no-cache"}
         return Response(self._files[name], headers=headers, media_type=FILES[name])
+
+    async def _dead_letters(
+        self, request: Request, tenant: str, story: AssetHistory
+    ) -> tuple[GivenUp, ...] | None:
+        """What was given up at the places of an asset; None when the ledger does not answer."""
+        caller = self.door.caller(request)
+        uris = {event.uri for event in story.events}
+        letters = self.door.do(caller, lambda told: given_up(told, tenant, story.asset_id, uris))
+        try:
+            found: tuple[GivenUp, ...] = await asyncio.wait_for(letters, self._seconds)
+        except (Failed, TimeoutError):
+            return None
+        return found
 
     def _tenant(self, request: Request, named: str | None = None) -> str:
         tenant = self._access.tenant_of(request.headers, named)
