@@ -178,7 +178,6 @@ def _look(
         moves=moves,
         run_id=f"relink-{uuid.uuid4().hex[:16]}",
         now=time.time(),
-        limits=profile.images,
     )
     return wanted, relinking.look(
         store, wanted, lambda seen: report(seen.files, 0, f"{seen.read:,} files read")

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -19,21 +21,23 @@ import pyarrow as pa
 
 from ecm.contracts.identity import ContentIdentity, digest, path_uri
 from ecm.crashpoints import crash_point
-from ecm.errors import ConfigError, ImageError, SourceError
+from ecm.errors import ConfigError, SourceError
 from ecm.evidence.codec import version_key
 from ecm.evidence.committer import EvidenceCommitter, StillMine
 from ecm.evidence.schema import ASSET_SIGHTINGS, ASSET_VERSIONS, Sighting, fixed_schema
 from ecm.evidence.sightings import Seen, sighting_rows
 from ecm.evidence.store import EvidenceStore
 from ecm.evidence.whereabouts import Whereabouts
-from ecm.images.limits import ImageLimits
 from ecm.images.listing import Found, list_source, source_root
-from ecm.images.reading import read_resource
+from ecm.images.reading import ResourceHash, hash_resource
 
 RELINK_TRANSFORM: Final = digest(["transform", "relink", 1])
 """In place of a transform: what saw the content at its new place was no model."""
 
 NAMED: Final = 5
+READERS: Final = 8
+"""Files read at a time: a disk is kept busy by few, object storage answers many."""
+AHEAD: Final = 64
 ROWS: Final = 50_000
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 _PLACE: Final = re.compile(r"^(/|\.|~|[A-Za-z][A-Za-z0-9+.-]*://)")
@@ -106,15 +110,12 @@ class Relinked:
 
 @dataclass(frozen=True)
 class Relinking:
-    """Whose places, which moves, under which run, when (Unix seconds), and how large a file may
-    be.
-    """
+    """Whose places, which moves, under which run, and when (Unix seconds)."""
 
     tenant_id: str
     moves: tuple[Move, ...]
     run_id: str
     now: float
-    limits: ImageLimits
 
 
 @dataclass(frozen=True)
@@ -147,23 +148,19 @@ def look(store: EvidenceStore, relinking: Relinking, report: Report) -> Findings
     again: list[Seen] = []
     there: set[str] = set()
     found: set[str] = set()
-    for move in relinking.moves:
-        for entry in list_source(move.new):
-            if not isinstance(entry, Found) or entry.uri in there:
-                continue
-            counts.files += 1
-            there.add(entry.uri)
-            seen = _recognised(places, relinking, entry.identity, counts)
-            if seen is not None:
-                found.add(seen.asset_id)
-                now_there = places.now.get(seen.identity.uri)
-                if not places.holds_version(seen):
-                    attached.append(seen)
-                elif now_there is None or now_there[:2] != (seen.asset_id, True):
-                    again.append(seen)
-                else:
-                    counts.known += 1
-            report(counts)
+    for identity, read in _read_ahead(_found_once(relinking.moves, there), places):
+        counts.files += 1
+        seen = _recognised(places, relinking, identity, read, counts)
+        if seen is not None:
+            found.add(seen.asset_id)
+            now_there = places.now.get(seen.identity.uri)
+            if not places.holds_version(seen):
+                attached.append(seen)
+            elif now_there is None or now_there[:2] != (seen.asset_id, True):
+                again.append(seen)
+            else:
+                counts.known += 1
+        report(counts)
     counts.attached = len(attached) + len(again)
     if not found:
         raise SourceError(
@@ -194,22 +191,55 @@ def record(
             committer.append_rows(ASSET_SIGHTINGS, rows, batch, still_mine)
 
 
-def _recognised(
-    places: Whereabouts, relinking: Relinking, identity: ContentIdentity, counts: Relinked
-) -> Seen | None:
-    """The known content a file holds: by its identity if it was seen there, else by reading it."""
-    asset = places.by_identity.get(identity.key())
-    if asset is None and identity.size in places.sizes:
+def _found_once(moves: Iterable[Move], there: set[str]) -> Iterator[ContentIdentity]:
+    """Images below the new places; `there` collects their URIs."""
+    for move in moves:
+        for entry in list_source(move.new):
+            if isinstance(entry, Found) and entry.uri not in there:
+                there.add(entry.uri)
+                yield entry.identity
+
+
+def _read_ahead(
+    listed: Iterator[ContentIdentity], places: Whereabouts
+) -> Iterator[tuple[ContentIdentity, Future[ResourceHash] | None]]:
+    """Every identity in order, with its hash where only that can tell; a few are read ahead."""
+    with ThreadPoolExecutor(READERS, thread_name_prefix="relink") as readers:
+        pending: deque[tuple[ContentIdentity, Future[ResourceHash] | None]] = deque()
         try:
-            read = read_resource(identity, relinking.limits)
-        except (SourceError, ImageError) as error:
+            for identity in listed:
+                known = places.by_identity.get(identity.key()) in places.assets
+                unread = known or identity.size not in places.sizes
+                reading = None if unread else readers.submit(hash_resource, identity)
+                pending.append((identity, reading))
+                if len(pending) > AHEAD:
+                    yield pending.popleft()
+            yield from pending
+        finally:
+            for _, reading in pending:
+                if reading is not None:
+                    reading.cancel()
+
+
+def _recognised(
+    places: Whereabouts,
+    relinking: Relinking,
+    identity: ContentIdentity,
+    reading: Future[ResourceHash] | None,
+    counts: Relinked,
+) -> Seen | None:
+    """The known content a file holds: by its identity if it was seen there, else by its bytes."""
+    asset = places.by_identity.get(identity.key())
+    if reading is not None:
+        try:
+            read = reading.result()
+        except SourceError as error:
             counts.unreadable.append(f"{identity.uri} ({error.code})")
             return None
         counts.read += 1
-        counts.bytes_read += len(read.data)
-        identity = read.identity
-        asset = read.content_hash if read.content_hash in places.assets else None
-    if asset is None:
+        counts.bytes_read += read.identity.size
+        identity, asset = read.identity, read.content_hash
+    if asset not in places.assets:
         counts.strangers += 1
         return None
     return Seen(relinking.tenant_id, asset, Sighting.PRESENT, identity, relinking.now)

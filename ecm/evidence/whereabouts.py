@@ -23,11 +23,13 @@ class Whereabouts:
     """What is known of a tenant's places: the newest word on each, and every version ever seen.
 
     `now` has, by URI, the asset, whether it lies there, and as what it was seen last. `by_identity`
-    has the asset behind every `ContentIdentity.key()`, `sizes` every size in bytes.
+    has what was last found behind every `ContentIdentity.key()`, `versions` all pairs of such a key
+    and an asset that have a row, `sizes` every size in bytes.
     """
 
     now: dict[str, tuple[str, bool, ContentIdentity]]
     by_identity: dict[str, str]
+    versions: frozenset[tuple[str, str]]
     sizes: frozenset[int]
     assets: frozenset[str]
 
@@ -36,6 +38,7 @@ class Whereabouts:
         """Read everything ever said about the places of a tenant; some 500 bytes a place."""
         newest: dict[str, tuple[Any, ...]] = {}
         by_identity: dict[str, tuple[float, str]] = {}
+        versions: set[tuple[str, str]] = set()
         sizes: set[int] = set()
         for row, state, key in _words(store, tenant_id):
             identity = ContentIdentity(
@@ -44,22 +47,24 @@ class Whereabouts:
             word = (row["observed_at"], row["mtime_ns"] or 0, row[key], row["asset_id"], state)
             if row["uri"] not in newest or word[:3] > newest[row["uri"]][:3]:
                 newest[row["uri"]] = (*word, identity)
-            if key == "version_id":
+            name = identity.key()
+            if state is not Sighting.GONE:
                 mark = (row["observed_at"], row["asset_id"])
-                name = identity.key()
                 by_identity[name] = max(by_identity.get(name, mark), mark)
+            if key == "version_id":
+                versions.add((name, row["asset_id"]))
                 sizes.add(identity.size)
-        assets = {asset for _, asset in by_identity.values()}
         return cls(
             now={uri: (w[3], w[4] is not Sighting.GONE, w[5]) for uri, w in newest.items()},
             by_identity={name: asset for name, (_, asset) in by_identity.items()},
+            versions=frozenset(versions),
             sizes=frozenset(sizes),
-            assets=frozenset(assets),
+            assets=frozenset(asset for _, asset in versions),
         )
 
     def holds_version(self, seen: Seen) -> bool:
         """Whether the content was seen there before, in this very version of the place."""
-        return self.by_identity.get(seen.identity.key()) == seen.asset_id
+        return (seen.identity.key(), seen.asset_id) in self.versions
 
 
 def _words(store: EvidenceStore, tenant_id: str) -> Iterator[tuple[dict[str, Any], Sighting, str]]:

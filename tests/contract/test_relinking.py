@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from ecm.contracts.identity import asset_id_of, path_uri
 from ecm.delivery.relinking import Findings, Move, Relinking, look, record
 from ecm.errors import ConfigError, SourceError
 from ecm.evidence.committer import EvidenceCommitter, unquestioned
-from ecm.evidence.schema import ASSET_SIGHTINGS, ASSET_VERSIONS
+from ecm.evidence.schema import ASSET_SIGHTINGS, ASSET_VERSIONS, Sighting
+from ecm.evidence.sightings import Seen, sighting_rows
 from ecm.evidence.store import EvidenceStore
-from ecm.images.limits import ImageLimits
+from ecm.images.listing import list_source
 from tests.bundles import store_at
 from tests.evidence_envelopes import START, vision
 
@@ -52,7 +52,7 @@ def put(folder: Path, **files: bytes) -> None:
 
 def wanted(new: Path, now: float = START + 100, old: str = OLD, tenant: str = "t") -> Relinking:
     moves = (Move.parse(f"{old}={new}"),)
-    return Relinking(tenant, moves, f"relink-{now:.0f}", now, ImageLimits())
+    return Relinking(tenant, moves, f"relink-{now:.0f}", now)
 
 
 def relinked(store: EvidenceStore, relinking: Relinking) -> Findings:
@@ -159,11 +159,23 @@ def test_back_again_is_a_sighting_and_no_second_version(store: EvidenceStore, ne
     assert store.counts()[ASSET_VERSIONS] == 6 + 2
 
 
-def test_files_that_cannot_be_read_are_named(store: EvidenceStore, new: Path) -> None:
+def test_bytes_that_were_found_altered_are_not_taken_for_what_lay_there_before(
+    store: EvidenceStore, new: Path
+) -> None:
+    """The same size and time as on record, but a re-scan has read other bytes."""
     put(new, a=content(0))
-    limits = ImageLimits(max_bytes=100)
-    with pytest.raises(SourceError, match=r"a\.jpg \(input\.too_large\) cannot be read"):
-        look(store, dataclasses.replace(wanted(new), limits=limits), lambda _: None)
+    relinked(store, wanted(new))
+    (place,) = places(store)
+    identity = next(list_source(str(new))).identity
+    altered = Seen("t", asset_id_of(content(77)), Sighting.ALTERED, identity, START + 150)
+    EvidenceCommitter(store).append_rows(
+        ASSET_SIGHTINGS, sighting_rows([altered], "run-9", "s9"), "s9"
+    )
+    (new / "a.jpg").write_bytes(content(3))
+    os.utime(new / "a.jpg", ns=(identity.mtime_ns, identity.mtime_ns))
+    found = relinked(store, wanted(new, START + 200)).counts
+    assert (found.read, found.attached) == (1, 1)
+    assert places(store) == {place: asset_id_of(content(3))}
 
 
 @pytest.mark.parametrize(
