@@ -67,11 +67,13 @@ def export(
         bool, typer.Option("--with-thumbnails/--without-thumbnails", help="Small JPEGs as well.")
     ] = True,
 ) -> None:
-    """Write everything the store holds of a tenant into a bundle that stands by itself.
+    """Write everything the store holds of a tenant into a bundle that stands by
+    itself.
 
-    One file or Lance table per evidence table, compacted and sorted by asset, and a manifest with
-    the models behind every fingerprint and a checksum of every file. The store may be in use: what
-    is exported is one moment of it. An export that is cut off leaves no bundle. See: ecm import.
+    One file or Lance table per evidence table, compacted and sorted by asset,
+    and a manifest with the models behind every fingerprint and a checksum of
+    every file. The store may be in use: what is exported is one moment of it.
+    An export that is cut off leaves no bundle. See: ecm import.
     """
     from ecm.evidence.bundle import BundleFormat
     from jobs.export import THUMBNAIL_TABLES, ExportRequest, run_export
@@ -140,12 +142,14 @@ def import_(
     relink: Relinks = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Take a bundle into this store: all of it is checked before any of it is written.
+    """Take a bundle into this store: all of it is checked before any of it is
+    written.
 
-    Every file against its checksum, every row against what it can be, every model against the
-    profile's. Safe to kill, safe to repeat. Afterwards ecm index computes nothing of it again; with
-    --relink the images are found by content where they lie now. It is searched from the next
-    ecm index or ecm materialize on.
+    Every file against its checksum, every row against what it can be, every
+    model against the profile's. Safe to kill, safe to repeat. Afterwards ecm
+    index computes nothing of it again; with --relink the images are found by
+    content where they lie now. It is searched from the next ecm index or ecm
+    materialize on.
     """
     from ecm.delivery.relinking import Move
     from jobs.export import check_import, plan_import, run_import
@@ -176,11 +180,13 @@ def relink(
     as_json: JsonOption = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Find images that lie elsewhere now by their content, whatever they are called there.
+    """Find images that lie elsewhere now by their content, whatever they are
+    called there.
 
-    Only files whose size some known content has are read. What is found gets its new place; places
-    below OLD that hold nothing any more are put on record as gone. Nothing is computed again, and
-    nothing is removed. Safe to kill, safe to repeat.
+    Only files whose size some known content has are read. What is found gets
+    its new place; places below OLD that hold nothing any more are put on
+    record as gone. Nothing is computed again, and nothing is removed. Safe to
+    kill, safe to repeat.
     """
     from ecm.delivery.relinking import Move
     from jobs.export import look_for, run_relink
