@@ -102,15 +102,21 @@ def _seen(row: dict[str, Any], look: Look, state: Sighting) -> Seen:
 
 
 def _is_suspect(share: Share, max_gone_share: float) -> bool:
-    if max_gone_share >= 1 or not share.lost:
+    """Whether a scope has lost so much that it is more likely not to be mounted.
+
+    What has moved is no loss, nor is what the listing has elsewhere, unless all of a scope is away.
+    """
+    if max_gone_share >= 1:
         return False
-    return not share.listed or share.lost > max_gone_share * share.known
+    if not share.listed:
+        return share.left_behind > 0
+    return share.nowhere > max_gone_share * share.known
 
 
 def _problems(held_back: list[Share]) -> Iterator[str]:
     for share in held_back:
         yield (
-            f"source {share.source}: {share.lost} of {share.known} known images are not there any "
-            "more, which is more than pipeline.max_gone_share; none was marked as gone (is it "
-            "mounted? if they are deleted, add --accept-gone)"
+            f"source {share.source}: {share.left_behind} of {share.known} known images are not "
+            "there any more, which is more than pipeline.max_gone_share; none was marked as gone "
+            "(is it mounted? if they are deleted, add --accept-gone)"
         )

@@ -120,6 +120,15 @@ WHERE moment >= $began AND state <> 'gone' AND NOT (was_there AND same)
 UNION SELECT asset_id FROM back
 """
 
+# Content of lost places that lies at a listed place as well.
+_ELSEWHERE: Final = """
+CREATE TEMP TABLE elsewhere AS
+SELECT DISTINCT k.asset_id
+FROM known AS k SEMI JOIN lost USING (asset_id) JOIN listed AS l USING (uri)
+WHERE l.found AND k.state <> 'gone'
+UNION FROM appeared
+"""
+
 _SHARES: Final = """
 SELECT s.source,
     (SELECT count(*) FROM listed AS l
@@ -127,7 +136,9 @@ SELECT s.source,
     (SELECT count(*) FROM known AS k WHERE k.was_there
      AND (k.uri = s.root OR (NOT s.exact AND starts_with(k.uri, s.below)))) AS known,
     (SELECT count(*) FROM lost AS o WHERE o.asset_id NOT IN (FROM appeared)
-     AND (o.uri = s.root OR (NOT s.exact AND starts_with(o.uri, s.below)))) AS lost
+     AND (o.uri = s.root OR (NOT s.exact AND starts_with(o.uri, s.below)))) AS left_behind,
+    (SELECT count(*) FROM lost AS o WHERE o.asset_id NOT IN (FROM elsewhere)
+     AND (o.uri = s.root OR (NOT s.exact AND starts_with(o.uri, s.below)))) AS nowhere
 FROM scopes AS s ORDER BY s.source
 """
 
@@ -175,7 +186,7 @@ class Scope:
     @property
     def below(self) -> str:
         """What the URIs of everything below it begin with."""
-        return self.root.rstrip("/") + "/" if not self.root.endswith("://") else self.root
+        return self.root.rstrip("/") + "/"
 
     def holds(self, uri: str) -> bool:
         return uri == self.root or (not self.exact and uri.startswith(self.below))
@@ -183,12 +194,15 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Places of one scope: listed now, known to hold something, and lost without a new place."""
+    """Places of one scope: listed now, and known to hold something; those of these that are lost
+    and whose content has not come to a new place, and those whose content is not listed anywhere.
+    """
 
     source: str
     listed: int
     known: int
-    lost: int
+    left_behind: int
+    nowhere: int
 
 
 class Compared:
@@ -263,7 +277,16 @@ def compared(
                 )
             duck.register("scopes", _table_of(scopes))
             duck.read_parquet(str(listed)).create_view("listed")
-            for statement in (_LOOKS, _OFTEN, _KNOWN, _LOST, _CANDIDATES, _BACK, _APPEARED):
+            for statement in (
+                _LOOKS,
+                _OFTEN,
+                _KNOWN,
+                _LOST,
+                _CANDIDATES,
+                _BACK,
+                _APPEARED,
+                _ELSEWHERE,
+            ):
                 duck.execute(statement, _named_in(statement, bound))
         yield Compared(duck, bound)
 

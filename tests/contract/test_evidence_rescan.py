@@ -171,6 +171,27 @@ def test_a_source_that_lost_too_much_marks_nothing_and_is_named(place: Place, le
     assert place.scan(listed, "scan-2", LATER + 1, share=1.0).gone == 10 - left
 
 
+def test_a_folder_that_was_renamed_before_an_interrupted_run_is_no_loss(place: Place) -> None:
+    """The new places are known already, the old ones are not compared yet."""
+    for number in range(5):
+        place.seen(f"old/{number}.jpg", f"{number}")
+        place.seen(f"new/{number}.jpg", f"{number}", at=START + 10)
+    listed = [place.file(f"new/{number}.jpg") for number in range(5)]
+    assert place.scan(listed, share=0.1) == Rescanned(gone=5)
+
+
+def test_one_that_lists_nothing_is_not_mounted_though_there_are_copies_elsewhere(
+    place: Place,
+) -> None:
+    sources = tuple(str(place.folder / name) for name in ("nas", "copies"))
+    for source in sources:
+        Path(source).mkdir()
+    for name in ("nas/1.jpg", "copies/1.jpg"):
+        place.seen(name, "the same")
+    found = place.scan([place.file("copies/1.jpg")], share=0.5, sources=sources)
+    assert (found.gone, len(found.problems)) == (0, 1)
+
+
 def test_one_source_that_lost_too_much_does_not_keep_others_from_being_compared(
     place: Place, tmp_path: Path
 ) -> None:
