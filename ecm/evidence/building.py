@@ -78,12 +78,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A written and indexed version of a table `search_materialized`, and what it was built on."""
+    """A written and indexed version of a table `search_materialized`, and what it was built on.
+
+    `added` of its rows, the last ones, are written in this build.
+    """
 
     base: SnapshotRef | None
     location: str
     dataset: Any
     tenants: Mapping[str, int]
+    added: int
     superseded: int
     lineage: Lineage
 
@@ -135,9 +139,10 @@ def write_anew(
         written = write_generation(store, location, choice, sources.vectors)
         superseded, tenants = choice.superseded(), choice.tenants()
     create_indices(written, tuple(sources.vectors), store.config.vector_index_rows)
-    lineage = Lineage(reason=reason, touched=sum(tenants.values()))
+    assets = sum(tenants.values())
+    lineage = Lineage(reason=reason, touched=assets)
     dataset = store.open_lance(location)
-    return _whole(Generation(None, location, dataset, tenants, superseded, lineage))
+    return _whole(Generation(None, location, dataset, tenants, assets, superseded, lineage))
 
 
 def write_step(
@@ -172,7 +177,8 @@ def write_step(
     }
     tenants = {tenant: assets for tenant, assets in tenants.items() if assets}
     dataset = store.open_lance(base.table)
-    return _whole(Generation(base, base.table, dataset, tenants, superseded, lineage))
+    fresh = sum(added.values())
+    return _whole(Generation(base, base.table, dataset, tenants, fresh, superseded, lineage))
 
 
 def _unfit(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -38,6 +39,22 @@ _COMMON: Final = frozenset(
      "these", "they", "this", "was", "will", "with"]
 )  # fmt: skip
 _WORDS_ASKED: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which rows are looked at: half of all, half of those new in this build, the last `recent`."""
+
+    seed: int
+    recent: int
+
+    def places(self, rows: int, most: int) -> list[int]:
+        """Up to `most` row numbers below `rows`, each once, in order; the same each time."""
+        random = np.random.default_rng(self.seed)
+        recent = min(self.recent, rows)
+        fresh = random.choice(recent, min(most // 2, recent), replace=False) + rows - recent
+        others = random.choice(rows, min(most, rows), replace=False)
+        return sorted(list(dict.fromkeys([*fresh.tolist(), *others.tolist()]))[:most])
 
 
 def coverage_of(dataset: Any, axes: Iterable[Axis]) -> dict[str, float]:
@@ -70,20 +87,20 @@ def indexed_rows(dataset: Any) -> dict[str, int]:
     return counts
 
 
-def neighbours(dataset: Any, axes: Iterable[Axis], seed: int) -> dict[str, float]:
+def neighbours(dataset: Any, axes: Iterable[Axis], sample: Sample) -> dict[str, float]:
     """Per indexed axis, the share of a sample of vectors that the index finds at distance 0."""
     indexed = {index.name for index in dataset.describe_indices()}
     found: dict[str, float] = {}
     for axis in (axis for axis in axes if axis.value in indexed):
         with lance_errors(f"cannot search the {axis} axis of the snapshot"):
-            vectors = [vector for vector, _ in _sampled(dataset, axis, seed)]
+            vectors = [vector for vector, _ in _vectors(dataset, axis, sample)]
             hits = sum(_finds_itself(dataset, axis, vector) for vector in vectors)
         if vectors:
             found[axis.value] = hits / len(vectors)
     return found
 
 
-def queries(dataset: Any, seed: int) -> dict[str, float]:
+def queries(dataset: Any, sample: Sample) -> dict[str, float]:
     """Per text column, the share of a sample of texts whose words find the asset they are of.
 
     A column is absent when none of the sampled assets has words there that can be asked for.
@@ -91,7 +108,7 @@ def queries(dataset: Any, seed: int) -> dict[str, float]:
     asked: dict[str, list[bool]] = {}
     with lance_errors("cannot search the texts of the snapshot"):
         columns = ["tenant_id", "asset_id", *TEXT_COLUMNS]
-        for row in _rows(dataset, columns, TEXT_SAMPLE, seed):
+        for row in _rows(dataset, columns, TEXT_SAMPLE, sample):
             where = of_assets(row["tenant_id"], [row["asset_id"]])
             for column in TEXT_COLUMNS:
                 words = _askable(row[column] or "")
@@ -108,7 +125,7 @@ def queries(dataset: Any, seed: int) -> dict[str, float]:
     return {column: sum(hits) / len(hits) for column, hits in asked.items()}
 
 
-def compare_vectors(dataset: Any, sources: Mapping[Axis, Any], seed: int) -> int:
+def compare_vectors(dataset: Any, sources: Mapping[Axis, Any], sample: Sample) -> int:
     """How many sampled vectors were compared with the checksum of the evidence they name.
 
     Raises StoreCorrupt when one is another: the snapshot or the evidence is damaged.
@@ -116,37 +133,33 @@ def compare_vectors(dataset: Any, sources: Mapping[Axis, Any], seed: int) -> int
     compared = 0
     for axis, source in sources.items():
         with lance_errors(f"cannot compare the {axis} axis of the snapshot with its evidence"):
-            sample = _sampled(dataset, axis, seed)
-            ids = pa.array([evidence_id for _, evidence_id in sample], pa.string())
+            drawn = _vectors(dataset, axis, sample)
+            ids = pa.array([evidence_id for _, evidence_id in drawn], pa.string())
             rows = source.to_table(
                 columns=["evidence_id", "checksum"], filter=pc.field("evidence_id").isin(ids)
             )
         sums = dict(zip(rows["evidence_id"].to_pylist(), rows["checksum"].to_pylist(), strict=True))
-        for vector, evidence_id in sample:
+        for vector, evidence_id in drawn:
             if hashlib.sha256(vector.astype("<f4").tobytes()).hexdigest() != sums.get(evidence_id):
                 raise StoreCorrupt(
                     f"{axis}: a vector of the snapshot is not that of evidence {evidence_id}",
                     hint="build the snapshot again; if it happens again the evidence is damaged",
                 )
-        compared += len(sample)
+        compared += len(drawn)
     return compared
 
 
-def _rows(dataset: Any, columns: list[str], most: int, seed: int) -> list[dict[str, Any]]:
-    count = dataset.count_rows()
-    places = np.random.default_rng(seed).choice(count, min(most, count), replace=False)
-    found: list[dict[str, Any]] = []
-    if count:
-        found = dataset.take(sorted(places.tolist()), columns=columns).to_pylist()
-    return found
+def _rows(dataset: Any, columns: list[str], most: int, sample: Sample) -> list[dict[str, Any]]:
+    places = sample.places(int(dataset.count_rows()), most)
+    return list(dataset.take(places, columns=columns).to_pylist()) if places else []
 
 
-def _sampled(dataset: Any, axis: Axis, seed: int) -> list[tuple[Vector, str]]:
+def _vectors(dataset: Any, axis: Axis, sample: Sample) -> list[tuple[Vector, str]]:
     """Up to SAMPLE vectors of an axis, float32 (d,), each with the evidence id it is said to be."""
     columns = [axis.value, f"{axis}_evidence"]
     return [
         (np.array(row[columns[0]], dtype=np.float32), row[columns[1]]["evidence_id"])
-        for row in _rows(dataset, columns, SAMPLE, seed)
+        for row in _rows(dataset, columns, SAMPLE, sample)
         if row[columns[0]] is not None
     ]
 

@@ -29,7 +29,14 @@ from ecm.evidence.changes import Anew
 from ecm.evidence.committer import StillMine, unquestioned
 from ecm.evidence.gate import shortfalls
 from ecm.evidence.generation import tag_version
-from ecm.evidence.measure import compare_vectors, coverage_of, indexed_rows, neighbours, queries
+from ecm.evidence.measure import (
+    Sample,
+    compare_vectors,
+    coverage_of,
+    indexed_rows,
+    neighbours,
+    queries,
+)
 from ecm.evidence.pins import is_condemned
 from ecm.evidence.policy import SnapshotLimits, SnapshotPolicy
 from ecm.evidence.refs import (
@@ -207,12 +214,13 @@ class SnapshotStore:
 
 def _measured(made: Generation, sources: Sources, began: float) -> SnapshotMeasurements:
     """What a finished generation is like. Raises StoreCorrupt when it is not what it should be."""
-    compared = compare_vectors(made.dataset, sources.vectors, _SEED)
+    sample = Sample(_SEED, made.added)
+    compared = compare_vectors(made.dataset, sources.vectors, sample)
     return SnapshotMeasurements(
         coverage=coverage_of(made.dataset, sources.vectors),
         indexed_rows=indexed_rows(made.dataset),
-        neighbours=neighbours(made.dataset, sources.vectors, _SEED),
-        queries=queries(made.dataset, _SEED),
+        neighbours=neighbours(made.dataset, sources.vectors, sample),
+        queries=queries(made.dataset, sample),
         vectors_compared=compared,
         superseded=made.superseded,
         seconds=time.monotonic() - began,
