@@ -20,12 +20,14 @@ from ecm.config import Profile
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.search import SearchRequest, SearchResponse
 from ecm.contracts.task import TaskSpec
+from ecm.evidence.bundle import BundleManifest
 
 PUBLIC: dict[str, type[BaseModel]] = {
     "task_spec": TaskSpec,
     "result_envelope": ResultEnvelope,
     "search_request": SearchRequest,
     "search_response": SearchResponse,
+    "bundle_manifest": BundleManifest,
     "profile": Profile,
 }
 SETTINGS_HEAD = """\
