@@ -11,7 +11,7 @@ takes over from the living calls `fence`, after which no change builds on earlie
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -91,8 +91,17 @@ class EvidenceCommitter:
         still_mine: StillMine = unquestioned,
     ) -> int:
         """Append rows of one table under a batch id of their own, once. Raises as `append` does."""
+        return self.append_tables({name: table}, batch_id, still_mine)[name]
+
+    def append_tables(
+        self,
+        tables: Mapping[str, pa.Table],
+        batch_id: str,
+        still_mine: StillMine = unquestioned,
+    ) -> dict[str, int]:
+        """`append` of what is encoded already, by table name. Raises as `append` does."""
         _check_batch(batch_id)
-        return self._append_all(lambda: iter([(name, table)]), batch_id, still_mine)[name]
+        return self._append_all(lambda: iter(tables.items()), batch_id, still_mine)
 
     def delete_batch(self, batch_id: str, still_mine: StillMine = unquestioned) -> dict[str, int]:
         """Delete what a batch stated, for a batch whose spool is lost; rows deleted per table.

@@ -34,9 +34,9 @@ class KnownKeys:
     def __len__(self) -> int:
         return len(self._sorted) + len(self._recent)
 
-    def add(self, keys: Iterable[str]) -> None:
+    def add(self, keys: Sequence[str]) -> None:
         """Remember keys; doubles are harmless."""
-        self._recent.update(bytes.fromhex(key[: 2 * _BYTES]) for key in keys)
+        self._recent.update(packed(keys).tolist())
         if len(self._recent) > max(_MERGE_AT, len(self._sorted) // 8):
             recent = np.array(list(self._recent), dtype=self._sorted.dtype)
             self._sorted = np.union1d(self._sorted, recent)
@@ -45,9 +45,7 @@ class KnownKeys:
     def contains(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
         """For each key whether it is known, shape (len(keys),)."""
         asked = packed(keys)
-        recent = np.array(
-            [bytes.fromhex(key[: 2 * _BYTES]) in self._recent for key in keys], dtype=np.bool_
-        )
+        recent = np.array([key in self._recent for key in asked.tolist()], dtype=np.bool_)
         if not len(self._sorted):
             return recent
         places = np.searchsorted(self._sorted, asked)
