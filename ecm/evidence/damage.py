@@ -106,7 +106,8 @@ class IndexExam:
 
 @dataclass(frozen=True, slots=True)
 class FragmentExam:
-    """What was found in a fragment. A `lost` one has no row that can be trusted.
+    """What was found in a fragment. A `lost` one has no row that can be trusted, of a torn one
+    only the rows in the stretches of `legible` can be read (first row and number of rows each).
 
     `keys` and `ids` are those of its sound rows, 16 bytes each; `spoilt` are keys of bad rows.
     """
@@ -117,7 +118,15 @@ class FragmentExam:
     keys: bytes = b""
     ids: bytes = b""
     spoilt: frozenset[str] = frozenset()
+    legible: tuple[tuple[int, int], ...] | None = None
     seals: Mapping[str, Seal] = field(default_factory=dict)
+
+    @property
+    def illegible_rows(self) -> int:
+        """Rows of a torn fragment that cannot be read."""
+        if self.legible is None:
+            return 0
+        return self.ref.rows - sum(number for _, number in self.legible)
 
 
 @dataclass(frozen=True, slots=True)

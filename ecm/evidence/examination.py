@@ -8,7 +8,7 @@ ledger.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -38,7 +38,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(slots=True)
 class TableExam:
-    """One table: its head, the fragments that are lost, and the keys of the sound rows.
+    """One table: its head, the fragments that are lost or torn, and the keys of the sound rows.
 
     `keys` are sorted and unique, 16 bytes each, without those that are `spoilt`; `rows` were read.
     """
@@ -46,6 +46,7 @@ class TableExam:
     head: TableHead
     damages: list[Damage] = field(default_factory=list)
     lost: set[int] = field(default_factory=set)
+    torn: dict[int, FragmentExam] = field(default_factory=dict)
     spoilt: set[str] = field(default_factory=set)
     keys: npt.NDArray[np.bytes_] = field(default_factory=lambda: packed(()))
     rows: int = 0
@@ -56,8 +57,9 @@ class TableExam:
 
     @property
     def lost_rows(self) -> int:
-        """Rows of fragments that are lost; those of versions that cannot be read are not known."""
-        return sum(ref.rows for ref in self.head.fragments if ref.fragment in self.lost)
+        """Rows that cannot be read; those of versions that cannot be read are not known."""
+        whole = sum(ref.rows for ref in self.head.fragments if ref.fragment in self.lost)
+        return whole + sum(exam.illegible_rows for exam in self.torn.values())
 
     @property
     def broken_indices(self) -> frozenset[str]:
@@ -66,7 +68,8 @@ class TableExam:
     @property
     def lacks_rows(self) -> bool:
         """Whether rows that the table should have are lost or have to be deleted."""
-        return bool(self.lost or self.spoilt or self.head.version != self.head.newest)
+        wrong = self.lost or self.torn or self.spoilt
+        return bool(wrong) or self.head.version != self.head.newest
 
     def holds(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
         """For each key whether a sound row has it, shape (len(keys),)."""
@@ -164,7 +167,9 @@ def _fragments(examiners: Asked, refs: Sequence[FragmentRef]) -> Iterator[Fragme
 def _take(table: TableExam, exam: FragmentExam) -> None:
     table.damages += exam.damages
     table.spoilt |= exam.spoilt
-    table.rows += 0 if exam.lost else exam.ref.rows
+    table.rows += 0 if exam.lost else exam.ref.rows - exam.illegible_rows
+    if exam.legible is not None:
+        table.torn[exam.ref.fragment] = replace(exam, keys=b"", ids=b"")
     if exam.lost:
         table.lost.add(exam.ref.fragment)
 
@@ -177,7 +182,11 @@ def _find_doubles(
     if not len(twice):
         return
     wanted = np.unique(twice).tobytes()
-    sound = [ref for ref in table.head.fragments if ref.fragment not in table.lost]
+    sound = [
+        ref
+        for ref in table.head.fragments
+        if ref.fragment not in table.lost and ref.fragment not in table.torn
+    ]
     keys: set[str] = set()
     for answer in examiners.ask([KeysOf(ref, wanted) for ref in sound]):
         keys.update(() if isinstance(answer, Died) else answer)

@@ -7,7 +7,7 @@ no ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ from ecm.evidence.damage import Damage, DamageKind, FragmentExam, FragmentRef, K
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.known import packed
 from ecm.evidence.row_checks import RowFault, RowFaults, check_rows
-from ecm.evidence.schema import is_evidence_table, key_column
+from ecm.evidence.salvage import Stretch, legible
+from ecm.evidence.schema import is_evidence_table, is_vector_table, key_column
 from ecm.evidence.seals import Seal, seal_of, seals_of
 from ecm.evidence.store import EvidenceStore
 
@@ -42,12 +43,55 @@ def examine_fragment(store: EvidenceStore, ref: FragmentRef) -> FragmentExam:
             return _lost(store, ref, damage)
         altered += [damage] if damage else []
     try:
-        exam = _read(store, ref, seals)
+        exam = _read(store, ref, [(0, ref.rows)])
     except StoreCorrupt as error:
-        return _lost(store, ref, _damage(ref, DamageKind.UNDECODABLE, error.message))
+        return _torn(store, ref, error)
     if altered and not exam.spoilt:
         return _lost(store, ref, altered[0])
-    return exam
+    return exam if exam.damages else replace(exam, seals=seals)
+
+
+def _torn(store: EvidenceStore, ref: FragmentRef, error: StoreCorrupt) -> FragmentExam:
+    """What can be read of a fragment that cannot be read as a whole."""
+    damage = _damage(ref, DamageKind.UNDECODABLE, error.message)
+    stretches = legible(lambda first, number: _decode(store, ref, (first, number)), ref.rows)
+    if not stretches:
+        return _lost(store, ref, damage)
+    exam = _read(store, ref, stretches)
+    kept = sum(number for _, number in stretches)
+    detail = f"{kept:,} of {ref.rows:,} rows can be read: {damage.detail}"
+    told = replace(damage, rows=ref.rows - kept, detail=detail)
+    return replace(
+        exam,
+        damages=(told, *exam.damages),
+        spoilt=exam.spoilt | _cut(store, ref, stretches),
+        legible=tuple(stretches),
+    )
+
+
+def _decode(store: EvidenceStore, ref: FragmentRef, stretch: Stretch) -> None:
+    """Read rows and see that they are Arrow data. Raises StoreCorrupt."""
+    rows = 0
+    for batch in batches_of(store, ref, None, stretch):
+        with lance_errors(f"cannot decode fragment {ref.fragment} of {ref.table}"):
+            batch.validate(full=True)
+        rows += batch.num_rows
+    if rows != stretch[1]:
+        raise StoreCorrupt(f"{rows} rows of fragment {ref.fragment} instead of {stretch[1]}")
+
+
+def _cut(store: EvidenceStore, ref: FragmentRef, stretches: Sequence[Stretch]) -> set[str]:
+    """Keys at the edges of legible stretches: some of their rows may lie beyond."""
+    if key_column(ref.table) != "evidence_key" or is_vector_table(ref.table):
+        return set()
+    edges = [first for first, _ in stretches if first]
+    edges += [first + number - 1 for first, number in stretches if first + number < ref.rows]
+    return {
+        key
+        for edge in edges
+        for batch in batches_of(store, ref, ["evidence_key"], (edge, 1))
+        for key in batch.column(0).to_pylist()
+    }
 
 
 def _file_damage(
@@ -82,7 +126,9 @@ def _lost(store: EvidenceStore, ref: FragmentRef, damage: Damage) -> FragmentExa
     """A fragment of which nothing can be trusted; its keys are counted where they are legible."""
     try:
         keys = {
-            key for batch in _batches(store, ref, [key_column(ref.table)]) for key in _keys(batch)
+            key
+            for batch in batches_of(store, ref, [key_column(ref.table)], (0, ref.rows))
+            for key in _keys(batch)
         }
     except EcmError:
         keys = set()
@@ -96,7 +142,8 @@ def _keys(batch: pa.RecordBatch) -> Iterator[str]:
         yield from (key for key in batch.column(0).to_pylist() if key is not None)
 
 
-def _read(store: EvidenceStore, ref: FragmentRef, seals: Mapping[str, Seal]) -> FragmentExam:
+def _read(store: EvidenceStore, ref: FragmentRef, stretches: Sequence[Stretch]) -> FragmentExam:
+    """Look at every row of some stretches. Raises StoreCorrupt when one cannot be read."""
     column = key_column(ref.table)
     id_column = "evidence_id" if is_evidence_table(ref.table) else column
     keys: list[Any] = []
@@ -104,7 +151,7 @@ def _read(store: EvidenceStore, ref: FragmentRef, seals: Mapping[str, Seal]) -> 
     spoilt: set[str] = set()
     counts: dict[RowFault, tuple[int, set[str]]] = {}
     rows = 0
-    for batch in _batches(store, ref, None):
+    for batch in (b for stretch in stretches for b in batches_of(store, ref, None, stretch)):
         with lance_errors(f"cannot decode fragment {ref.fragment} of {ref.table}"):
             faults = check_rows(ref.table, batch)
         rows += batch.num_rows
@@ -115,8 +162,9 @@ def _read(store: EvidenceStore, ref: FragmentRef, seals: Mapping[str, Seal]) -> 
             sound = batch.filter(pa.array(~faults.any(batch.num_rows)))
         keys.append(np.unique(packed(sound[column].to_pylist())))
         ids.append(packed(sound[id_column].to_pylist()))
-    if rows != ref.rows:
-        detail = f"{rows:,} rows can be read, the manifest says {ref.rows:,}"
+    wanted = sum(number for _, number in stretches)
+    if rows != wanted:
+        detail = f"{rows:,} rows can be read, the manifest says {wanted:,}"
         return _lost(store, ref, _damage(ref, DamageKind.FEWER_ROWS, detail))
     damages = [
         Damage(
@@ -138,7 +186,6 @@ def _read(store: EvidenceStore, ref: FragmentRef, seals: Mapping[str, Seal]) -> 
         keys=np.unique(np.concatenate(keys)).tobytes() if keys else b"",
         ids=np.concatenate(ids).tobytes() if ids else b"",
         spoilt=frozenset(spoilt),
-        seals={} if damages else seals,
     )
 
 
@@ -167,21 +214,29 @@ def keys_of(store: EvidenceStore, asked: KeysOf) -> tuple[str, ...]:
     column = key_column(asked.ref.table)
     id_column = "evidence_id" if is_evidence_table(asked.ref.table) else column
     found: set[str] = set()
-    for batch in _batches(store, asked.ref, list({column, id_column})):
+    for batch in batches_of(store, asked.ref, list({column, id_column}), (0, asked.ref.rows)):
         mask = np.isin(packed(batch[id_column].to_pylist()), wanted)
         found.update(batch[column].filter(pa.array(mask)).to_pylist())
     return tuple(sorted(found))
 
 
-def _batches(
-    store: EvidenceStore, ref: FragmentRef, columns: list[str] | None
+def batches_of(
+    store: EvidenceStore, ref: FragmentRef, columns: list[str] | None, stretch: Stretch
 ) -> Iterator[pa.RecordBatch]:
-    """The batches of a fragment, with the metadata of the table's schema."""
+    """The batches of a stretch of a fragment, with the metadata of the table's schema.
+
+    Raises StoreCorrupt.
+    """
     what = f"cannot read fragment {ref.fragment} of {ref.table}"
     dataset = store.dataset(ref.table, ref.version)
+    first, number = stretch
+    if not number:
+        return
     with lance_errors(what):
-        fragment = dataset.get_fragment(ref.fragment)
-        batches = fragment.to_batches(columns=columns, batch_size=_ROWS)
+        scanner = dataset.get_fragment(ref.fragment).scanner(
+            columns=columns, batch_size=_ROWS, offset=first, limit=number
+        )
+        batches = iter(scanner.to_batches())
     while True:
         with lance_errors(what):
             batch = next(batches, None)

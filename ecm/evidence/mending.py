@@ -11,12 +11,16 @@ from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import lance
+import pyarrow as pa
 import pyarrow.compute as pc
+from lance.fragment import write_fragments
 
 from ecm.crashpoints import crash_point
 from ecm.evidence.committer import StillMine
+from ecm.evidence.damage import FragmentExam
 from ecm.evidence.examination import TableExam
 from ecm.evidence.faults import lance_errors
+from ecm.evidence.integrity import batches_of
 from ecm.evidence.schema import key_column
 from ecm.evidence.seals import drop_seals
 from ecm.evidence.store import EvidenceStore
@@ -51,6 +55,8 @@ class TableMending:
             yield from self._go_back(head.version, head.newest)
         if self._exam.lost:
             yield self._drop_fragments()
+        for torn in self._exam.torn.values():
+            yield self._rewrite(torn)
         if self._exam.spoilt:
             yield self._delete_rows()
         if self._exam.broken_indices:
@@ -102,6 +108,30 @@ class TableMending:
         crash_point("repair.dropped")
         told = ", ".join(map(str, lost[:10])) + (" and more" if len(lost) > 10 else "")
         return f"{self._exam.name}: dropped fragments {told} of {self._exam.lost_rows:,} rows"
+
+    def _rewrite(self, torn: FragmentExam) -> str:
+        """Write the rows of a torn fragment anew that can be read and are of no spoilt key."""
+        table, number = self._exam.name, torn.ref.fragment
+        dataset = self._store.dataset(table)
+        self._still_mine()
+        with lance_errors(f"cannot rewrite fragment {number} of {table}"):
+            rows = pa.RecordBatchReader.from_batches(dataset.schema, self._legible(torn))
+            options = dataset.latest_storage_options()
+            written = write_fragments(
+                rows, dataset.uri, schema=dataset.schema, storage_options=options
+            )
+            update = lance.LanceOperation.Update(
+                removed_fragment_ids=[number], new_fragments=written
+            )
+            commit_on(dataset, update, {REPAIR_PROPERTY: self._repair})
+        return f"{table}: wrote fragment {number} anew without {torn.illegible_rows:,} rows"
+
+    def _legible(self, torn: FragmentExam) -> Iterator[pa.RecordBatch]:
+        spoilt = pa.array(sorted(self._exam.spoilt), pa.string())
+        for stretch in torn.legible or ():
+            for batch in batches_of(self._store, torn.ref, None, stretch):
+                bad = pc.is_in(batch[key_column(self._exam.name)], spoilt)
+                yield batch.filter(pc.invert(bad))
 
     def _commit(self, dataset: Any, fragments: Collection[int]) -> int:
         deleted = lance.LanceOperation.Delete([], fragments, f"damaged: {self._repair}")

@@ -115,8 +115,10 @@ def test_a_damaged_fragment_is_named_and_only_its_tasks_are_done_again(
     )
 
 
-def test_a_byte_flipped_in_a_vector_is_seen_without_any_seal(profile: Profile) -> None:
-    shutil.rmtree(profile.home / "store" / "seals")
+@pytest.mark.parametrize("seals", ["sealed", "without seals"])
+def test_a_byte_flipped_in_a_vector_costs_that_vector(profile: Profile, seals: str) -> None:
+    if seals != "sealed":
+        shutil.rmtree(profile.home / "store" / "seals")
     table = table_of(profile, VV)
     path, at = vector_place(profile, table, 5)
     flipped(at + 2)(path)  # a bit of the mantissa: still finite, and nearly a unit vector
