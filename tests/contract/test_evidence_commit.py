@@ -65,6 +65,7 @@ def test_appending_again_changes_nothing(store: EvidenceStore) -> None:
     assert (store.versions(), store.counts()) == (later, counts)
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_rows_that_a_table_has_lost_come_back_with_their_batch(store: EvidenceStore) -> None:
     committer = EvidenceCommitter(store)
     batch = [*everything("a", "dog"), *everything("b", "cat")]
@@ -91,6 +92,7 @@ def test_what_is_there_already_is_not_doubled_by_another_batch(store: EvidenceSt
     assert [t.caption.text for t in said.values() if t.caption] == ["a dog"]
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_two_tenants_with_the_same_bytes_both_get_their_rows(store: EvidenceStore) -> None:
     committer = EvidenceCommitter(store)
     committer.append("b1", everything("a", "dog"))

@@ -128,6 +128,7 @@ def test_tables_give_back_what_the_envelopes_said(store: EvidenceStore) -> None:
     assert store.thumbnail("t", content_of("b")) is None
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_lookups_are_the_same_with_and_without_their_indices(store: EvidenceStore) -> None:
     committer = EvidenceCommitter(store)
     ids = [content_of(n) for n in range(30)]
@@ -223,6 +224,7 @@ def test_threads_that_create_one_table_lose_no_rows(store: EvidenceStore) -> Non
     assert store.counts() == {"assets": 6, "asset_versions": 6, "evidence_text": 18}
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_sql_answers_over_tables_and_all_vectors(store: EvidenceStore) -> None:
     EvidenceCommitter(store).append("b1", [*everything("a", "dog"), *everything("b", "dog")])
     counted = store.sql("SELECT kind, count(*) AS n FROM evidence_text GROUP BY kind ORDER BY kind")
@@ -316,6 +318,7 @@ def test_importing_schema_and_codec_loads_no_lance() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("evidence_config", ["disk"], indirect=True)
 def test_a_table_of_ours_is_arrow_all_the_way(store: EvidenceStore) -> None:
     EvidenceCommitter(store).append("b1", everything("a", "dog"))
     assert isinstance(store.sql("SELECT * FROM assets"), pa.Table)
