@@ -35,7 +35,6 @@ STATUS_OF_CODE = {
     "query.cursor": 400,
     "query.cursor_stale": 409,
     "query.asset_unknown": 404,
-    "query.asset_ambiguous": 409,
     "input.too_large": 413,
     "decode.unsupported": 415,
     "ledger.queue_full": 429,
