@@ -25,7 +25,7 @@ from ecm.delivery.listed import ListedPlaces, listing_on_disk
 from ecm.delivery.recovery import Recovered
 from ecm.delivery.rescan import Look, Rescanned, rescan
 from ecm.delivery.verifying import ContentCheck, Verified
-from ecm.errors import SnapshotRejected, SourceError, TerminalError
+from ecm.errors import EcmError, LeaseLost, SnapshotRejected, SourceError, TransientError
 from ecm.evidence.refs import published_ref
 from ecm.evidence.runs import RunRecord, RunState, record_run
 from ecm.evidence.spool import Spool
@@ -154,9 +154,9 @@ def run_index(
         try:
             process(run, credit)
             return _conclude(run, record, _Looking(listed, look, rereading, check))
-        except SnapshotRejected:
-            raise  # the run has come to its end, and is on record as finished
-        except TerminalError:
+        except (SnapshotRejected, LeaseLost, TransientError):
+            raise  # its end is on record, or may not or cannot be written
+        except EcmError:
             record_run(store, record.finished(time.time(), {}, RunState.FAILED))
             raise
 
