@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,28 @@ class TenantMatrix:
         return [(self.asset_ids[place], float(scores[place])) for place in best]
 
 
+def assembled(parts: Iterable[tuple[list[str], Vector]], dim: int) -> TenantMatrix:
+    """The matrix of (asset ids, vectors float32 (n, dim)) in any order; every id at most once.
+
+    Each vector is copied once, to where it belongs: sorting them would take as long as reading.
+    """
+    ids: list[str] = []
+    waiting: list[Vector] = []
+    for names, vectors in parts:
+        ids += names
+        waiting.append(vectors)
+    order = np.argsort(np.array(ids, dtype=np.str_), kind="stable")
+    places = np.empty(len(ids), dtype=np.int64)
+    places[order] = np.arange(len(ids))
+    placed = np.empty((len(ids), dim), dtype=np.float32)
+    begin = 0
+    for part in waiting:
+        placed[places[begin : begin + len(part)]] = part
+        begin += len(part)
+    mean = placed.mean(axis=0, dtype=np.float64) if len(ids) else np.zeros(dim)
+    return TenantMatrix([ids[place] for place in order], placed, mean.astype(np.float32))
+
+
 class MatrixCache:
     """Matrices by key, the least recently used dropped first. Thread-safe; each is loaded once."""
 
@@ -71,6 +93,11 @@ class MatrixCache:
     @property
     def nbytes(self) -> int:
         return self._bytes
+
+    def keys(self) -> tuple[Hashable, ...]:
+        """What is held."""
+        with self._lock:
+            return tuple(self._held)
 
     def get(self, key: Hashable, load: Callable[[], TenantMatrix]) -> TenantMatrix:
         """The matrix of a key, loaded if need be; one larger than the bound is not kept."""

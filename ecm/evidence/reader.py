@@ -20,7 +20,7 @@ from lance.query import BooleanQuery, MatchQuery, Occur
 from ecm.contracts.search import Axis
 from ecm.errors import AxisUnavailable, ContractError, QueryError, StoreCorrupt
 from ecm.evidence.faults import lance_errors
-from ecm.evidence.matrix import SCORE_DIGITS, MatrixCache, TenantMatrix, Vector
+from ecm.evidence.matrix import SCORE_DIGITS, MatrixCache, TenantMatrix, Vector, assembled
 from ecm.evidence.pictures import PictureCache
 from ecm.evidence.refs import TEXT_COLUMNS, VECTOR_AXES, SnapshotRef
 from ecm.evidence.schema import TextKind
@@ -138,6 +138,21 @@ class SnapshotReader:
         self._check_vector_axis(axis)
         where = of_tenant(tenant_id)
         return self._cache.get((tenant_id, axis), lambda: self._loaded(axis, where))
+
+    def warm_like(self, other: SnapshotReader) -> None:
+        """Load what another reader has in memory, before anybody waits for it.
+
+        Raises StoreCorrupt where that cannot be read.
+        """
+        for tenant_id, axis in other.loaded():
+            if axis not in self.broken and self._is_small(tenant_id):
+                self.tenant_matrix(tenant_id, axis)
+
+    def loaded(self) -> tuple[tuple[str, Axis], ...]:
+        """Tenants and axes whose matrices are in memory."""
+        held = frozenset(self._cache.keys())
+        every = ((tenant_id, axis) for tenant_id in self.ref.tenants for axis in VECTOR_AXES)
+        return tuple(each for each in every if each in held)
 
     def search_vectors(self, tenant_id: str, axis: Axis, query: Vector, limit: int) -> Scored:
         """The best (asset id, cosine) of a tenant, best first, ties by asset id.
@@ -274,12 +289,8 @@ class SnapshotReader:
     def _loaded(self, axis: Axis, where: pc.Expression) -> TenantMatrix:
         dim = self.ref.dims[axis]
         with lance_errors(f"cannot read {axis} of snapshot {self.ref.snapshot_id}"):
-            table = self._dataset.to_table(columns=["asset_id", axis.value], filter=where)
-        table = table.filter(pc.is_valid(table[axis.value])).sort_by("asset_id")
-        values = table[axis.value].combine_chunks().flatten().to_numpy()
-        vectors = np.ascontiguousarray(values.reshape(-1, dim), dtype=np.float32)
-        mean = vectors.mean(axis=0, dtype=np.float64) if len(vectors) else np.zeros(dim)
-        return TenantMatrix(table["asset_id"].to_pylist(), vectors, mean.astype(np.float32))
+            batches = self._dataset.to_batches(columns=["asset_id", axis.value], filter=where)
+            return assembled((_vectors_in(batch, axis, dim) for batch in batches), dim)
 
     def _neighbours(
         self, tenant_id: str, axis: Axis, unit: Vector, limit: int, *, use_index: bool
@@ -295,6 +306,12 @@ class SnapshotReader:
             ).to_table()
         scores = 1.0 - found["_distance"].to_numpy().astype(np.float64)
         return _ordered(found["asset_id"].to_pylist(), scores.tolist())[:limit]
+
+
+def _vectors_in(batch: pa.RecordBatch, axis: Axis, dim: int) -> tuple[list[str], Vector]:
+    """The asset ids and vectors, float32 (n, dim), of the rows that have one."""
+    there = batch.filter(pc.is_valid(batch[axis.value])) if batch[axis.value].null_count else batch
+    return there["asset_id"].to_pylist(), there[axis.value].flatten().to_numpy().reshape(-1, dim)
 
 
 def _with_all_ties(best: Callable[[int], pa.Table], limit: int) -> Scored:

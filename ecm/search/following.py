@@ -76,6 +76,8 @@ class Following:
                 raise SnapshotNotFound(f"snapshot {ref.snapshot_id} is being removed")
             engine = self._engines.get(ref.snapshot_id) or self._opened(ref)
             if self._current is not None:
+                # While the old one answers: nobody is to wait for what was in memory before.
+                engine.reader.warm_like(self._current.reader)
                 self._superseded[self._current.reader.ref.snapshot_id] = now
             self._superseded.pop(ref.snapshot_id, None)
             self._engines[ref.snapshot_id] = engine

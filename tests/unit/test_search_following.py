@@ -164,3 +164,16 @@ def test_a_store_that_takes_no_pins_is_served_all_the_same(desk: Desk) -> None:
     folder.unlink()
     desk.refresh()
     assert (desk.following.unpinned, desk.pinned()) == ("", {first.snapshot_id})
+
+
+def test_what_was_in_memory_is_in_memory_before_the_switch(desk: Desk) -> None:
+    desk.grow(0)
+    desk.refresh()
+    desk.ask()
+    before = desk.following.current().reader
+    assert len(before.loaded()) > 1
+    desk.grow(1)
+    desk.refresh()
+    after = desk.following.current().reader
+    assert after is not before
+    assert set(after.loaded()) == set(before.loaded())
