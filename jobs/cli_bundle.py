@@ -260,6 +260,8 @@ def _relink_sentence(found: dict[str, Relinked]) -> str:
             f"{tenant}: {seen.files:,} files, {seen.attached:,} attached, {seen.known:,} known "
             f"there already, {seen.strangers:,} of unknown content; {seen.gone:,} old places gone"
         )
+        if not seen.old_places:
+            lines.append("no place below OLD was known to hold anything; check how it is written")
         if seen.unmatched:
             lines.append(f"{seen.unmatched:,} images lie nowhere now: {', '.join(seen.named)}")
         if seen.unreadable:

@@ -19,7 +19,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from ecm.contracts.identity import ContentIdentity, digest, path_uri
+from ecm.contracts.identity import ContentIdentity, digest, path_uri, uri_path
 from ecm.crashpoints import crash_point
 from ecm.errors import ConfigError, SourceError
 from ecm.evidence.codec import version_key
@@ -64,7 +64,9 @@ class Move:
                 hint="write OLD=NEW with absolute paths or URIs",
             )
         old, new = text[: chosen[0]], os.path.expanduser(text[chosen[0] + 1 :])
-        if not _SCHEME.match(old):
+        if old.startswith("file://"):
+            old = path_uri(uri_path(old))  # quoted as listings quote
+        elif not _SCHEME.match(old):
             old = path_uri(os.path.abspath(os.path.expanduser(old)))
         return cls(old.rstrip("/"), source_root(new))
 
@@ -75,10 +77,11 @@ class Move:
 
 @dataclass
 class Relinked:
-    """What a relink found, in files; `gone` places of `unmatched` assets, of which some are named.
+    """What a relink found, in files.
 
     `attached` lie at a place that is new, `known` were known there already, `strangers` hold no
-    known content; `read` files of so many bytes were read to tell.
+    known content; `read` files of so many bytes were read to tell. Of `old_places` that held
+    something so many are `gone`; `unmatched` assets lie nowhere now, of which some are named.
     """
 
     files: int = 0
@@ -87,6 +90,7 @@ class Relinked:
     strangers: int = 0
     read: int = 0
     bytes_read: int = 0
+    old_places: int = 0
     gone: int = 0
     unmatched: int = 0
     named: tuple[str, ...] = ()
@@ -100,6 +104,7 @@ class Relinked:
             "strangers": self.strangers,
             "read": self.read,
             "bytes_read": self.bytes_read,
+            "old_places": self.old_places,
             "gone": self.gone,
             "unmatched": self.unmatched,
             "unmatched_named": list(self.named),
@@ -252,15 +257,23 @@ def _gone(
 
     An old place that cannot be looked at is left alone and named: it may be all there.
     """
-    empty = []
+    empty, hidden = [], []
     for move in relinking.moves:
         try:
-            there |= _listed(move.old)
-            empty.append(move)
+            lying = _listed(move.old)
         except SourceError as error:
             counts.unreadable.append(f"{move.old} ({error.code})")
+            continue
+        empty.append(move)
+        there |= lying
+        hidden += [uri for uri in lying if uri.endswith("/")]  # folders that could not be listed
     for uri, (asset, present, identity) in places.now.items():
-        if present and uri not in there and any(move.held(uri) for move in empty):
+        if not present or not any(move.held(uri) for move in relinking.moves):
+            continue
+        counts.old_places += 1
+        if uri in there or not any(move.held(uri) for move in empty):
+            continue
+        if not uri.startswith(tuple(hidden)):
             yield Seen(relinking.tenant_id, asset, Sighting.GONE, identity, relinking.now)
 
 

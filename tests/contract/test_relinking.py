@@ -81,7 +81,7 @@ def test_renamed_files_are_found_by_content_and_old_places_are_gone(
     put(new / "deep" / "er", c=content(2), d=content(3))
     found = relinked(store, wanted(new)).counts
     assert (found.attached, found.read, found.bytes_read) == (4, 4, 4 * SIZE)
-    assert (found.gone, found.unmatched, found.strangers) == (5, 0, 0)
+    assert (found.old_places, found.gone, found.unmatched, found.strangers) == (5, 5, 0, 0)
     assert places(store) == {
         path_uri(path): asset_id_of(path.read_bytes()) for path in new.rglob("*.jpg")
     }
@@ -187,6 +187,7 @@ def test_bytes_that_were_found_altered_are_not_taken_for_what_lay_there_before(
         ("s3://bucket/day=1=/", "s3://bucket/day=1"),
         ("file:///a%20b=/", "file:///a%20b"),
         ("/a b=/", "file:///a%20b"),
+        ("file:///a b/=/", "file:///a%20b"),
     ],
 )
 def test_old_and_new_are_told_apart(text: str, old: str) -> None:
