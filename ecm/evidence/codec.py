@@ -30,6 +30,8 @@ from ecm.evidence.schema import (
 )
 
 Row = dict[str, Any]
+Words = tuple[str, float | None, str, bool]
+"""Text, confidence, scheme and whether it is composed."""
 
 _EMPTY_KIND: Final = {"vision": TextKind.CAPTION, "ocr": TextKind.OCR}
 _NOT_QUANTIZED: Final = "none"
@@ -67,9 +69,11 @@ def each_table(
     yield from _table(THUMBNAILS, [_thumbnail(e, batch_id) for e in pictures])
     yield from _vector_tables(spoken, batch_id)
     texts = [row for key, e in spoken for row in _text_rows(key, e, batch_id)]
-    yield from _table(EVIDENCE_TEXT, texts)
-    measures = [row for key, e in spoken for row in _measure_rows(key, e, batch_id)]
-    yield from _table(EVIDENCE_MEASURES, measures)
+    yield from _statements(EVIDENCE_TEXT, texts)
+    measured = [
+        row for key, e in spoken if e.outputs.measures for row in _measure_rows(key, e, batch_id)
+    ]
+    yield from _statements(EVIDENCE_MEASURES, measured)
 
 
 def key_of(envelope: ResultEnvelope) -> str:
@@ -137,21 +141,12 @@ def _thumbnail(envelope: ResultEnvelope, batch_id: str) -> Row:
     return {"asset_key": key, **origin, "jpeg": envelope.outputs.thumbnail}
 
 
-def _statement(key: str, envelope: ResultEnvelope, batch_id: str) -> Callable[[str, int], Row]:
-    """What every statement of an envelope has in common, with an id for each kind and place."""
-    common = {
-        "evidence_key": key,
-        **_origin(envelope, batch_id),
-        "task_type": envelope.task_type,
-    }
-
-    def at(kind: str, place: int) -> Row:
-        return {"evidence_id": evidence_id(key, kind, place), **common, "ordinal": place}
-
-    return at
+def _common(key: str, envelope: ResultEnvelope, batch_id: str) -> tuple[Any, ...]:
+    """What follows the id in every statement of an envelope, up to its place."""
+    return (key, *_origin(envelope, batch_id).values(), envelope.task_type)
 
 
-def _texts(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Row]]:
+def _texts(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Words]]:
     """Texts as they are stored: tidy, and what is empty then was not said.
 
     A statement keeps its place among its kind, and so its id, whatever becomes of those before it.
@@ -159,71 +154,63 @@ def _texts(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Row]]:
     said = envelope.outputs
     spoken = 0
     for kind, place, words in _stated(envelope):
-        if words["text"]:
+        if words[0]:
             spoken += 1
             yield kind, place, words
     if not (spoken or said.vectors or said.measures):
-        nothing = {"text": "", "confidence": None, "scheme": "", "composed": False}
-        yield _EMPTY_KIND.get(envelope.task_type, TextKind.NOTHING), 0, nothing
+        nothing = _EMPTY_KIND.get(envelope.task_type, TextKind.NOTHING)
+        yield nothing, 0, ("", None, "", False)
 
 
-def _stated(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Row]]:
+def _stated(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Words]]:
     said = envelope.outputs
-    if said.caption is not None:
-        text = tidy_line(said.caption.text, MAX_TEXT)
-        yield TextKind.CAPTION, 0, {**said.caption.model_dump(), "text": text, "scheme": ""}
+    if (caption := said.caption) is not None:
+        text = tidy_line(caption.text, MAX_TEXT)
+        yield TextKind.CAPTION, 0, (text, caption.confidence, "", caption.composed)
     for place, line in enumerate(said.ocr):
         text = tidy_lines(line.text, MAX_TEXT)
-        yield TextKind.OCR, place, {**line.model_dump(), "text": text, "scheme": ""}
+        yield TextKind.OCR, place, (text, line.confidence, "", line.composed)
     labels = [(TextKind.TAG, said.tags), (TextKind.CLASSIFICATION, said.classification)]
     for kind, statements in labels:
         for place, label in enumerate(statements):
             text = tidy_line(label.label, MAX_LABEL)
-            words = {"text": text, "confidence": label.confidence, "scheme": label.scheme}
-            yield kind, place, {**words, "composed": False}
+            yield kind, place, (text, label.confidence, label.scheme, False)
 
 
-def _text_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
-    texts = list(_texts(envelope))
-    if not texts:
-        return
-    statement = _statement(key, envelope, batch_id)
-    for kind, place, words in texts:
-        row = statement(kind.value, place)
-        row["kind"] = kind.value
-        row.update(words)
-        yield row
+def _text_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[tuple[Any, ...]]:
+    common = _common(key, envelope, batch_id)
+    for kind, place, words in _texts(envelope):
+        name = kind.value
+        yield (evidence_id(key, name, place), *common, place, name, *words)
 
 
-def _measure_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
-    measures = envelope.outputs.measures
-    if not measures:
-        return
-    statement = _statement(key, envelope, batch_id)
-    for place, (name, value) in enumerate(sorted(measures.items())):
-        yield {**statement("measure", place), "name": name, "value": value}
+def _measure_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[tuple[Any, ...]]:
+    common = _common(key, envelope, batch_id)
+    for place, (name, value) in enumerate(sorted(envelope.outputs.measures.items())):
+        yield (evidence_id(key, "measure", place), *common, place, name, value)
 
 
 def _vector_tables(
     spoken: Iterable[tuple[str, ResultEnvelope]], batch_id: str
 ) -> Iterator[tuple[str, pa.Table]]:
     schemas: dict[str, pa.Schema] = {}
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    marks: dict[str, list[tuple[Any, ...]]] = {}
     data: dict[str, list[bytes]] = {}
     for key, envelope in spoken:
-        statement = _statement(key, envelope, batch_id)
+        common = _common(key, envelope, batch_id)
         for place, vector in enumerate(envelope.outputs.vectors):
             name = vector_table(vector.space, envelope.transform)
             schema = _schema_of(vector.space, envelope.transform, vector.dim)
             known = schemas.setdefault(name, schema)
             if known is not schema:
                 raise _misfit(name, known, schema)
-            rows.setdefault(name, []).append(
-                _vector_row(statement(vector.space.value, place), vector)
-            )
+            row = (evidence_id(key, vector.space.value, place), *common, place)
+            rows.setdefault(name, []).append(row)
+            marks.setdefault(name, []).append(_marks(vector))
             data.setdefault(name, []).append(vector.data)
     for name, schema in schemas.items():
-        yield name, _vector_table(schema, rows[name], data[name])
+        yield name, _vector_table(schema, rows[name], data[name], marks[name])
 
 
 def _misfit(name: str, known: pa.Schema, other: pa.Schema) -> ContractError:
@@ -240,22 +227,30 @@ def _misfit(name: str, known: pa.Schema, other: pa.Schema) -> ContractError:
     )
 
 
-def _vector_row(base: Row, vector: VectorStatement) -> Row:
-    checksum = hashlib.sha256(vector.data).hexdigest()
-    base |= {"norm": vector.norm, "quantization": _NOT_QUANTIZED, "checksum": checksum}
-    return base
+def _marks(vector: VectorStatement) -> tuple[Any, ...]:
+    """What follows the vector itself."""
+    return vector.norm, _NOT_QUANTIZED, hashlib.sha256(vector.data).hexdigest()
 
 
-def _vector_table(schema: pa.Schema, rows: list[Row], data: list[bytes]) -> pa.Table:
+def _vector_table(
+    schema: pa.Schema,
+    rows: list[tuple[Any, ...]],
+    data: list[bytes],
+    marks: list[tuple[Any, ...]],
+) -> pa.Table:
     values = pa.array(np.frombuffer(b"".join(data), dtype="<f4"))
-    column = pa.FixedSizeListArray.from_arrays(values, schema.field("vector").type.list_size)
-    arrays = [
-        column
-        if field.name == "vector"
-        else pa.array([row[field.name] for row in rows], type=field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    vectors = pa.FixedSizeListArray.from_arrays(values, schema.field("vector").type.list_size)
+    place = schema.get_field_index("vector")
+    before = _columns(list(schema)[:place], rows)
+    return pa.Table.from_arrays(
+        [*before, vectors, *_columns(list(schema)[place + 1 :], marks)], schema=schema
+    )
+
+
+def _columns(fields: list[pa.Field], rows: list[tuple[Any, ...]]) -> list[pa.Array]:
+    """Columns of rows whose values stand in the order of the fields."""
+    columns = zip(fields, zip(*rows, strict=True), strict=True)
+    return [pa.array(values, type=field.type) for field, values in columns]
 
 
 def _first_of_each(
@@ -280,3 +275,10 @@ def _place(envelope: ResultEnvelope) -> Hashable:
 def _table(name: str, rows: list[Row]) -> Iterator[tuple[str, pa.Table]]:
     if rows:
         yield name, pa.Table.from_pylist(rows, schema=fixed_schema(name))
+
+
+def _statements(name: str, rows: list[tuple[Any, ...]]) -> Iterator[tuple[str, pa.Table]]:
+    """Statements come by the thousand: their values stand in the order of the schema."""
+    if rows:
+        schema = fixed_schema(name)
+        yield name, pa.Table.from_arrays(_columns(list(schema), rows), schema=schema)
