@@ -95,17 +95,17 @@ class MatrixCache:
         return self._bytes
 
     def keys(self) -> tuple[Hashable, ...]:
-        """What is held."""
+        """What is held or being loaded."""
         with self._lock:
-            return tuple(self._held)
+            return tuple({**self._held, **self._loading})
 
     def get(self, key: Hashable, load: Callable[[], TenantMatrix]) -> TenantMatrix:
         """The matrix of a key, loaded if need be; one larger than the bound is not kept."""
         with self._lock:
             found = self._touch(key)
+            if found is not None:
+                return found
             turn = self._loading.setdefault(key, threading.Lock())
-        if found is not None:
-            return found
         with turn:
             with self._lock:
                 found = self._touch(key)

@@ -149,7 +149,7 @@ class SnapshotReader:
                 self.tenant_matrix(tenant_id, axis)
 
     def loaded(self) -> tuple[tuple[str, Axis], ...]:
-        """Tenants and axes whose matrices are in memory."""
+        """Tenants and axes whose matrices are in memory or on their way there."""
         held = frozenset(self._cache.keys())
         every = ((tenant_id, axis) for tenant_id in self.ref.tenants for axis in VECTOR_AXES)
         return tuple(each for each in every if each in held)
