@@ -31,7 +31,6 @@ _KEPT: Final = frozenset(
 )
 _LOOSE: Final = re.compile(rf"(?<!\S)[{_JOINERS}]+|[{_JOINERS}]+(?!\S)")
 _END: Final = re.compile(rf"[\s{_JOINERS}]+\Z")
-_PLAIN: Final = re.compile(r"[ -~]*")
 _SPACE: Final = re.compile(r"\s+")
 _BREAK: Final = re.compile(r"[^\S\n]*\n\s*")
 _INLINE: Final = re.compile(r"[^\S\n]+")
@@ -44,8 +43,9 @@ def tidy_line(text: str, limit: int) -> str:
     >>> tidy_line("  a\tdog\u202e \u200b\nand cafe\u0301 ", 200)
     'a dog and café'
     """
-    if _PLAIN.fullmatch(text):
-        return _cut(_SPACE.sub(" ", text).strip(), limit)
+    if text.isascii() and text.isprintable():  # nothing but letters, signs and spaces: most texts
+        whole = text if "  " not in text else _SPACE.sub(" ", text)
+        return _cut(whole.strip(" "), limit)
     return _cut(_SPACE.sub(" ", _composed(text)).strip(), limit)
 
 
