@@ -20,10 +20,13 @@ from jobs.edge import (
     TenantOption,
     emit,
     open_profile,
+    printable,
     table_of,
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ecm.delivery.importing import Import
     from ecm.delivery.relinking import Relinked
     from jobs.export import Told
@@ -167,7 +170,7 @@ def import_(
         with LiveCount(stderr_console(), "importing") as live:
             told = run_import(settings, plan, moves, live.show)
     value = _import_json(plan, told)
-    emit(value, as_json, lambda console: console.print(_import_sentence(plan, told)))
+    emit(value, as_json, lambda console: _print(console, _import_lines(plan, told)))
     _end(told)
 
 
@@ -203,8 +206,14 @@ def relink(
             found = told.relinked
     value: dict[str, Any] = {"dry_run": dry_run, **found[settings.tenant].to_json()}
     value["problems"] = told.problems if told else []
-    emit(value, as_json, lambda console: console.print(_relink_sentence(found)))
+    emit(value, as_json, lambda console: _print(console, _relink_lines(found)))
     _end(told)
+
+
+def _print(console: Console, lines: list[str]) -> None:
+    """Names in them come from files and from other people's bundles."""
+    for line in lines:
+        console.print(printable(line), markup=False)
 
 
 def _end(told: Told | None) -> None:
@@ -233,7 +242,7 @@ def _import_json(plan: Import, told: Told | None) -> dict[str, Any]:
     }
 
 
-def _import_sentence(plan: Import, told: Told | None) -> str:
+def _import_lines(plan: Import, told: Told | None) -> list[str]:
     rows = sum(table.rows for table in plan.bundle.manifest.tables)
     lines = []
     if told is None or told.imported is None:
@@ -244,16 +253,16 @@ def _import_sentence(plan: Import, told: Told | None) -> str:
     for each in plan.mismatches:
         lines.append(f"kept apart: {each}")
     if told and told.relinked:
-        lines.append(_relink_sentence(told.relinked))
+        lines += _relink_lines(told.relinked)
     if told and told.ledger:
         lines.append(
             f"the ledger knows {told.ledger.tasks:,} more tasks as done; "
             "ecm index or ecm materialize makes them searchable"
         )
-    return "\n".join(lines)
+    return lines
 
 
-def _relink_sentence(found: dict[str, Relinked]) -> str:
+def _relink_lines(found: dict[str, Relinked]) -> list[str]:
     lines = []
     for tenant, seen in sorted(found.items()):
         lines.append(
@@ -266,4 +275,4 @@ def _relink_sentence(found: dict[str, Relinked]) -> str:
             lines.append(f"{seen.unmatched:,} images lie nowhere now: {', '.join(seen.named)}")
         if seen.unreadable:
             lines.append(f"{len(seen.unreadable):,} files unreadable: {seen.unreadable[0]}")
-    return "\n".join(lines)
+    return lines
