@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecm.contracts.search import Axis
-from ecm.errors import ResourceExhausted, StoreCorrupt
+from ecm.errors import ResourceExhausted
 from ecm.evidence import choice_sql
 from ecm.evidence.changes import ASSET_COLUMNS, CREATED, PLACE_TABLES, Touched, of_touched
-from ecm.evidence.faults import lance_errors
+from ecm.evidence.faults import from_words, lance_errors, shown
 from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.refs import VECTOR_AXES
 from ecm.evidence.schema import ASSETS, EVIDENCE_TEXT, fixed_schema
@@ -129,7 +129,7 @@ def duck_errors(what: str) -> Iterator[None]:
     except duckdb.OutOfMemoryException as error:
         raise ResourceExhausted(f"{what}: out of memory", hint="free memory or disk") from error
     except duckdb.Error as error:
-        raise StoreCorrupt(f"{what}: {str(error).splitlines()[0][:400]}") from error
+        raise from_words(what, error) from shown(error)
 
 
 def _register_policy(duck: Any, policy: SnapshotPolicy) -> None:
