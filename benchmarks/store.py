@@ -3,11 +3,12 @@
     python benchmarks/store.py [ROUNDS] [VERSIONS] [FOLDER]
 
 Rate: batches of 800 envelopes (200 images with the dimensions of the packaged models and a small
-picture each), in turns with `lance.write_dataset(mode="append")` of the very same Arrow tables, in
-one process; medians. "append" is `EvidenceCommitter.append`: from sealed envelopes to committed
-tables, so with the encoding, which the bare append does not need. "tables" is the same without the
-encoding. "protocol" is all of a commit: spool with fsync, report to a SQLite ledger, append,
-persist.
+picture each), in turns with `lance.write_dataset(mode="append")` of the very same Arrow tables, one
+after the other, in one process; medians. "tables" is what a committer needs for the same tables:
+keys looked up, tables written side by side, the right asked, transactions committed. "append" is
+`EvidenceCommitter.append`, from sealed envelopes to committed tables, so with the encoding, which
+bare appends do not need. "protocol" is all of a commit: spool with fsync, report to a SQLite
+ledger, append, persist.
 
 Age: small batches until version VERSIONS; then commits to the old store in turns with commits to
 young ones, without upkeep and with it (old versions are kept an hour, as by default).
@@ -210,40 +211,46 @@ class Home:
             self.times.steps["upkeep"].append(time.perf_counter() - began)
 
 
-def rate(work: Work, home: Home, plain: Path, rounds: int) -> None:
-    bare = Times()
+STEPS = ("spool", "report", "append", "persist")
+
+
+def rate(work: Work, folder: Path, home: Home, rounds: int) -> None:
+    """Bare appends, appends of the same tables by a committer, and whole commits, in turns."""
+    times = Times()
+    other = EvidenceStore.create(EvidenceConfig(uri=str(folder / "tables")), 0.0)
+    committer = EvidenceCommitter(other)
     for number in range(rounds):
         envelopes = work.batch(IMAGES)
-        with bare.measure("encode"):
+        with times.measure("encode"):
             tables = tables_of(envelopes, "plain")
 
-        def append_bare(tables=tables) -> None:  # type: ignore[no-untyped-def]
-            with bare.measure("bare"):
+        def bare(tables=tables) -> None:  # type: ignore[no-untyped-def]
+            with times.measure("bare"):
                 for name, table in tables.items():
-                    lance.write_dataset(table, plain / name, mode="append")
+                    lance.write_dataset(table, folder / "plain" / name, mode="append")
 
-        turns = [append_bare, lambda envelopes=envelopes: home.commit(envelopes)]
-        for turn in turns if number % 2 else reversed(turns):
+        def encoded(tables=tables, number=number) -> None:  # type: ignore[no-untyped-def]
+            with times.measure("tables"):
+                committer.append_tables(tables, f"batch-{number}")
+
+        def whole(envelopes=envelopes) -> None:  # type: ignore[no-untyped-def]
+            home.commit(envelopes)
+
+        turns = [bare, encoded, whole]
+        for turn in turns[number % 3 :] + turns[: number % 3]:
             turn()
-    told, cost = home.times, bare.median_ms("bare")
+    for step in STEPS:
+        times.steps[step] = home.times.steps[step]
+    times.steps["protocol"] = [
+        sum(steps) for steps in zip(*(times.steps[step] for step in STEPS), strict=True)
+    ]
     print(f"{rounds} batches of {len(envelopes)} envelopes, {len(tables)} tables; medians in ms")
-    for step in ("spool", "report", "append", "persist"):
-        print(f"  {step:8} {told.median_ms(step):7.1f}")
-    encode = statistics.median(bare.steps["encode"])
-    print(f"  encoding {1000 * encode:7.1f} (in append)")
-    print(f"  bare     {cost:7.1f}")
-    pairs = list(zip(bare.steps["bare"], told.steps["append"], bare.steps["encode"], strict=True))
-    protocol = [sum(steps) for steps in zip(*(told.steps[s] for s in STEPS), strict=True)]
-    rates = {
-        "append": [b / a for b, a, _ in pairs],
-        "tables": [b / (a - e) for b, a, e in pairs],
-        "protocol": [b / p for (b, _, _), p in zip(pairs, protocol, strict=True)],
-    }
-    for name, found in rates.items():
-        print(f"rate of bare appends kept by {name}: {statistics.median(found):.2f}")
-
-
-STEPS = ("spool", "report", "append", "persist")
+    for step in ("bare", "tables", "append", "protocol", *STEPS, "encode"):
+        print(f"  {step:8} {times.median_ms(step):7.1f}")
+    for step in ("tables", "append", "protocol"):
+        pairs = zip(times.steps["bare"], times.steps[step], strict=True)
+        kept = statistics.median(before / after for before, after in pairs)
+        print(f"rate of bare appends kept by {step}: {kept:.2f}")
 
 
 def age(work: Work, folder: Path, ledger: Ledger, right: Right, versions: int) -> None:
@@ -289,7 +296,7 @@ def main(rounds: int, versions: int, folder: Path) -> None:
         right = Right("committer:bench", granted.fence)
         work = Work(ledger)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        rate(work, Home(folder / "rate", ledger, right), folder / "plain", rounds)
+        rate(work, folder, Home(folder / "rate", ledger, right), rounds)
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         print(f"memory: {before / 1024:.0f} MiB at first, {grown / 1024:.0f} MiB more at most")
         age(work, folder, ledger, right, versions)
