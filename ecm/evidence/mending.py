@@ -57,11 +57,13 @@ class TableMending:
             yield self._drop_fragments()
         for torn in self._exam.torn.values():
             yield self._rewrite(torn)
-        if self._exam.spoilt:
-            yield self._delete_rows()
         if self._exam.broken_indices:
             yield self._rebuild_indices()
+        # What only a seal can tell is out by now; bad rows tell it themselves, and without them
+        # the rest of their file is as good as any.
         drop_seals(self._store, head.table)
+        if self._exam.spoilt:
+            yield self._delete_rows()
 
     def _put_table_aside(self) -> Iterator[str]:
         """Nothing of the table can be read: it begins anew with the next batch."""

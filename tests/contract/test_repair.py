@@ -203,7 +203,7 @@ def test_what_is_done_but_nowhere_stored_is_derived_again(profile: Profile) -> N
     assert examined(profile).sound
 
 
-@pytest.mark.parametrize("what", ["data", "_versions", "_indices", "ref.json", "published.json"])
+@pytest.mark.parametrize("what", ["_indices", "ref.json", "published.json"])
 def test_a_damaged_snapshot_is_replaced(profile: Profile, what: str) -> None:
     store = EvidenceStore.open(profile.evidence)
     (ref,) = all_refs(store)
