@@ -17,13 +17,14 @@ from ecm.contracts.identity import digest
 from ecm.delivery.maintaining import Maintained, maintain, plan_maintenance
 from ecm.errors import LeaseLost
 from ecm.evidence.committer import EvidenceCommitter, unquestioned
-from ecm.evidence.compaction import fragments_of
+from ecm.evidence.compaction import FEWEST, fragments_of
 from ecm.evidence.config import EvidenceConfig, MaintenanceConfig
 from ecm.evidence.known import TableKeys
 from ecm.evidence.maintenance import TableUpkeep
 from ecm.evidence.schema import ASSETS, EVIDENCE_TEXT
 from ecm.evidence.store import EvidenceStore
 from tests.evidence_envelopes import START, everything, vision
+from tests.object_server import ObjectServer
 
 BATCHES = 12
 AT_ONCE = MaintenanceConfig(versions_seconds=0, orphans_seconds=0)
@@ -320,3 +321,27 @@ def test_what_a_merge_wrote_can_be_read_as_arrow_of_the_same_schema(store: Evide
     for name, schema in schemas.items():
         table: pa.Table = store.dataset(name).to_table()
         assert table.schema.equals(schema, check_metadata=True)
+
+
+def test_a_store_on_s3_is_put_in_order_just_so(object_server: ObjectServer) -> None:
+    store = EvidenceStore.create(object_server.config(maintenance=AT_ONCE), START)
+    committer = EvidenceCommitter(store)
+    for number in range(FEWEST):
+        committer.append(f"b{number}", everything(number, "dog"))
+    before = contents(store)
+    dataset = store.dataset(ASSETS)
+    lance.fragment.write_fragments(dataset.to_table(), dataset, schema=dataset.schema)
+    assert TableUpkeep(store, EVIDENCE_TEXT, unquestioned).compact_some().removed == FEWEST
+    done = maintained(store)
+    assert done.problems == []
+    assert done.orphans_removed == 1
+    assert {(table.fragments, table.versions) for table in done.after} == {(1, 1)}
+    assert contents(store) == before
+    for number in range(FEWEST):
+        committer.append(f"again-{number}", everything(number, "dog"))
+    assert contents(store) == before
+    for name in store.tables():
+        dataset = store.dataset(name)
+        lying = set(dataset.all_files().read_all()["path"].to_pylist())
+        tracked = set(dataset.tracked_files().read_all()["path"].to_pylist())
+        assert {path for path in lying - tracked if not path.startswith("_refs")} == set()
