@@ -58,26 +58,26 @@ class TenantMatrix:
         return [(self.asset_ids[place], float(scores[place])) for place in best]
 
 
-def assembled(parts: Iterable[tuple[list[str], Vector]], dim: int) -> TenantMatrix:
-    """The matrix of (asset ids, vectors float32 (n, dim)) in any order; every id at most once.
+def assembled(
+    asset_ids: Iterable[str], parts: Iterable[tuple[list[str], Vector]], dim: int
+) -> TenantMatrix:
+    """The matrix of (asset ids, vectors float32 (n, dim)) that come in any order.
 
-    Each vector is copied once, to where it belongs: sorting them would take as long as reading.
+    `asset_ids` are all that may come, each once; those without a vector are left out. A vector is
+    copied once, to where it belongs, while the next part is being read.
     """
-    ids: list[str] = []
-    waiting: list[Vector] = []
-    for names, vectors in parts:
-        ids += names
-        waiting.append(vectors)
-    order = np.argsort(np.array(ids, dtype=np.str_), kind="stable")
-    places = np.empty(len(ids), dtype=np.int64)
-    places[order] = np.arange(len(ids))
+    ids = sorted(asset_ids)
+    index = {asset_id: place for place, asset_id in enumerate(ids)}
     placed = np.empty((len(ids), dim), dtype=np.float32)
-    begin = 0
-    for part in waiting:
-        placed[places[begin : begin + len(part)]] = part
-        begin += len(part)
+    there = np.zeros(len(ids), dtype=np.bool_)
+    for names, vectors in parts:
+        places = [index[name] for name in names]
+        placed[places] = vectors
+        there[places] = True
+    if not there.all():
+        placed, ids = placed[there], [ids[place] for place in np.flatnonzero(there)]
     mean = placed.mean(axis=0, dtype=np.float64) if len(ids) else np.zeros(dim)
-    return TenantMatrix([ids[place] for place in order], placed, mean.astype(np.float32))
+    return TenantMatrix(ids, placed, mean.astype(np.float32))
 
 
 class MatrixCache:

@@ -289,8 +289,10 @@ class SnapshotReader:
     def _loaded(self, axis: Axis, where: pc.Expression) -> TenantMatrix:
         dim = self.ref.dims[axis]
         with lance_errors(f"cannot read {axis} of snapshot {self.ref.snapshot_id}"):
+            ids = self._dataset.to_table(columns=["asset_id"], filter=where)["asset_id"]
             batches = self._dataset.to_batches(columns=["asset_id", axis.value], filter=where)
-            return assembled((_vectors_in(batch, axis, dim) for batch in batches), dim)
+            parts = (_vectors_in(batch, axis, dim) for batch in batches)
+            return assembled(ids.to_pylist(), parts, dim)
 
     def _neighbours(
         self, tenant_id: str, axis: Axis, unit: Vector, limit: int, *, use_index: bool
