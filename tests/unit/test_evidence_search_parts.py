@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -53,6 +53,9 @@ def test_the_top_is_that_of_a_full_sort_with_ties_by_id(
     matrix = _matrix(rows)
     unit = (np.array(query) / np.linalg.norm(query)).astype(np.float32)
     cosine = [round(float(np.dot(v.astype(np.float64), unit)), 5) for v in matrix.vectors]
+    # Where rounding to six digits is a toss-up, sums in another order may fall to either side.
+    exact = matrix.vectors.astype(np.float64) @ unit.astype(np.float64)
+    assume(bool(np.all(np.abs(np.abs(exact * 1e6) % 1 - 0.5) > 0.2)))
     full = sorted(zip(matrix.asset_ids, cosine, strict=True), key=lambda p: (-p[1], p[0]))
     found = matrix.top(unit, limit)
     assert [asset_id for asset_id, _ in found] == [asset_id for asset_id, _ in full[:limit]]
