@@ -6,7 +6,7 @@ Lance. What is registered here is all that a connection can reach. Knows no rule
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -149,52 +149,60 @@ class _Scan:
         return self.rows.read(self.columns, self.wanted)
 
 
-class Relations:
+class Registered:
     """What was registered with a connection, and what Lance said while it was read."""
 
-    def __init__(self, relations: tuple[Relation, ...], sources: tuple[tuple[str, Rows], ...]):
-        self.relations = relations
+    def __init__(self, sources: Mapping[str, Rows]) -> None:
         self._sources = sources
-
-    def names(self) -> frozenset[str]:
-        return frozenset(relation.name for relation in self.relations)
 
     def check(self) -> None:
         """Raise what Lance raised while rows were read, translated; return if it did not."""
-        for name, rows in self._sources:
+        for name, rows in self._sources.items():
             if rows.failure is not None:
                 with lance_errors(f"cannot read {name}"):
                     raise rows.failure
 
 
-def register(connection: Any, store: EvidenceStore, tenant_id: str) -> Relations:
-    """Give a DuckDB connection every relation of a store, with the rows of one tenant.
+def available(store: EvidenceStore) -> tuple[Relation, ...]:
+    """Every relation that queries may name; opens no table.
 
-    Tables that nothing was written to yet are there and empty; `search_materialized` is there when
-    a snapshot is published. `tenant_id` may be ALL_TENANTS. Raises ContractError for a malformed
-    tenant, StoreCorrupt, StoreUnavailable.
+    Tables that nothing was written to yet are among them; `search_materialized` is when a snapshot
+    is published. Raises StoreCorrupt, StoreUnavailable.
+    """
+    names = [*_FIXED, EVIDENCE_VECTORS, RUNS]
+    names += [SEARCH_MATERIALIZED] if published_ref(store) is not None else []
+    vectors = [Relation(name, _VECTOR_ABOUT) for name in filter(is_vector_table, store.tables())]
+    return (*(Relation(name, _ABOUT[name]) for name in names), *vectors)
+
+
+def register(
+    connection: Any, store: EvidenceStore, tenant_id: str, names: Collection[str]
+) -> Registered:
+    """Give a DuckDB connection some of these relations, with the rows of one tenant.
+
+    Only tables that are asked for are opened, so that damage of others is no hindrance.
+    `tenant_id` may be ALL_TENANTS. Raises ContractError for a malformed tenant, StoreCorrupt,
+    StoreUnavailable.
     """
     where = None if tenant_id == ALL_TENANTS else of_tenant(tenant_id)
     stored = store.tables()
-    sources = [
-        (name, Rows(store.dataset(name), where))
-        for name in stored
-        if name in _FIXED or is_vector_table(name)
-    ]
-    ref = published_ref(store)
+    wanted = set(names) | ({ANALYSIS_RUNS} if RUNS in names else set())
+    vectors = [name for name in stored if is_vector_table(name)]
+    wanted |= set(vectors) if EVIDENCE_VECTORS in names else set()
+    tables = [name for name in (*_FIXED, *vectors) if name in wanted]
+    sources = {name: Rows(store.dataset(name), where) for name in tables if name in stored}
+    ref = published_ref(store) if SEARCH_MATERIALIZED in names else None
     if ref is not None:
-        sources.append((SEARCH_MATERIALIZED, Rows(store.open_lance(ref.table, ref.version), where)))
-    for name, rows in sources:
+        sources[SEARCH_MATERIALIZED] = Rows(store.open_lance(ref.table, ref.version), where)
+    for name, rows in sources.items():
         connection.register(name, rows)
-    for name in set(_FIXED) - set(stored):
+    for name in set(tables) - set(stored):
         connection.register(name, fixed_schema(name).empty_table())
-    connection.execute(_RUNS)
-    vectors = [name for name, _ in sources if is_vector_table(name)]
-    _unite_vectors(connection, vectors)
-    names = [*_FIXED, EVIDENCE_VECTORS, RUNS, *([SEARCH_MATERIALIZED] if ref else [])]
-    found = [Relation(name, _ABOUT[name]) for name in names]
-    found += [Relation(name, _VECTOR_ABOUT) for name in vectors]
-    return Relations(tuple(found), tuple(sources))
+    if RUNS in names:
+        connection.execute(_RUNS)
+    if EVIDENCE_VECTORS in names:
+        _unite_vectors(connection, vectors)
+    return Registered(sources)
 
 
 def _unite_vectors(connection: Any, names: list[str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,8 +17,8 @@ import duckdb
 import pyarrow as pa
 
 from ecm.errors import QueryError
-from ecm.evidence import relations, sql_rules
-from ecm.evidence.relations import ALL_TENANTS, Relation
+from ecm.evidence import sql_rules
+from ecm.evidence.relations import ALL_TENANTS, Registered, Relation, available, register
 from ecm.evidence.store import EvidenceStore
 
 __all__ = [
@@ -88,39 +88,32 @@ def answer(
     tenant; StoreCorrupt or StoreUnavailable when the tables cannot be read.
     """
     bounds = limits or Limits()
-    with _opened(store, tenant_id, bounds) as (connection, found), _query_errors(found, bounds):
-        sql_rules.check(connection, query, found.names())
-        timer = threading.Timer(bounds.seconds, connection.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            return _bounded(connection.sql(query).to_arrow_reader(_ROWS_PER_BATCH), bounds.rows)
-        finally:
-            timer.cancel()
-            timer.join()
+    names = {relation.name for relation in available(store)}
+    with _connected(bounds) as connection:
+        with _query_errors(bounds):
+            read = sql_rules.check(connection, query, names)
+        found = _registered(connection, store, tenant_id, read)
+        with _query_errors(bounds, found):
+            return _answered(connection, query, bounds)
 
 
 def described(store: EvidenceStore, tenant_id: str) -> tuple[Described, ...]:
     """Every relation that queries may name, with what it is for and its columns."""
-    bounds = Limits()
-    with _opened(store, tenant_id, bounds) as (connection, found), _query_errors(found, bounds):
-        return tuple(
-            Described(
-                relation,
-                tuple(
-                    Column(name, kind)
-                    for name, kind, *_ in connection.sql(f"DESCRIBE {relation.name}").fetchall()
-                ),
-            )
-            for relation in found.relations
-        )
+    relations = available(store)
+    with _connected(Limits()) as connection:
+        found = _registered(connection, store, tenant_id, {each.name for each in relations})
+        with _query_errors(Limits(), found):
+            return tuple(Described(each, _columns(connection, each.name)) for each in relations)
+
+
+def _columns(connection: Any, name: str) -> tuple[Column, ...]:
+    rows = connection.sql(f"DESCRIBE {name}").fetchall()
+    return tuple(Column(column, kind) for column, kind, *_ in rows)
 
 
 @contextmanager
-def _opened(
-    store: EvidenceStore, tenant_id: str, limits: Limits
-) -> Iterator[tuple[Any, relations.Relations]]:
-    """A connection that reaches the rows of a tenant, a folder to spill to, and nothing else."""
+def _connected(limits: Limits) -> Iterator[Any]:
+    """A connection with a folder to spill to."""
     with (
         tempfile.TemporaryDirectory(prefix="ecm-sql-") as folder,
         duckdb.connect(":memory:") as connection,
@@ -128,10 +121,28 @@ def _opened(
         connection.execute("SET temp_directory = $folder", {"folder": folder})
         connection.execute(f"SET memory_limit = '{limits.memory}B'")
         connection.execute(f"SET max_temp_directory_size = '{limits.spill}B'")
-        found = relations.register(connection, store, tenant_id)
-        for lock in _LOCKS:
-            connection.execute(lock)
-        yield connection, found
+        yield connection
+
+
+def _registered(
+    connection: Any, store: EvidenceStore, tenant_id: str, names: Collection[str]
+) -> Registered:
+    """Let a connection reach some rows of a tenant, and from then on nothing else."""
+    found = register(connection, store, tenant_id, names)
+    for lock in _LOCKS:
+        connection.execute(lock)
+    return found
+
+
+def _answered(connection: Any, query: str, limits: Limits) -> Answer:
+    timer = threading.Timer(limits.seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        return _bounded(connection.sql(query).to_arrow_reader(_ROWS_PER_BATCH), limits.rows)
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def _bounded(reader: pa.RecordBatchReader, rows: int) -> Answer:
@@ -146,12 +157,13 @@ def _bounded(reader: pa.RecordBatchReader, rows: int) -> Answer:
 
 
 @contextmanager
-def _query_errors(found: relations.Relations, limits: Limits) -> Iterator[None]:
+def _query_errors(limits: Limits, found: Registered | None = None) -> Iterator[None]:
     """What goes wrong is the tables' fault when Lance says so, else the query's."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException, ValueError, OSError, RuntimeError) as error:
-        found.check()
+        if found is not None:
+            found.check()
         line = (str(error) or type(error).__name__).strip().splitlines()[0][:500]
         if "INTERRUPT" in line:
             raise QueryError(

@@ -39,10 +39,11 @@ _CTE_NAME: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 _HINT: Final = "the store is read only: one SELECT, WITH, DESCRIBE, SUMMARIZE or SHOW TABLES"
 
 
-def check(connection: Any, query: str, names: Collection[str]) -> None:
-    """Raise QueryError, saying why, unless the query is one that may be answered.
+def check(connection: Any, query: str, names: Collection[str]) -> frozenset[str]:
+    """Which of `names`, the relations there are, the query reads; all if it lists them.
 
-    `names` are the relations it may read. Nothing of the query is executed here.
+    Raises QueryError, saying why, unless the query is one that may be answered. Nothing of it is
+    executed here.
     """
     if len(query) > MAX_QUERY_CHARS:
         raise QueryError(f"query has {len(query)} characters, the limit is {MAX_QUERY_CHARS}")
@@ -52,9 +53,19 @@ def check(connection: Any, query: str, names: Collection[str]) -> None:
     tree = _tree(connection, query)
     own = {entry["key"].lower() for entry in _entries(tree)}
     _check_ctes(connection, own)
-    known = {name.lower() for name in names} | own
+    known = frozenset(name.lower() for name in names)
+    read: set[str] = set()
     for part in _parts(tree):
-        _check_part(part, known)
+        name = _read_by(part)
+        if name in _SHOWN:
+            read |= known
+        elif name is not None and name not in known | own:
+            raise QueryError(
+                f"there is no table {name[:100]!r}", hint="`ecm sql --schema` lists the tables"
+            )
+        elif name is not None:
+            read.add(name)
+    return known & read
 
 
 def _tree(connection: Any, query: str) -> Any:
@@ -97,29 +108,27 @@ def _check_ctes(connection: Any, own: Collection[str]) -> None:
             raise QueryError(f"WITH may not define {name[:100]!r}", hint="use another name")
 
 
-def _check_part(part: dict[str, Any], known: Collection[str]) -> None:
+def _read_by(part: dict[str, Any]) -> str | None:
+    """The relation that a part of the tree names, or the listing it asks for; None for others."""
     kind = part.get("type")
     if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _NODES:
         raise QueryError(f"the query has a part that is not a SELECT ({kind})", hint=_HINT)
     if "function_name" in part:
-        _check_function(part["function_name"], _FUNCTIONS)
+        _check_function(part["function_name"])
     if "class" in part or "sample" not in part or "alias" not in part:
-        return
+        return None
     if kind == "TABLE_FUNCTION":
         _check_table_function(part["function"])
     elif kind not in _REFERENCES:
         raise QueryError(f"the query reads from something that is no table ({kind})", hint=_HINT)
-    elif kind == "BASE_TABLE" or (kind == "SHOW_REF" and _shows_a_table(part)):
-        _check_name(part, known)
+    elif kind == "BASE_TABLE" or (kind == "SHOW_REF" and part["query"] is None):
+        return _name_of(part)
+    return None
 
 
-def _shows_a_table(part: dict[str, Any]) -> bool:
-    return part["query"] is None and part["table_name"] not in _SHOWN
-
-
-def _check_function(name: str, refused: Collection[str]) -> None:
+def _check_function(name: str) -> None:
     plain = name.lower().strip('"')
-    if plain in refused or plain.startswith(_FUNCTION_FAMILIES):
+    if plain in _FUNCTIONS or plain.startswith(_FUNCTION_FAMILIES):
         raise QueryError(f"function {plain[:100]} is not available here")
 
 
@@ -132,12 +141,9 @@ def _check_table_function(call: dict[str, Any]) -> None:
         )
 
 
-def _check_name(part: dict[str, Any], known: Collection[str]) -> None:
+def _name_of(part: dict[str, Any]) -> str:
     path = [str(step) for step in part["qualified_name"]["path"]]
-    name = part["table_name"]
+    name = str(part["table_name"])
     if path != [name] or part["schema_name"] or part["catalog_name"]:
         raise QueryError(f"name tables without a schema: {'.'.join(path)[:200]!r}")
-    if name.lower() not in known:
-        raise QueryError(
-            f"there is no table {name[:100]!r}", hint="`ecm sql --schema` lists the tables"
-        )
+    return name.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -267,3 +268,8 @@ def test_a_damaged_table_is_damage_and_not_a_wrong_query(tmp_path: Path) -> None
         file.write_bytes(b"")
     with pytest.raises(StoreCorrupt, match="assets"):
         answer(store, "SELECT * FROM assets", ALL_TENANTS)
+    shutil.rmtree(tmp_path / "store" / "tables" / f"{VECTORS}.lance" / "_versions")
+    with pytest.raises(StoreCorrupt, match=VECTORS):
+        answer(store, "SELECT * FROM evidence_vectors", ALL_TENANTS)
+    versions = answer(store, "SELECT * FROM asset_versions", ALL_TENANTS)
+    assert versions.table.num_rows == 1, "damage of other tables is no hindrance"
