@@ -345,3 +345,19 @@ def test_a_store_on_s3_is_put_in_order_just_so(object_server: ObjectServer) -> N
         lying = set(dataset.all_files().read_all()["path"].to_pylist())
         tracked = set(dataset.tracked_files().read_all()["path"].to_pylist())
         assert {path for path in lying - tracked if not path.startswith("_refs")} == set()
+
+
+def test_rows_keep_their_numbers_and_the_versions_they_came_with(store: EvidenceStore) -> None:
+    """By them a snapshot knows what is new since the one before."""
+    columns = ["evidence_id", "_rowid", "_row_created_at_version"]
+
+    def marks() -> list[dict[str, Any]]:
+        table: pa.Table = store.dataset(EVIDENCE_TEXT).to_table(columns=columns)
+        return sorted(table.to_pylist(), key=lambda row: str(row["evidence_id"]))
+
+    before = marks()
+    TableUpkeep(store, EVIDENCE_TEXT, unquestioned).compact_some()
+    assert marks() == before
+    maintained(store)
+    EvidenceCommitter(store).fence()
+    assert marks() == before
