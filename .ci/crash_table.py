@@ -14,19 +14,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ecm.crashpoints import COMMIT_POINTS, OPERATIONS  # noqa: E402 - needs the path above
-from tests.fault_traps import POINTS_TEST, REBUILD_TEST, TRAPS, killed_by  # noqa: E402 - as above
+from ecm.crashpoints import COMMIT_POINTS, OPERATIONS, STORE_POINTS  # noqa: E402 - needs the path above
+from tests.fault_traps import POINTS_TEST, REBUILD_TEST, STORE_TESTS, TRAPS, killed_by  # noqa: E402 - as above
 
 DOCUMENT = ROOT / "ARCHITECTURE.md"
 BEGIN = "<!-- crash points: written by make golden -->\n"
 END = "<!-- end of crash points -->\n"
-SHORT = {POINTS_TEST: "killed", REBUILD_TEST: "rebuild"}
+SHORT = {
+    POINTS_TEST: "killed",
+    REBUILD_TEST: "rebuild",
+    **{test: kind.rstrip(".") for kind, test in STORE_TESTS.items()},
+}
 
 
 def section() -> str:
     """Both tables, with the long names of the two tests that cover most lines told once."""
     legend = "".join(f"- *{short}*: `{test}`\n" for test, short in SHORT.items())
-    commit = ([f"`{p}`", meaning, _linked(killed_by(p))] for p, meaning in COMMIT_POINTS.items())
+    named = {**COMMIT_POINTS, **STORE_POINTS}
+    commit = ([f"`{p}`", meaning, _linked(killed_by(p))] for p, meaning in named.items())
     ledger = (
         [
             f"`ledger.{name}.uncommitted`, `….committed`",

@@ -19,6 +19,7 @@ STORE_TESTS = {
 }
 """By the beginning of the point's name: what is done to a store between runs."""
 _COMMIT = "tests/contract/test_evidence_commit.py::"
+_COLLECTION = "tests/contract/test_snapshot_collection.py::"
 _BOOKS = "tests/contract/test_ledger_books.py::"
 _INDEX = "tests/integration/test_index_job.py::"
 _TRAPS = "tests/faults/test_traps.py::"
@@ -74,6 +75,20 @@ TRAPS: dict[str, tuple[str, ...]] = {
     ),
     "a ledger that is lost": (
         _TRAPS + "test_a_ledger_lost_with_its_spool_costs_nothing_that_is_stored",
+    ),
+    "a snapshot collected while it is published or opened": (
+        _COLLECTION + "test_publishing_at_any_moment_of_a_collection_is_served_or_refused",
+        _COLLECTION + "test_a_collection_at_any_moment_of_publishing_takes_nothing_from_it",
+        _COLLECTION + "test_a_reader_that_comes_at_any_moment_reads_to_its_end_or_is_turned_away",
+    ),
+    "a collection that sleeps past its right": (
+        "tests/faults/test_collection_killed.py"
+        "::test_a_collection_that_sleeps_past_its_right_removes_nothing_more",
+    ),
+    "versions of a shared table cleaned up under a reader": (
+        _COLLECTION + "test_a_pin_keeps_what_it_names_until_it_runs_out",
+        "tests/integration/test_switching.py"
+        "::test_every_snapshot_is_superseded_and_collected_while_clients_ask",
     ),
     "the driver and all of Ray killed": (
         "tests/integration/test_crash.py::test_killed_twice_the_evidence_is_that_of_a_clean_run",
