@@ -16,15 +16,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ecm.contracts.identity import evidence_key
+from ecm.contracts.identity import ContentIdentity, digest, evidence_key
 from ecm.contracts.task import ModelSpec, TaskType
 from ecm.delivery.committing import CommitSettings
 from ecm.delivery.recovery import recover
 from ecm.delivery.taking_over import claim_right
 from ecm.delivery.tenure import commit_right
+from ecm.delivery.verifying import altered_identity
 from ecm.errors import ConfigError, ContractError, LeaseLost, StoreCorrupt
 from ecm.evidence import inventory
 from ecm.evidence.committer import EvidenceCommitter
+from ecm.evidence.known import KnownKeys
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
@@ -132,6 +134,7 @@ class _Rebuild:
         self._settings = settings
         self._report = report
         self._renewed = time.monotonic()
+        self._restored = KnownKeys()
         self.done = Rebuilt()
 
     def finish_spool(self, spool: Spool) -> None:
@@ -214,7 +217,7 @@ class _Rebuild:
         }
         stored = self._store.evidence_keys_present(keys.values())
         resources = [
-            RestoredResource(version.identity, version.asset_id, version.observed_at, tasks)
+            RestoredResource(self._resource(version), version.asset_id, version.observed_at, tasks)
             for version in versions
             if (tasks := tuple(self._tasks(version.asset_id, said, keys, stored)))
         ]
@@ -223,6 +226,16 @@ class _Rebuild:
             self.done.resources += outcome.resources
             self.done.tasks += outcome.tasks
             self.done.settled += outcome.settled
+
+    def _resource(self, version: inventory.Version) -> ContentIdentity:
+        """The resource that content was read as: other bytes of the same size and date, which only
+        reading can tell, are a resource of their own.
+        """
+        key = digest([version.tenant_id, version.identity.key()])
+        if self._restored.contains([key])[0]:
+            return altered_identity(version.identity, version.asset_id)
+        self._restored.add([key])
+        return version.identity
 
     def _tasks(
         self,

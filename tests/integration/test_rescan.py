@@ -186,23 +186,27 @@ def test_a_source_that_is_deleted_leaves_the_search_when_that_is_agreed_to(
 
 
 def test_bytes_that_change_under_an_old_date_are_found_by_reading(album: Album) -> None:
-    former = (album.folder / "red.png").stat()
-    album.put("red.png", bytes(len(content(0))), like=former)
+    former = (album.folder / "white.png").stat()
+    other = picture("black", 0).ljust(len(content(5)), b"\0")
+    album.put("white.png", other, like=former)
     assert album.index().problems == ()  # its size and date say that it is the same
     found = album.index(VERIFY)
-    assert (found.verified, found.disagreements) == (6, 1)
+    assert (found.verified, found.disagreements, found.committed) == (6, 1, 1)
     assert found.bytes_verified == sum(len(content(n)) for n in range(6))
-    assert "red.png has the size and date on record, but other bytes" in found.problems[0]
-    assert found.dead == 1  # queued again, and no picture
-    assert "red.png" not in album.shown()
-    assert album.events("red.png") == ["seen", "altered", "seen"]
+    assert "white.png has the size and date on record, but other bytes" in found.problems[0]
+    assert album.shown()["white.png"] == asset_id(other)
+    assert album.events("white.png") == ["seen", "altered", "seen"]
 
-    album.put("red.png", content(0), like=former)
+    album.put("white.png", content(5), like=former)
     mended = album.index(VERIFY)
-    assert (mended.disagreements, mended.committed) == (1, 1)
-    assert album.shown()["red.png"] == asset_id(content(0))
+    assert (mended.disagreements, mended.committed, mended.images_through_models) == (1, 1, 0)
+    assert album.shown()["white.png"] == asset_id(content(5))
     assert album.index(VERIFY).problems == ()
-    assert album.events("red.png") == ["seen", "altered", "seen", "altered"]
+    assert album.events("white.png") == ["seen", "altered", "seen", "altered"]
+    assert album.balanced()
+    for path in album.profile.home.glob("ledger.sqlite3*"):
+        path.unlink()
+    assert album.command("ledger", "rebuild") == 0
     assert album.balanced()
 
 
