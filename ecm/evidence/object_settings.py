@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ecm.errors import ConfigError
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.faults import conceal
+from ecm.evidence.faults import conceal, without_secrets
 
 CONNECT_SECONDS: Final = 5.0
 
@@ -95,7 +95,7 @@ class ObjectAccess:
                 **dict(self.given),
             )
         except (BotoCoreError, ValueError) as error:
-            line = " ".join(str(error).split())[:200]
+            line = without_secrets(" ".join(str(error).split()))[:200]
             raise ConfigError(
                 f"S3 cannot be set up: {line}",
                 code="config.object_storage",
