@@ -6,18 +6,24 @@ built is known to `ecm.evidence`.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Final
 
+from ecm.errors import StoreCorrupt, TransientError
 from ecm.evidence.apart import never_chosen
+from ecm.evidence.collection import collect
 from ecm.evidence.committer import StillMine, unquestioned
 from ecm.evidence.policy import SnapshotConfig, SnapshotPolicy
 from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.retention import Retention
 from ecm.evidence.sealing import seal_store
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.opening import axis_transforms
 from ecm.stages.plan import TransformPlan
+
+log = logging.getLogger("ecm.publishing")
 
 DAY: Final = 86_400
 _AS_USUAL: Final = SnapshotConfig()
@@ -46,13 +52,17 @@ def materialize(
 ) -> SnapshotRef:
     """Build, measure and publish; the published snapshot comes back when nothing has changed.
 
-    The caller holds the right to commit, of which `still_mine` knows, or nobody commits. Raises
-    SnapshotRejected when it is beyond a limit: it exists then, but is not published.
+    The caller holds the right to commit, of which `still_mine` knows, or nobody commits. With
+    `settings.keep`, snapshots that nobody needs are collected then. Raises SnapshotRejected when
+    it is beyond a limit: it exists then, but is not published.
     """
     seal_store(store)
     snapshots, now = SnapshotStore(store), time.time()
     ref = snapshots.build(policy_of(store, plan, settings, now), now, settings.limits, still_mine)
-    return snapshots.publish(ref.snapshot_id, time.time())
+    published = snapshots.publish(ref.snapshot_id, time.time())
+    if settings.keep is not None:
+        _collect(store, Retention(settings.keep, settings.keep), still_mine)
+    return published
 
 
 def materialize_anew(
@@ -67,3 +77,11 @@ def materialize_anew(
         policy_of(store, plan, settings, now), now, settings.limits, still_mine
     )
     return snapshots.publish(ref.snapshot_id, time.time())
+
+
+def _collect(store: EvidenceStore, rule: Retention, still_mine: StillMine) -> None:
+    """What cannot be removed now is not what the run was for: it is told, and tried again."""
+    try:
+        collect(store, rule, time.time(), still_mine, log.info)
+    except (StoreCorrupt, TransientError) as error:
+        log.warning("snapshots were not collected: %s", error)

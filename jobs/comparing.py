@@ -53,7 +53,7 @@ def compare(
             share = profile.pipeline.max_gone_share
             found = rescan(store, listed, look, share, tenure.confirm)
             if found.gone or found.returned:
-                materialize(store, plan, profile.snapshots)
+                materialize(store, plan, profile.snapshots, tenure.confirm)
             return found
     except LeaseLost as held:
         _leave(held.message)

@@ -91,7 +91,9 @@ class SnapshotConfig(Contract):
     """Settings of snapshots: which evidence they show beyond what the profile's models prefer.
 
     `max_age_days` leaves evidence out that is older, counted from the beginning of the day (UTC):
-    snapshots of one day share a policy, and so can be built on one another.
+    snapshots of one day share a policy, and so can be built on one another. With `keep` whoever
+    publishes collects what nobody needs beyond so many, as `ecm snapshots gc --keep` does: for
+    services and runs that never give back the right to commit. Without, nothing is collected.
     """
 
     others: Others = "last"
@@ -99,3 +101,4 @@ class SnapshotConfig(Contract):
     max_age_days: int | None = Field(default=None, ge=1, le=36_500)
     tenants: dict[TenantId, TenantPolicy] = Field(default_factory=dict)
     limits: SnapshotLimits = SnapshotLimits()
+    keep: int | None = Field(default=None, ge=1, le=10_000)

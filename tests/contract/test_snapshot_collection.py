@@ -14,13 +14,17 @@ from ecm.evidence.collection import Collected, collect
 from ecm.evidence.committer import StillMine, unquestioned
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.pins import Pin, PinKeeper, all_pins, condemn, is_condemned, new_reader, pin
+from ecm.evidence.policy import SnapshotConfig
 from ecm.evidence.publication import publish, rollback
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SNAPSHOTS, read_ref
 from ecm.evidence.retention import Retention, survey
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
+from ecm.opening import plan_of
+from ecm.publishing import materialize
 from tests.evidence_envelopes import START
+from tests.factories import Indexer, fake_profile, picture
 from tests.object_server import ObjectServer
 from tests.snapshot_stores import (
     FRESH,
@@ -335,3 +339,26 @@ def test_maintenance_sweeps_after_builds_and_keeps_every_snapshot(
     store.storage.put(f"{SNAPSHOTS}/{made[0]}/ref.json", b"{")
     done = maintain(store, tmp_path, unquestioned, LATER, lambda _: None, lambda: False)
     assert made[0] in done.problems[0]
+
+
+def test_whoever_publishes_collects_where_the_profile_says_how_much_to_keep(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    profile = fake_profile(tmp_path)
+    indexer, plan = Indexer(profile), plan_of(profile)
+    for mark in range(4):
+        indexer.add({f"red-{mark}.png": picture("red", mark)})
+        indexer.publish()
+    store = indexer.store
+    made = ids_of(store)
+    indexer.add({"red-9.png": picture("red", 9)})
+    ref = materialize(store, plan, SnapshotConfig(keep=2))
+    assert ids_of(store) == [*made[2:], ref.snapshot_id]
+    store.storage.put(f"{SNAPSHOTS}/{made[2]}/ref.json", b"{")
+    store.storage.remove(f"{SNAPSHOTS}/{made[3]}/ref.json")
+    with pytest.raises(StoreCorrupt, match=made[2]):
+        materialize(store, plan, SnapshotConfig(keep=1))
+    store.storage.put(f"pins/{made[2]}/reader.json", b"{")
+    store.storage.remove(f"{SNAPSHOTS}/{made[2]}/ref.json")
+    assert materialize(store, plan, SnapshotConfig(keep=1)) == ref
+    assert "not collected" in caplog.text
