@@ -7,12 +7,13 @@ since its rows may have to be looked for. Knows no Lance.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ecm.errors import LeaseLost, StoreCorrupt, TransientError
+from ecm.errors import StoreCorrupt, TransientError
 from ecm.evidence.collection import sweep
 from ecm.evidence.maintenance import (
     Leftover,
@@ -27,6 +28,9 @@ from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
+
+LOOKING_SECONDS = 0.25
+"""So long a loop looks for a step that has something to do."""
 
 StillMine = Callable[[], None]
 
@@ -225,7 +229,9 @@ class _Maintenance:
 
 
 class BetweenBatches:
-    """Bounded upkeep by a commit loop: after so many commits to a table one step for it.
+    """Bounded upkeep by a commit loop: after its first commit to a table, then after so many.
+
+    The first looks after what short runs left, each with a fragment or two.
 
     A step writes at most `maintenance.step_bytes` anew or removes the versions beyond the window;
     tables take turns, one step after a batch, so no batch waits for more than one.
@@ -242,31 +248,46 @@ class BetweenBatches:
     def committed(self, tables: Iterable[str]) -> None:
         """A batch has gone to these tables."""
         for name in tables if self._every else ():
+            self._commits.setdefault(name, self._every)
             self._commits[name] += 1
             if self._commits[name] >= self._every and name not in self._barred:
                 self._commits[name] = 0
                 self._due.extend([(name, "merge"), (name, "clean")])
 
     def step(self, ledger: Ledger, still_mine: StillMine) -> None:
-        """Take the next step, if one is due. Raises LeaseLost; what else goes wrong waits."""
-        if not self._due:
+        """Take the next step that is due and has something to do.
+
+        Raises LeaseLost; what else goes wrong waits for another time.
+        """
+        if not self._due or not _resolved(ledger):
             return
-        name, act = self._due.popleft()
-        upkeep = TableUpkeep(self._store, name, still_mine)
-        try:
-            check_resolved(ledger)
-            if act == "merge":
-                upkeep.compact_some()
-            elif upkeep.has_old_versions():
-                upkeep.clean()
-            self.steps += 1
-        except LeaseLost:
-            raise
-        except StoreCorrupt as error:
-            self._barred.add(name)
-            log.warning("no upkeep of table %s any more: %s", name, error)
-        except TransientError as error:
-            log.info("upkeep of table %s put off: %s", name, error)
+        give_up = time.monotonic() + LOOKING_SECONDS
+        while self._due and time.monotonic() < give_up:
+            name, act = self._due.popleft()
+            try:
+                if self._take(TableUpkeep(self._store, name, still_mine), act):
+                    self.steps += 1
+                    return
+            except StoreCorrupt as error:
+                self._barred.add(name)
+                log.warning("no upkeep of table %s any more: %s", name, error)
+            except TransientError as error:
+                log.info("upkeep of table %s put off: %s", name, error)
+
+    def _take(self, upkeep: TableUpkeep, act: str) -> bool:
+        """Whether anything was changed."""
+        if act == "merge":
+            return upkeep.compact_some().removed > 0
+        return upkeep.has_old_versions() and upkeep.clean().versions > 0
+
+
+def _resolved(ledger: Ledger) -> bool:
+    """Whether it is certain that no batch is reported and not resolved."""
+    try:
+        return not ledger.unresolved_batches()
+    except TransientError as error:
+        log.info("upkeep put off: %s", error)
+        return False
 
 
 def _statistics(store: EvidenceStore) -> tuple[TableStatistics, ...]:
