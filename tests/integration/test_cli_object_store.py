@@ -54,7 +54,7 @@ def test_commands_answer_on_s3_as_on_a_disk(said: Said) -> None:
     assert _document(said("ledger", "rebuild", "--json"))
     audit = _document(said("audit", "--all", "--tenant", "t", "--json"))
     assert (audit["balanced"], audit["problems"]) == (True, [])
-    for words in (["audit", "--deep"], ["maintain"], ["snapshots", "gc"]):
+    for words in (["materialize"], ["audit", "--deep"], ["maintain"], ["snapshots", "gc"]):
         assert _document(said(*words, "--json"))
     listed = _document(said("snapshots", "list", "--json"))
     assert listed["published"] in [item["snapshot_id"] for item in listed["items"]]
