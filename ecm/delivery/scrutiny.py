@@ -7,7 +7,6 @@ that no table holds. Whose results count at all, the fence decides, not this.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -29,11 +28,9 @@ SPACE_OF: Final[Mapping[str, Space]] = {
     TaskType.X_EMBED: Space.X,
     TaskType.MV_EMBED: Space.MV,
 }
-MAX_MEASURES: Final = 256
 
 _INT64 = 2**63
 _LIST: Final = TypeAdapter(list[ResultEnvelope])
-_WORD: Final = re.compile(r"^\w[\w.-]{0,63}$")
 
 
 def parse_results(body: bytes, tenant_id: TenantId | None) -> tuple[ResultEnvelope, ...]:
@@ -136,9 +133,6 @@ def _check_one(envelope: ResultEnvelope) -> None:
     space = SPACE_OF.get(envelope.task_type)
     if spaces != ([] if space is None else [space]):
         raise _unfit(envelope, f"{envelope.task_type} with vectors in {[str(s) for s in spaces]}")
-    measures = envelope.outputs.measures
-    if len(measures) > MAX_MEASURES or not all(_WORD.match(name) for name in measures):
-        raise _unfit(envelope, "measures without end")
 
 
 def _unfit(envelope: ResultEnvelope, why: str) -> ContractError:
