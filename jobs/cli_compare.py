@@ -52,8 +52,9 @@ def runs_list(
 ) -> None:
     """The runs of a tenant, newest first, with the transforms that each was for.
 
-    `interrupted` is a run without an end of which nothing was heard for an hour: it was killed, or
-    hangs. Their ids, and fingerprints, are what `ecm compare` takes.
+    `interrupted` is a run without an end of which nothing was heard for an hour: it was killed,
+    hangs, or is a worker that has had no work since. Their ids, and fingerprints, are what
+    `ecm compare` takes.
     """
     from ecm.evidence.runs import shown_runs
     from ecm.evidence.store import EvidenceStore

@@ -31,7 +31,11 @@ class RunState(StrEnum):
 
 
 class ShownState(StrEnum):
-    """The state of a run as a reader sees it; `interrupted`: it began, and has long been silent."""
+    """The state of a run as a reader sees it.
+
+    `interrupted`: it began, has no end and has long been silent. It was killed, hangs, or is a
+    worker that has had no work since; of which of these the store knows nothing.
+    """
 
     RUNNING = "running"
     FINISHED = "finished"
