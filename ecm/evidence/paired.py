@@ -74,9 +74,9 @@ SELECT asset_id, {columns} FROM words_a AS a JOIN words_b AS b USING (asset_id)
 _MEASURES: Final = """
 SELECT name, list(b.value - a.value) AS shifts, avg(a.value) AS mean_a, avg(b.value) AS mean_b
 FROM (SELECT asset_id, name, arg_max(value, observed_at) AS value
-      FROM measures_a GROUP BY asset_id, name) AS a
+      FROM measures_a WHERE isfinite(value) GROUP BY asset_id, name) AS a
 JOIN (SELECT asset_id, name, arg_max(value, observed_at) AS value
-      FROM measures_b GROUP BY asset_id, name) AS b USING (asset_id, name)
+      FROM measures_b WHERE isfinite(value) GROUP BY asset_id, name) AS b USING (asset_id, name)
 GROUP BY name ORDER BY name
 """
 _COMMON_VECTORS: Final = """
