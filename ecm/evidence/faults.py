@@ -56,6 +56,12 @@ _NO_ENTRY: Final = (
     "status code: 401",
     "status code: 403",
 )
+_ELSEWHERE: Final = (
+    "status code: 301",
+    "permanentredirect",
+    "authorizationheadermalformed",
+    "illegallocationconstraint",
+)
 _NO_BUCKET: Final = ("nosuchbucket", "invalidbucketname")
 
 
@@ -95,7 +101,8 @@ def file_errors(what: str) -> Iterator[None]:
 
 def conceal(secrets: Iterable[str]) -> None:
     """From now on no message of this module shows these, in this process."""
-    _SECRETS.update(secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+    plain = (secret.strip() for secret in secrets)
+    _SECRETS.update(secret for secret in plain if len(secret) >= _SHORTEST_SECRET)
 
 
 def without_secrets(text: str) -> str:
@@ -123,6 +130,8 @@ def from_words(what: str, error: BaseException) -> EcmError:
         return ConfigError(line, hint="check the path and its permissions")
     if any(mark in words for mark in _NO_BUCKET):
         return ConfigError(line, code="config.bucket", hint="check evidence.uri and the endpoint")
+    if any(mark in words for mark in _ELSEWHERE):
+        return ConfigError(line, code="config.object_storage", hint="check the bucket's region")
     if any(mark in words for mark in _NO_ENTRY):
         return ConfigError(
             line, code="config.credentials", hint="check the AWS_ variables and the key's rights"

@@ -163,7 +163,7 @@ def _named(config: EvidenceConfig) -> dict[str, str]:
                 code="config.unknown_key",
                 hint=f"did you mean {near[0]}?" if near else f"known: {', '.join(_OPTIONS)}",
             )
-        named[_OPTIONS[plain]] = value.get_secret_value()
+        named[_OPTIONS[plain]] = value.get_secret_value().strip()
     return named
 
 

@@ -109,7 +109,8 @@ class ObjectStorage:
         manifests = [name for name in names if name.startswith(_MANIFESTS)]
         if len(manifests) != 1:
             raise ContractError(f"{source} is not a new table: {len(manifests)} manifests")
-        for name in (name for name in names if name not in manifests):
+        first = not self.children(f"{target}/{_MANIFESTS.rstrip('/')}")
+        for name in (name for name in names if first and name not in manifests):
             with self._errors(f"cannot create {self.location(target)}"):
                 self._client.copy_object(
                     Bucket=self._bucket,
@@ -122,7 +123,6 @@ class ObjectStorage:
         manifest = self.read(f"{source}/{manifests[0]}")
         if manifest is None:
             raise StoreUnavailable(f"{self.location(source)} has vanished")
-        first = not self.children(f"{target}/{_MANIFESTS.rstrip('/')}")
         moved = first and self.put_new(f"{target}/{manifests[0]}", manifest)
         self.remove(source)
         return moved

@@ -40,6 +40,11 @@ PLACE = ", /home/runner/work/lance/lance/rust/lance-io/src/object_store.rs:1576:
             ConfigError,
             "config.credentials",
         ),
+        (
+            "Server returned error response: status code: 301 <Code>PermanentRedirect</Code>",
+            ConfigError,
+            "config.object_storage",
+        ),
         ("Failed to get AWS credentials: ProviderError", ConfigError, "config.credentials"),
         ("Dataset already exists: s3://b/t.lance", StoreUnavailable, "store.conflict"),
         ("Retryable commit conflict for version 2", StoreUnavailable, "store.conflict"),
@@ -57,7 +62,7 @@ def test_words_are_sorted_into_errors(words: str, error: type[EcmError], code: s
 
 
 def test_what_is_concealed_is_in_no_message_and_no_traceback() -> None:
-    conceal([SECRET, "", "short"])
+    conceal([f"{SECRET}\n", "", "short"])
     assert without_secrets(f"a {SECRET} b wJalr%2FXUtnFEMI%2BK7MDENG short") == "a *** b *** short"
     for kind in (OSError, ValueError, type("PanicException", (BaseException,), {})):
         with pytest.raises(EcmError) as caught, lance_errors("cannot open t"):
