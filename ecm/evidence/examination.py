@@ -25,6 +25,7 @@ from ecm.evidence.damage import (
 )
 from ecm.evidence.examiners import Asked, Died
 from ecm.evidence.known import packed
+from ecm.evidence.schema import ASSET_VERSIONS, ASSETS, is_evidence_table
 from ecm.evidence.seals import Seal, add_seals
 from ecm.evidence.store import EvidenceStore
 from ecm.evidence.table_heads import manifests_of
@@ -103,7 +104,12 @@ def examine(store: EvidenceStore, examiners: Asked, progress: Progress) -> Exami
     Raises StoreUnavailable and ConfigError when the store as a whole cannot be read, StoreCorrupt
     (code `store.version`) when another release wrote it.
     """
-    tables = [TableExam(_head(examiners, store, table)) for table in store.tables()]
+    there = store.tables()
+    tables = [TableExam(_head(examiners, store, table)) for table in there]
+    if any(map(is_evidence_table, there)):
+        tables += [
+            TableExam(_absent(table)) for table in (ASSETS, ASSET_VERSIONS) if table not in there
+        ]
     of = sum(table.head.rows for table in tables)
     done = 0
     for table in tables:
@@ -123,6 +129,12 @@ def examine(store: EvidenceStore, examiners: Asked, progress: Progress) -> Exami
         present = {file for ref in table.head.fragments for file in ref.files} | seals.keys()
         add_seals(store, table.name, {} if table.lacks_rows else seals, present)
     return Examination({table.name: table for table in tables})
+
+
+def _absent(table: str) -> TableHead:
+    """A table that every store has in which anything is said."""
+    damage = Damage(table, DamageKind.MISSING, "the table is not there")
+    return TableHead(table, 1, None, damages=(damage,))
 
 
 def _head(examiners: Asked, store: EvidenceStore, table: str) -> TableHead:

@@ -53,6 +53,7 @@ def examine_fragment(store: EvidenceStore, ref: FragmentRef) -> FragmentExam:
 
 def _torn(store: EvidenceStore, ref: FragmentRef, error: StoreCorrupt) -> FragmentExam:
     """What can be read of a fragment that cannot be read as a whole."""
+    store.check_there()
     damage = _damage(ref, DamageKind.UNDECODABLE, error.message)
     stretches = legible(lambda first, number: _decode(store, ref, (first, number)), ref.rows)
     if not stretches:
@@ -123,7 +124,11 @@ def _damage(ref: FragmentRef, kind: DamageKind, detail: str, file: str = "") -> 
 
 
 def _lost(store: EvidenceStore, ref: FragmentRef, damage: Damage) -> FragmentExam:
-    """A fragment of which nothing can be trusted; its keys are counted where they are legible."""
+    """A fragment of which nothing can be trusted; its keys are counted where they are legible.
+
+    Raises StoreUnavailable when it is the store that has gone.
+    """
+    store.check_there()
     try:
         keys = {
             key

@@ -68,6 +68,9 @@ class TableMending:
     def _put_table_aside(self) -> Iterator[str]:
         """Nothing of the table can be read: it begins anew with the next batch."""
         table = self._exam.name
+        if not self._store.has_table(table):
+            yield f"{table}: begins anew"
+            return
         aside = f"{DAMAGED}/{self._repair}/{table}.lance"
         self._still_mine()
         self._store.storage.move_new(table_folder(table), aside)

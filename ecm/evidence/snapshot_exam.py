@@ -117,6 +117,7 @@ def _file_problem(store: EvidenceStore, file: SnapshotFile) -> str | None:
     try:
         check_file(store, file)
     except StoreCorrupt as error:
+        store.check_there()
         return error.message
     return None
 

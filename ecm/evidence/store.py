@@ -133,7 +133,7 @@ class EvidenceStore:
                     session=self._session,
                 )
         except StoreCorrupt:
-            self._check_there()
+            self.check_there()
             raise
 
     def ensure_table(self, name: str, schema: pa.Schema) -> Any:
@@ -143,7 +143,7 @@ class EvidenceStore:
         overwrite one another, on S3 too. Raises StoreCorrupt when the stored schema is another.
         """
         if not self._is_written(name):
-            self._check_there()
+            self.check_there()
             aside = f"{ASIDE}/{name}-{uuid.uuid4().hex}{_SUFFIX}"
             # Rows keep their ids and the versions they came with through compaction: by these a
             # snapshot knows what is new to it, and by the mark that it is still the same table.
@@ -243,7 +243,8 @@ class EvidenceStore:
 
         record_run(self, record)
 
-    def _check_there(self) -> None:
+    def check_there(self) -> None:
+        """Raises StoreUnavailable when the store as a whole has gone: then nothing is missing."""
         if self.storage.read(STORE_HEADER) is None:
             raise StoreUnavailable(
                 f"the evidence store at {self.storage.root} has gone",

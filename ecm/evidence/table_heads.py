@@ -79,6 +79,7 @@ def examine_head(store: EvidenceStore, asked: HeadOf) -> TableHead:
     """
     table = asked.table
     manifests = manifests_of(store, table)
+    store.check_there()
     newest = max(*manifests, _put_aside(store, table), 0)
     refused = [
         StoreCorrupt(f"version {version} of {table} ends every process that reads it")
@@ -145,6 +146,7 @@ def examine_index(store: EvidenceStore, ref: IndexRef) -> IndexExam:
                 )
                 reader.read_all().to_table().validate(full=True)
         except StoreCorrupt as error:
+            store.check_there()
             kind = DamageKind.INDEX
             damage = Damage(ref.table, kind, error.message, file=file, example=ref.name)
             return IndexExam(ref, (damage,))

@@ -78,6 +78,16 @@ FRAGMENTS: list[tuple[str, Damage, set[Kind], int]] = [
 ]
 
 
+def test_a_table_that_is_gone_is_missed(profile: Profile) -> None:
+    shutil.rmtree(profile.home / "store" / "tables" / "asset_versions.lance")
+    found = examined(profile)
+    assert {(d.table, d.kind) for d in found.tables.damages} == {("asset_versions", Kind.MISSING)}
+    assert found.affected.count == 24
+    assert mended(profile).reopened == 24
+    assert derived_again(profile) == 24
+    assert examined(profile).sound
+
+
 @pytest.mark.parametrize(("beginning", "damage", "kinds", "keys"), FRAGMENTS)
 def test_a_damaged_fragment_is_named_and_only_its_tasks_are_done_again(
     profile: Profile,

@@ -12,7 +12,7 @@ import pytest
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger import open_ledger
 from jobs.cli import run as ecm
-from tests.factories import Indexer, fake_profile, gallery
+from tests.factories import FAKE_MODELS, Indexer, fake_profile, gallery
 
 Said = Callable[..., tuple[int, Any]]
 PICTURES = gallery(1)
@@ -71,3 +71,32 @@ def test_a_job_of_another_tenant_is_not_there(said: Said, home: Path) -> None:
     assert "tenant t has no job" in error
     assert said(tenant="nobody")[0] == 2
     assert said(theirs.record.job_id, "--all")[0] == 2
+
+
+def test_a_deep_audit_names_damage_and_a_repair_mends_it(
+    home: Path, said: Said, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def repair(*words: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        settings = [f"--set={setting}" for setting in FAKE_MODELS]
+        code = ecm(["repair", *words, "--home", str(home), "--json", *settings])
+        captured = capsys.readouterr()
+        return code, json.loads(captured.out) if captured.out else captured.err
+
+    (table,) = (home / "store" / "tables").glob("evidence_vectors_x_*")
+    file = max((table / "data").glob("*.lance"), key=lambda path: path.stat().st_size)
+    file.unlink()
+    code, found = said("--deep")
+    assert (code, found["sound"], found["mend"]) == (1, False, "ecm repair")
+    (damage,) = found["damages"]
+    assert (damage["kind"], damage["rows"]) == ("missing_file", len(PICTURES))
+    assert damage["file"].endswith(file.name)
+    assert len(found["affected"]["examples"]) == 5
+    code, plan = repair("--dry-run")
+    assert (code, plan["affected"]["evidence_keys"], plan["repair"]) == (1, len(PICTURES), None)
+    code, refused = repair()
+    assert (code, "repair.unasked" in refused) == (2, True)
+    code, done = repair("--yes")
+    assert (code, done["repair"]["reopened"]) == (0, len(PICTURES))
+    code, again = repair("--yes")
+    assert (code, again["sound"], again["repair"]) == (0, True, None)

@@ -1,0 +1,58 @@
+"""Readers of damaged files may die: that is a finding about what they read; the rest is read."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from ecm.errors import StoreUnavailable
+from ecm.evidence.committer import EvidenceCommitter
+from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.damage import FragmentExam, HeadOf, TableHead
+from ecm.evidence.examination import examine
+from ecm.evidence.examiners import Died, Examiners, Here
+from ecm.evidence.store import EvidenceStore
+from tests.evidence_envelopes import START, everything
+
+
+@pytest.fixture
+def store(quick_folder: Path) -> EvidenceStore:
+    made = EvidenceStore.create(EvidenceConfig(uri=str(quick_folder / "store")), START)
+    EvidenceCommitter(made).append("batch", [e for n in range(3) for e in everything(n, "cat")])
+    return made
+
+
+def test_one_that_dies_is_a_finding_and_the_next_takes_its_place(store: EvidenceStore) -> None:
+    with Examiners(store.config, 1) as examiners:
+        (head,) = examiners.ask([HeadOf("evidence_text")])
+        assert isinstance(head, TableHead)
+        (reader,) = multiprocessing.active_children()
+        assert reader.pid is not None
+        os.kill(reader.pid, signal.SIGABRT)
+        reader.join()
+        answers = list(examiners.ask([*head.fragments, *head.fragments]))
+    assert isinstance(answers[0], Died)
+    assert "SIGABRT" in answers[0].how
+    assert isinstance(answers[1], FragmentExam)
+    assert (answers[1].lost, answers[1].damages) == (False, ())
+    assert multiprocessing.active_children() == []
+
+
+def test_processes_find_what_is_found_here(store: EvidenceStore) -> None:
+    here = examine(store, Here(store), lambda *_: None)
+    with Examiners(store.config, 2) as examiners:
+        there = examine(store, examiners, lambda *_: None)
+    assert {n: t.keys.tobytes() for n, t in here.tables.items()} == {
+        n: t.keys.tobytes() for n, t in there.tables.items()
+    }
+    assert here.damages == there.damages == ()
+
+
+def test_a_store_that_is_away_is_no_damage(store: EvidenceStore) -> None:
+    Path(store.storage.root).rename(Path(store.storage.root).with_name("away"))
+    with pytest.raises(StoreUnavailable):
+        list(Here(store).ask([HeadOf("evidence_text")]))
