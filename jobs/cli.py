@@ -95,12 +95,15 @@ def index(
 ) -> None:
     """Enqueue, analyse, commit, audit and publish. Safe to repeat, safe to kill.
 
-    Unchanged images are not read again; interrupted work goes on where it was. What was known below
-    a source and is not there any more is marked as gone and leaves the search; its evidence stays
-    (see: ecm history). The exit code is 1 when more than --max-dead images are dead letters (see:
-    ecm dead-letters list), the audit does not balance, --verify-content finds other bytes than are
-    on record or cannot read some, or a source has lost so much at once (pipeline.max_gone_share)
-    that nothing of it was marked: is it mounted?
+    Unchanged images are not read again; interrupted work goes on where it
+    was. What was known below a source and is not there any more is marked as
+    gone: it leaves the search, its evidence stays (see: ecm history).
+
+    The exit code is 1 when more than --max-dead images are dead letters (see:
+    ecm dead-letters list); when the audit does not balance; when
+    --verify-content finds other bytes than are on record, or cannot read some;
+    and when a source has lost so much at once (pipeline.max_gone_share) that
+    nothing of it was marked as gone: is it mounted?
     """
     from jobs.index import Rereading
     from jobs.indexing import IndexOptions, index_command

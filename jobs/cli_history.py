@@ -59,10 +59,11 @@ def history(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The whole story of an image: where it lay and when, what every run said, what shows it.
+    """The story of an image: where it lay, what runs said, what shows it.
 
-    A path names the content that lies there, or lay there last; its file need not exist any more.
-    Contents that lay at the same places before or after are part of the story.
+    A path names the content that lies there, or lay there last; its file need
+    not exist any more. Contents that lay at the same places before or after
+    are part of the story.
 
     Try: ecm history photos/cat.jpg; ecm history 3fa94c01
     """
@@ -90,9 +91,10 @@ def provenance(
 ) -> None:
     """Prove what the published snapshot shows of an image, word by word.
 
-    For each statement: its row of evidence, the run, the transform, the model with its revision and
-    the sha256 of its files, the settings, the code version, the batch, and the bytes it is about.
-    Ids and checksums are verified meanwhile; the exit code is 1 when something does not agree.
+    For each statement: its row of evidence, the run, the transform, the model
+    with its revision and the sha256 of its files, the settings, the code
+    version, the batch, and the bytes it is about. Ids and checksums are
+    verified meanwhile; the exit code is 1 when something does not agree.
     """
     from ecm.evidence.provenance import provenance as prove
     from ecm.evidence.store import EvidenceStore

@@ -55,10 +55,11 @@ def enqueue(
 ) -> None:
     """List images and queue their tasks; any `ecm index` or worker of this tenant works them off.
 
-    Earlier deadlines go first within a priority. A full queue makes the listing wait, and it says
-    so on stderr. What was known below a source and is not there any more is marked as gone, when
-    nobody else is committing to the store; a source that lost too much at once is named instead
-    (see: ecm index --help), and the exit code is 1.
+    Earlier deadlines go first within a priority. A full queue makes the
+    listing wait, and it says so on stderr. What was known below a source and
+    is not there any more is marked as gone, when nobody else is committing to
+    the store; a source that lost too much at once is named instead (see: ecm
+    index --help), and the exit code is 1.
     """
     from ecm.delivery.rescan import Look, Rescanned
     from ecm.opening import plan_of
