@@ -34,6 +34,7 @@ from ecm.search.encoders import EncodedQuery, EncodingRequest
 from ecm.search.engine import SearchEngine
 from ecm.search.following import Following
 from ecm.search.opening import open_ranking
+from ecm.search.warming import warm
 
 log = logging.getLogger("ray.serve")
 
@@ -87,6 +88,7 @@ class Searcher:
         longest = profile.serve.request_timeout_seconds
         pins = PinKeeper(self._open_store, str(Incarnation.here()), max(PIN_SECONDS, 2 * longest))
         self._following = Following(self._published, self._opened, pins)
+        self._begun = False
         self._trouble = ""
         self._told = ""
         self._refresh()
@@ -203,8 +205,12 @@ class Searcher:
         store = self._open_store()
         if store.storage.lance_options is None:  # from afar it is copied, with its sums compared
             check_sizes(store, ref)
+        reader = SnapshotReader.open(store, ref)
+        if self._parts.search.warm and not self._begun:
+            warm(reader, self._parts.evidence)
+        self._begun = True
         return SearchEngine(
-            SnapshotReader.open(store, ref),
+            reader,
             _EncodesElsewhere(),
             self._ranking,
             self._parts.search,

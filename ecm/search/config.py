@@ -18,4 +18,8 @@ class SearchConfig(BaseModel):
     )
     evidence_per_hit: int = Field(default=12, ge=1, le=100)
     threads: int = Field(default=2, ge=1, le=64, description="of each query model")
-    warm: bool = Field(default=True, description="run each query model once when it is opened")
+    warm: bool = Field(
+        default=True,
+        description="run each query model once when it is opened; a service loads the vectors of "
+        "its largest tenants before it answers",
+    )

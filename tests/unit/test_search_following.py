@@ -17,6 +17,7 @@ from ecm.opening import search_parts
 from ecm.search.engine import SearchEngine
 from ecm.search.following import KEPT, KEPT_SECONDS, Following
 from ecm.search.opening import open_encoder, open_ranking
+from ecm.search.warming import warm
 from tests.factories import START, Indexer, fake_profile, picture
 
 SECONDS = 100.0
@@ -177,3 +178,20 @@ def test_what_was_in_memory_is_in_memory_before_the_switch(desk: Desk) -> None:
     after = desk.following.current().reader
     assert after is not before
     assert set(after.loaded()) == set(before.loaded())
+
+
+def test_a_service_that_starts_loads_what_fits_and_the_largest_first(desk: Desk) -> None:
+    desk.grow(0)
+    desk.indexer.add({"blue.png": picture("blue", 9)}, tenant="other")
+    desk.grow(1)
+    config = desk.indexer.store.config
+    reader = SnapshotReader.open(desk.indexer.store, published_ref(desk.indexer.store))
+    vectors = 2 * 4 * sum(reader.ref.dims.values())
+    warm(reader, config.model_copy(update={"matrix_cache_bytes": vectors}))
+    assert {tenant for tenant, _ in reader.loaded()} == {"t"}
+    assert {axis for _, axis in reader.loaded()} == set(reader.ref.dims)
+    warm(reader, config)
+    assert {tenant for tenant, _ in reader.loaded()} == {"t", "other"}
+    cold = SnapshotReader.open(desk.indexer.store, reader.ref)
+    warm(cold, config.model_copy(update={"exact_search_rows": 1}))
+    assert {tenant for tenant, _ in cold.loaded()} == {"other"}

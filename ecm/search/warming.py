@@ -1,0 +1,30 @@
+"""What a service loads before it says that it is ready, so that no first search waits for it.
+
+Knows which matrices are worth it and how much memory they may take; loads through the reader.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.reader import SnapshotReader
+
+TENANTS: Final = 16
+"""Looked at, the largest first: of small ones the first search takes no time either."""
+
+
+def warm(reader: SnapshotReader, config: EvidenceConfig) -> None:
+    """Load the vectors of the largest tenants that are searched from memory, as far as they fit.
+
+    Raises StoreCorrupt where they cannot be read.
+    """
+    left = config.matrix_cache_bytes
+    sizes = sorted(reader.tenants().items(), key=lambda item: (-item[1], item[0]))
+    for tenant_id, assets in sizes[:TENANTS]:
+        for axis, dim in reader.ref.dims.items():
+            size = assets * dim * 4
+            if axis in reader.broken or assets > config.exact_search_rows or size > left:
+                continue
+            reader.tenant_matrix(tenant_id, axis)
+            left -= size
