@@ -216,10 +216,10 @@ class _Maintenance:
         upkeep.seal()
 
     def _sweep(self, upkeep: TableUpkeep) -> None:
-        leftovers = upkeep.leftovers(self._now)
-        if leftovers:
-            upkeep.bar()
-        for leftover in leftovers:
+        if not upkeep.leftovers(self._now):
+            return
+        upkeep.bar()
+        for leftover in upkeep.leftovers(self._now):  # again: a sleeper may have committed some
             self._remove(leftover)
 
     def _remove(self, leftover: Leftover) -> None:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from ecm.crashpoints import crash_point
+from ecm.errors import StoreUnavailable
 from ecm.evidence.compaction import (
     Compacted,
     Fragment,
@@ -166,12 +167,22 @@ class TableUpkeep:
         """
         if self._barred:
             return
+        for _ in range(self._store.config.commit_attempts - 1):
+            try:
+                self._fence()
+                break
+            except StoreUnavailable:  # somebody came first: the next is put above that
+                continue
+        else:
+            self._fence()
+        self._barred = True
+        crash_point("maintain.fenced")
+
+    def _fence(self) -> None:
         dataset = self._store.dataset(self._name)
         self._still_mine()
         with lance_errors(f"cannot fence table {self._name}"):
             fence(dataset)
-        self._barred = True
-        crash_point("maintain.fenced")
 
     def leftovers(self, now: float) -> list[Leftover]:
         """Files of the table that no version refers to, older than the window for orphans.

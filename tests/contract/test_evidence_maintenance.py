@@ -283,6 +283,31 @@ def test_only_what_is_old_and_unreferenced_is_swept(tmp_path: Path) -> None:
     assert store.dataset(ASSETS).to_table().equals(rows)
 
 
+def test_a_stage_whose_writer_wakes_up_at_the_last_moment_is_not_swept(
+    store: EvidenceStore,
+) -> None:
+    """After the sweep has looked, and before the fence that would refuse it."""
+    maintained(store)
+    sleeper = store.dataset(ASSETS)
+    rows = sleeper.count_rows()
+    staged = lance.fragment.write_fragments(sleeper.to_table(), sleeper, schema=sleeper.schema)
+
+    def awake() -> None:
+        if staged:
+            operation = lance.LanceOperation.Append(list(staged))
+            transaction = lance.Transaction(read_version=sleeper.version, operation=operation)
+            lance.LanceDataset.commit(sleeper, transaction)
+            staged.clear()
+
+    patient = MaintenanceConfig(versions_seconds=3600, orphans_seconds=0)
+    again = store_at(Path(store.config.uri), patient)
+    upkeep = TableUpkeep(again, ASSETS, awake)
+    assert len(upkeep.leftovers(time.time() + 1)) == 1
+    upkeep.bar()
+    assert upkeep.leftovers(time.time() + 1) == []
+    assert store.dataset(ASSETS).to_table().num_rows == 2 * rows
+
+
 def _tracked(store: EvidenceStore) -> set[str]:
     return set(store.dataset(ASSETS).tracked_files().read_all()["path"].to_pylist())
 
