@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ecm.errors import StoreUnavailable
+from ecm.errors import LeaseLost, StoreUnavailable
 from ecm.evidence.codec import tables_of
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.schema import key_column
@@ -177,3 +177,22 @@ def test_a_committer_that_is_killed_between_files_and_commit_is_gone_on_with(
         assert batch is not None
         EvidenceCommitter(store).append(batch_id, batch.envelopes)
     _assert_whole(store, 2)
+
+
+def test_who_sleeps_through_the_loss_of_its_right_commits_nothing(
+    object_server: ObjectServer,
+) -> None:
+    store = EvidenceStore.create(object_server.config(), START)
+    committer = EvidenceCommitter(store, sleep=lambda seconds: None)
+    committer.append("b0", _batch(0))
+    asked: list[int] = []
+
+    def still_mine() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise LeaseLost("another committer took over")
+        EvidenceCommitter(EvidenceStore.open(store.config)).fence()
+
+    with pytest.raises(LeaseLost):
+        committer.append("b1", _batch(1), still_mine)
+    _assert_whole(store, 1)
