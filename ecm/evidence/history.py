@@ -69,7 +69,7 @@ def find_asset(store: EvidenceStore, tenant_id: str, name: str) -> str:
         & (pc.field("asset_id") <= low.ljust(64, "f"))
     )
     found: set[str] = set()
-    for table in (ASSETS, ASSET_VERSIONS):
+    for table in (ASSETS, ASSET_VERSIONS, ASSET_SIGHTINGS):
         found |= {row["asset_id"] for row in _read(store, table, ["asset_id"], where, MAX_LOOKS)}
     if not found:
         raise QueryError(f"no asset {name}", "query.asset_unknown")
