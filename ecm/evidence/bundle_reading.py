@@ -42,6 +42,8 @@ from ecm.evidence.schema import (
     vector_table,
 )
 
+READ_AHEAD: Final = 2
+IO_BYTES: Final = 64 << 20
 _CHUNK: Final = 1 << 20
 
 Progress = Callable[[int, int, str], None]
@@ -141,7 +143,15 @@ class Bundle:
                 dataset = lance.dataset(str(path))
                 if dataset.base_paths():
                     raise damaged([f"table {table.name} refers to files outside the bundle"])
-                found, batches = dataset.schema, dataset.to_batches(batch_size=rows)
+                found, batches = (
+                    dataset.schema,
+                    dataset.to_batches(
+                        batch_size=rows,
+                        batch_readahead=READ_AHEAD,
+                        fragment_readahead=READ_AHEAD,
+                        io_buffer_size=IO_BYTES,
+                    ),
+                )
         check_schema(table.name, found, schema)
         while True:
             with lance_errors(f"cannot read {path}"):

@@ -21,6 +21,7 @@ from typing import Any, Final
 import lance
 import pyarrow as pa
 import pyarrow.parquet as pq
+from lance.fragment import write_fragments
 
 from ecm.crashpoints import crash_point
 from ecm.errors import ConfigError, EcmError, StoreCorrupt
@@ -43,8 +44,9 @@ from ecm.evidence.schema import ASSETS, SCHEMA_VERSION
 from ecm.evidence.storage import put_file
 from ecm.evidence.store import EvidenceStore
 
-MAX_FILE_ROWS: Final = 4 << 20
-MAX_FILE_BYTES: Final = 64 << 30
+FILE_BYTES: Final = 128 << 20
+"""Of a file of a Lance table, in memory. Parquet is written a row group at a time, in one file."""
+
 _CHUNK: Final = 1 << 20
 
 Report = Callable[[int, str], None]
@@ -190,9 +192,7 @@ class _Writing:
 
 
 class _Stream:
-    """Portions on their way into a file, checked as an import will check them; knows what ended
-    them before their time.
-    """
+    """Portions on their way into a file, checked as an import will check them."""
 
     def __init__(
         self, name: str, schema: pa.Schema, portions: Iterator[pa.Table], checks: RowChecks
@@ -200,7 +200,6 @@ class _Stream:
         self.name = name
         self.schema = schema
         self._checks = checks
-        self.failure: BaseException | None = None
         self._portions = portions
         self._first: pa.Table | None = None
 
@@ -213,14 +212,21 @@ class _Stream:
         portion = self._first
         self._first = None
         while portion is not None:
-            try:
-                portion = portion.cast(self.schema)
-                self._checks.check(portion)
-                yield from portion.to_batches()
-                portion = next(self._portions, None)
-            except Exception as error:
-                self.failure = error  # what reads this stream would tell its words only
-                raise
+            portion = portion.cast(self.schema)
+            self._checks.check(portion)
+            yield from portion.to_batches()
+            portion = next(self._portions, None)
+
+    def pieces(self, size: int) -> Iterator[pa.Table]:
+        """The batches put together until they have `size` bytes in memory."""
+        held: list[pa.RecordBatch] = []
+        for batch in self.batches():
+            held.append(batch)
+            if sum(each.nbytes for each in held) >= size:
+                yield pa.Table.from_batches(held, self.schema)
+                held = []
+        if held:
+            yield pa.Table.from_batches(held, self.schema)
 
 
 def _damaged_store(problems: list[str]) -> EcmError:
@@ -233,21 +239,19 @@ def _damaged_store(problems: list[str]) -> EcmError:
 
 
 def _write_lance(path: Path, stream: _Stream) -> None:
-    reader = pa.RecordBatchReader.from_batches(stream.schema, stream.batches())
-    try:
+    """One file per FILE_BYTES: handed a whole table as a stream Lance holds far more of it."""
+    fragments: list[Any] = []
+    dataset: Any = None
+    for piece in stream.pieces(FILE_BYTES):
         with lance_errors(f"cannot write table {stream.name}"):
-            lance.write_dataset(
-                reader,
-                str(path),
-                schema=stream.schema,
-                mode="create",
-                max_rows_per_file=MAX_FILE_ROWS,
-                max_bytes_per_file=MAX_FILE_BYTES,
-            )
-    except Exception as error:
-        if stream.failure is not None and stream.failure is not error:
-            raise stream.failure from error
-        raise
+            if dataset is None:
+                dataset = lance.write_dataset(piece, str(path), schema=stream.schema, mode="create")
+            else:
+                fragments += write_fragments(piece, dataset, schema=stream.schema, mode="append")
+    if fragments:
+        with lance_errors(f"cannot write table {stream.name}"):
+            appended = lance.LanceOperation.Append(fragments)
+            lance.LanceDataset.commit(dataset, appended, read_version=dataset.version)
 
 
 def _write_parquet(path: Path, stream: _Stream) -> None:
