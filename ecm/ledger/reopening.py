@@ -1,4 +1,4 @@
-"""Committed tasks that are to be done once more: damaged evidence, or bytes that are others now.
+"""Committed tasks that are to be done once more, since their evidence is damaged or lost.
 
 The ledger forgets that their evidence exists, so that whoever claims them derives it again. Knows
 no store: which evidence is lost, and why, is an argument. Bulk operations run in slices; one that
@@ -34,25 +34,12 @@ class Reopening(Existing):
             "tenant_id": self._tenant(tenant_id),
             "evidence_keys": json_list(evidence_keys),
         }
-        return self._reopen("find_committed_by_evidence", asked, cause, now)
-
-    def reopen_resources(
-        self, tenant_id: TenantId, identity_keys: Collection[str], cause: str, now: float
-    ) -> int:
-        """Queue every committed task on these resources of a tenant again. Returns how many."""
-        asked: Params = {
-            "tenant_id": self._tenant(tenant_id),
-            "identity_keys": json_list(identity_keys),
-        }
-        return self._reopen("find_committed_by_resource", asked, cause, now)
-
-    def _reopen(self, statement: str, asked: Params, cause: str, now: float) -> int:
-        """Every process forgets recent evidence when it is folded: hence before, and once more
-        after for those that read it meanwhile.
-        """
+        # Every process forgets recent evidence when it is folded: hence before, and once more after
+        # for those that read it meanwhile.
         self._fold(at_least=1)
         with self._db.read() as session:
-            found = [int(row["seq"]) for row in session.stream(statement, asked)]
+            rows = session.stream("find_committed_by_evidence", asked)
+            found = [int(row["seq"]) for row in rows]
         reopened = 0
         for start in range(0, len(found), self._config.slice_tasks):
             seqs = found[start : start + self._config.slice_tasks]

@@ -6,7 +6,7 @@
        └──── released ────┴────────────────────┘ │
                  leased | running ──▶ failed ────┴──▶ retry_queued | dead_letter
                  leased | running ──▶ lease_expired ─▶ retry_queued | dead_letter
-                 persisted | done ──▶ queued, when its evidence is damaged or its bytes are others
+                 persisted | done ──▶ queued, when its evidence is damaged or lost
 
 `failed` and `lease_expired` are passed through inside one transaction: they are rows in the task's
 history and never the state a task rests in. Which statement takes a step is the

@@ -35,7 +35,7 @@ BODY_BYTES: Final = 8 * 2**20
 
 _MAX_INTEGER = 2**63 - 1
 _BOUNDED = frozenset({"limit", "max_resources"})
-_DIGESTS = frozenset({"evidence_keys", "identity_keys"})
+_DIGESTS = frozenset({"evidence_keys"})
 
 
 class Who(StrEnum):
@@ -84,7 +84,6 @@ FOR_TENANTS: Final = (
     "places",
     "committed",
     "reopen_evidence",
-    "reopen_resources",
 )
 FOR_OPERATORS: Final = (
     "fold_evidence",

@@ -15,9 +15,7 @@ from tests.ledger_tasks import (
     TTL,
     claim,
     commit,
-    identity,
     list_names,
-    names_of,
     result,
 )
 
@@ -94,17 +92,6 @@ def test_links_to_damaged_evidence_are_queued_with_it(ledger: Ledger) -> None:
     assert ledger.reopen_evidence(TENANT, [key(first)], CAUSE, LATER) == 0  # as often as one likes
     assert ledger.status(LATER).states[TaskState.QUEUED] == 2
     assert not ledger.done_evidence([key(first)])
-
-
-def test_what_lies_at_a_place_is_analysed_again_whatever_it_was(ledger: Ledger) -> None:
-    tasks = done_job(ledger)
-    keys = [identity("b").key(), identity("stranger").key()]
-    assert ledger.reopen_resources(TENANT, keys, "other bytes", LATER) == 2
-    assert ledger.reopen_resources(TENANT, keys, "other bytes", LATER) == 0
-    again = claim(ledger, ledger.acquire_lease("w", LATER, TTL), now=LATER)
-    assert names_of(again) == ["b"]
-    gone = {key(task) for task in tasks if names_of([task]) == ["b"]}
-    assert ledger.done_evidence([key(task) for task in tasks]).isdisjoint(gone)
 
 
 def test_the_next_listing_queues_what_was_reopened_and_reuses_the_rest(ledger: Ledger) -> None:

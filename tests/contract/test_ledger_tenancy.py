@@ -200,14 +200,6 @@ ATTEMPTS: dict[str, tuple[Attempt, ...]] = {
         lambda ledger, a, b: ledger.reopen_evidence(OTHER, b.keys, "damaged", START),
         lambda ledger, a, b: ledger.reopen_evidence(OWN, b.keys, "damaged", START),
     ),
-    "reopen_resources": (
-        lambda ledger, a, b: ledger.reopen_resources(
-            OTHER, [identity(b.names[0]).key()], "altered", START
-        ),
-        lambda ledger, a, b: ledger.reopen_resources(
-            OWN, [identity(b.names[0]).key()], "altered", START
-        ),
-    ),
     "mark_mismatch": (
         lambda ledger, a, b: ledger.mark_mismatch(VISION, "differs", START, OTHER),
         lambda ledger, a, b: ledger.mark_mismatch(VISION, "differs", START),
