@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,8 +97,22 @@ def _request(
 def _answer(settings: Profile, request: Any) -> Any:
     from ecm.opening import open_engine
 
-    with open_engine(settings) as engine:
+    with _fetching_told(), open_engine(settings) as engine:
         return engine.search(request)
+
+
+@contextmanager
+def _fetching_told() -> Iterator[None]:
+    """Copying a snapshot from object storage takes its time: say so on stderr."""
+    log, teller = logging.getLogger("ecm.evidence.snapshot_cache"), logging.StreamHandler()
+    teller.setFormatter(logging.Formatter("ecm: %(message)s"))
+    log.addHandler(teller)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(teller)
+        log.setLevel(logging.NOTSET)
 
 
 def _show(value: dict[str, Any], console: Console) -> None:

@@ -109,6 +109,9 @@ class SnapshotCache:
         with self._folder.fetching(record.key) as unfinished:
             checked = self._folder.checked(record.key)
             largest_first = sorted(listed.files, key=lambda file: -file.size)
+            missing = [file.size for file in largest_first if self._stamp(file) is None]
+            mib = sum(missing) / 2**20
+            log.info("fetching %d files (%.1f MiB) of %s", len(missing), mib, listed.snapshot_id)
             with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="snapshot-cache") as pool:
                 numbered = enumerate(largest_first)
                 stamps = pool.map(
