@@ -55,11 +55,16 @@ def portion_rows(name: str, schema: pa.Schema) -> int:
 
 
 def in_order(
-    name: str, dataset: Any, tenant_id: str, without_batches: Collection[str]
+    name: str,
+    dataset: Any,
+    tenant_id: str,
+    without_batches: Collection[str],
+    portion_keys: int = PORTION_KEYS,
 ) -> Iterator[pa.Table]:
     """A tenant's rows of the version that `dataset` shows, sorted, a portion at a time.
 
-    Rows of `without_batches` are left out. Raises as `lance_errors`.
+    Rows of `without_batches` are left out; about `portion_keys` rows are sorted at a time, which
+    changes nothing but memory. Raises as `lance_errors`.
     """
     rows = portion_rows(name, dataset.schema)
     columns = order_columns(name)
@@ -67,7 +72,7 @@ def in_order(
     if without_batches and "batch_id" in dataset.schema.names:
         where &= ~pc.field("batch_id").isin(sorted(without_batches))
     with lance_errors(f"cannot read table {name}"):
-        parts = max(1, -(-int(dataset.count_rows()) // PORTION_KEYS))
+        parts = max(1, -(-int(dataset.count_rows()) // portion_keys))
     for part in range(parts):
         within = where & _range(columns[1], part, parts)
         with lance_errors(f"cannot read table {name}"):

@@ -44,9 +44,6 @@ from ecm.evidence.schema import ASSETS, SCHEMA_VERSION
 from ecm.evidence.storage import put_file
 from ecm.evidence.store import EvidenceStore
 
-FILE_BYTES: Final = 128 << 20
-"""Of a file of a Lance table, in memory. Parquet is written a row group at a time, in one file."""
-
 _CHUNK: Final = 1 << 20
 
 Report = Callable[[int, str], None]
@@ -55,11 +52,16 @@ Report = Callable[[int, str], None]
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes into a bundle: tables at versions, of which tenants, without which batches."""
+    """What goes into a bundle: tables at versions, of which tenants, without which batches.
+
+    A file of a Lance table has at most about `file_bytes`, in memory; Parquet is written a row
+    group at a time into one file.
+    """
 
     versions: Mapping[str, int]
     tenants: tuple[str, ...]
     without_batches: frozenset[str] = frozenset()
+    file_bytes: int = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,8 @@ class _Writing:
     def _table(self, name: str) -> BundleTable | None:
         dataset = self._store.dataset(name, self._contents.versions[name])
         checks = RowChecks(name, self._claims, _damaged_store)
-        stream = _Stream(name, dataset.schema, self._portions(name, dataset), checks)
+        size = self._contents.file_bytes
+        stream = _Stream(name, dataset.schema, self._portions(name, dataset), checks, size)
         if not stream.begin():
             return None
         path = self._folder / TABLES / f"{name}.{self._format.value}"
@@ -195,11 +198,17 @@ class _Stream:
     """Portions on their way into a file, checked as an import will check them."""
 
     def __init__(
-        self, name: str, schema: pa.Schema, portions: Iterator[pa.Table], checks: RowChecks
+        self,
+        name: str,
+        schema: pa.Schema,
+        portions: Iterator[pa.Table],
+        checks: RowChecks,
+        file_bytes: int,
     ) -> None:
         self.name = name
         self.schema = schema
         self._checks = checks
+        self._file_bytes = file_bytes
         self._portions = portions
         self._first: pa.Table | None = None
 
@@ -217,14 +226,16 @@ class _Stream:
             yield from portion.to_batches()
             portion = next(self._portions, None)
 
-    def pieces(self, size: int) -> Iterator[pa.Table]:
-        """The batches put together until they have `size` bytes in memory."""
+    def pieces(self) -> Iterator[pa.Table]:
+        """The batches put together until they are as large as a file may be."""
         held: list[pa.RecordBatch] = []
+        size = 0
         for batch in self.batches():
             held.append(batch)
-            if sum(each.nbytes for each in held) >= size:
+            size += batch.nbytes
+            if size >= self._file_bytes:
                 yield pa.Table.from_batches(held, self.schema)
-                held = []
+                held, size = [], 0
         if held:
             yield pa.Table.from_batches(held, self.schema)
 
@@ -239,10 +250,10 @@ def _damaged_store(problems: list[str]) -> EcmError:
 
 
 def _write_lance(path: Path, stream: _Stream) -> None:
-    """One file per FILE_BYTES: handed a whole table as a stream Lance holds far more of it."""
+    """A file at a time: handed a whole table as a stream Lance holds far more of it."""
     fragments: list[Any] = []
     dataset: Any = None
-    for piece in stream.pieces(FILE_BYTES):
+    for piece in stream.pieces():
         with lance_errors(f"cannot write table {stream.name}"):
             if dataset is None:
                 dataset = lance.write_dataset(piece, str(path), schema=stream.schema, mode="create")

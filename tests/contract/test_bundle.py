@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,8 +18,9 @@ from ecm.delivery.exporting import export_bundle, pinned
 from ecm.delivery.importing import planned
 from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evidence.bundle import BundleFormat, BundleManifest
-from ecm.evidence.bundle_order import in_order
+from ecm.evidence.bundle_order import in_order, order_columns
 from ecm.evidence.bundle_reading import Bundle
+from ecm.evidence.bundle_writing import About, write_bundle
 from ecm.evidence.codec import tables_of
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
@@ -238,3 +241,26 @@ def test_a_batch_that_is_being_appended_is_there_whole_or_not_at_all(
                 seen.setdefault(batch, set()).add(name)
     assert set(seen) == ({"b0", "b1"} if looks_until_done == 2 else {"b0"})
     assert all(names == seen["b0"] for names in seen.values())
+
+
+@pytest.mark.parametrize("portion_keys", [1, 3, 1000])
+def test_rows_come_in_one_order_however_many_are_sorted_at_a_time(
+    source: EvidenceStore, portion_keys: int
+) -> None:
+    for name in source.tables():
+        parts = list(in_order(name, source.dataset(name), "t", (), portion_keys))
+        rows = pa.concat_tables(parts)
+        expected = rows.sort_by([(column, "ascending") for column in order_columns(name)])
+        assert rows.equals(expected)
+        assert rows.num_rows == source.dataset(name).count_rows("tenant_id = 't'")
+
+
+def test_a_large_table_lies_in_several_files(source: EvidenceStore, tmp_path: Path) -> None:
+    contents = replace(pinned(source, lambda: (), settings_of()), file_bytes=1)
+    about = About("test", LATER, exported(source, tmp_path / "plain").transforms)
+    manifest = write_bundle(source, contents, about, BundleFormat.LANCE, tmp_path / "b", quiet)
+    table = manifest.table(EVIDENCE_TEXT)
+    assert table is not None
+    assert len([f for f in table.files if "/data/" in f.name]) > 1
+    other = store_at(tmp_path / "store")
+    assert imported(tmp_path / "b", other) == source.counts()
