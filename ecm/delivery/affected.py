@@ -66,11 +66,13 @@ class Affected:
         return sum(map(len, self.keys.values()))
 
 
-def affected_by(ledger: Ledger, exam: Examination) -> Affected:
-    """Ask every committed task of every tenant. Memory: what is affected, and a set of what is
-    asked of about assets while one of their tables lacks rows. Raises as the ledger does.
+def affected_by(ledger: Ledger, exam: Examination, since: float) -> Affected:
+    """Ask every task of every tenant that was committed before the examination began (`since`).
+
+    Memory: what is affected, and a task for each asset or place of which a table has lost a row.
+    Raises as the ledger does.
     """
-    return _Assessment(exam).run(ledger)
+    return _Assessment(exam).run(ledger, since)
 
 
 class _Assessment:
@@ -88,8 +90,8 @@ class _Assessment:
         self._best: dict[tuple[str, str, str], Committed] = {}
         self._done = Affected()
 
-    def run(self, ledger: Ledger) -> Affected:
-        tasks = ledger.committed()
+    def run(self, ledger: Ledger, since: float) -> Affected:
+        tasks = (task for task in ledger.committed() if task.persisted_at < since)
         while chunk := list(islice(tasks, _CHUNK)):
             self._ask(chunk)
         for (table, tenant_id, _), task in self._best.items():

@@ -81,12 +81,14 @@ class DeepAudit:
 def deep_audit(
     ledger: Ledger, store: EvidenceStore, examiners: Asked, progress: Progress
 ) -> DeepAudit:
-    """Read everything.
+    """Read everything, each table in its newest version of now.
 
-    What is committed while it reads may look like a loss: run it when nothing is being indexed.
-    Raises StoreUnavailable, LedgerUnavailable, ConfigError, and StoreCorrupt (`store.version`) for
-    a store of another release; damage is a finding.
+    Others may commit meanwhile, but not repair. What is merged and cleaned away while it reads may
+    look like a loss (see `evidence.maintenance.versions_seconds`). Raises StoreUnavailable,
+    LedgerUnavailable, ConfigError, and StoreCorrupt (`store.version`) for a store of another
+    release; damage is a finding.
     """
+    began = ledger.now()
     tables = examine(store, examiners, progress)
     rows = tables.rows
     assets = tables.tables.get(ASSETS)
@@ -96,4 +98,4 @@ def deep_audit(
         examiners,
         lambda name: progress(name, rows, rows),
     )
-    return DeepAudit(tables, snapshots, affected_by(ledger, tables))
+    return DeepAudit(tables, snapshots, affected_by(ledger, tables, began))

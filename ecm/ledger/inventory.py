@@ -52,6 +52,7 @@ class Inventory(Existing):
                     row["asset_id"],
                     row["evidence_key"],
                     ContentIdentity(**place),
+                    row["persisted_at"],
                 )
 
     def batch_states(self, batch_ids: Collection[str]) -> dict[str, BatchState]:

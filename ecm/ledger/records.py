@@ -243,7 +243,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A committed task: what it said (`evidence_key`) about which bytes, and where they lay."""
+    """A committed task: what it said (`evidence_key`) about which bytes, where they lay, and when.
+
+    `persisted_at` in Unix seconds; of a task restored from a store, when its bytes were seen.
+    """
 
     tenant_id: str
     task_id: str
@@ -252,6 +255,7 @@ class Committed:
     asset_id: str
     evidence_key: str
     identity: ContentIdentity
+    persisted_at: float
 
 
 @dataclass(frozen=True, slots=True)

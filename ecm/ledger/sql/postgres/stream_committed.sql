@@ -1,6 +1,6 @@
 -- Every committed task, of one tenant or of all, with what it said about which resource.
 SELECT j.tenant_id, t.task_id, s.task_type, s.transform, t.asset_id, t.evidence_key,
-    r.uri, r.size, r.mtime_ns, r.etag
+    t.persisted_at, r.uri, r.size, r.mtime_ns, r.etag
 FROM batches AS b
 JOIN tasks AS t ON t.batch_seq = b.batch_seq
 JOIN streams AS s ON s.stream_id = t.stream_id
