@@ -52,6 +52,9 @@ def enqueue(
         float | None,
         typer.Option(help="Seconds from now after which nothing is tried again.", min=0),
     ] = None,
+    accept_gone: Annotated[
+        bool, typer.Option("--accept-gone", help="Mark as gone whatever of a source is missing.")
+    ] = False,
 ) -> None:
     """List images and queue their tasks; any `ecm index` or worker of this tenant works them off.
 
@@ -90,7 +93,8 @@ def enqueue(
         finally:
             listing.stop()
         listing.check()
-        found = compare(settings, request.plan, listed, look) or Rescanned()
+        share = 1.0 if accept_gone else settings.pipeline.max_gone_share
+        found = compare(settings, request.plan, listed, look, share) or Rescanned()
     done = listing.progress
     counts: dict[str, Any] = {
         "job_id": request.job_id,

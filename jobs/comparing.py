@@ -32,7 +32,11 @@ def kept_listing(sources: tuple[str, ...]) -> Iterator[ListedPlaces]:
 
 
 def compare(
-    profile: Profile, plan: TransformPlan, listed: ListedPlaces, look: Look
+    profile: Profile,
+    plan: TransformPlan,
+    listed: ListedPlaces,
+    look: Look,
+    max_gone_share: float,
 ) -> Rescanned | None:
     """Put on record what a complete listing says, and publish when something is gone or back.
 
@@ -50,8 +54,7 @@ def compare(
         raise
     try:
         with commit_tenure(profile.ledger, store) as tenure:
-            share = profile.pipeline.max_gone_share
-            found = rescan(store, listed, look, share, tenure.confirm)
+            found = rescan(store, listed, look, max_gone_share, tenure.confirm)
             if found.gone or found.returned:
                 materialize(store, plan, profile.snapshots, tenure.confirm)
             return found

@@ -187,3 +187,5 @@ def test_what_is_gone_is_marked_when_the_listing_is_complete(
         path.unlink()
     assert ecm(enqueue(tmp_path / "home", photos)) == 1
     assert "is it mounted?" in capsys.readouterr().err
+    assert ecm(enqueue(tmp_path / "home", photos, "--accept-gone")) == 0
+    assert json.loads(capsys.readouterr().out)["gone"] == 2
