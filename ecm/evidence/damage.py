@@ -47,13 +47,16 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class FragmentRef:
-    """A fragment of one version of a table: its files, and the rows it should have."""
+    """A fragment of one version of a table: its files, their sizes in bytes as far as the manifest
+    says (else 0), their seals as far as they have any, and the rows it should have.
+    """
 
     table: str
     version: int
     fragment: int
     files: tuple[str, ...]
     sizes: tuple[int, ...]
+    seals: tuple[Seal | None, ...]
     rows: int
 
 

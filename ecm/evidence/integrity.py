@@ -21,7 +21,7 @@ from ecm.evidence.known import packed
 from ecm.evidence.row_checks import RowFault, RowFaults, check_rows
 from ecm.evidence.salvage import Stretch, legible
 from ecm.evidence.schema import is_evidence_table, is_vector_table, key_column
-from ecm.evidence.seals import Seal, seal_of, seals_of
+from ecm.evidence.seals import Seal, seal_of
 from ecm.evidence.store import EvidenceStore
 
 _ROWS: Final = 4096
@@ -34,11 +34,10 @@ def examine_fragment(store: EvidenceStore, ref: FragmentRef) -> FragmentExam:
     row may be.
     """
     seals: dict[str, Seal] = {}
-    known = seals_of(store, ref.table)
     altered: list[Damage] = []
-    for name, size in zip(ref.files, ref.sizes, strict=True):
+    for name, size, known in zip(ref.files, ref.sizes, ref.seals, strict=True):
         seals[name] = seal_of(store, name)
-        damage = _file_damage(store, ref, name, size, seals[name], known.get(name))
+        damage = _file_damage(store, ref, name, size, seals[name], known)
         if damage is not None and damage.kind is not DamageKind.ALTERED:
             return _lost(store, ref, damage)
         altered += [damage] if damage else []

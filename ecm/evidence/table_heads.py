@@ -5,7 +5,7 @@ A version that cannot be read is a finding, and the one before it is tried. Chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from ecm.evidence.damage import (
 )
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.schema import check_schema, fixed_schema, is_vector_table, vector_schema
-from ecm.evidence.seals import seal_of, seals_of
+from ecm.evidence.seals import Seal, seal_of, seals_of
 from ecm.evidence.store import EvidenceStore
 
 DAMAGED: Final = "damaged"
@@ -110,12 +110,13 @@ def _opened(
 ) -> TableHead:
     dataset = store.dataset(table, version)
     _check_columns(table, dataset.schema)
-    fragments = tuple(_fragments(table, dataset))
+    known = seals_of(store, table)
+    fragments = tuple(_fragments(table, dataset, known))
     _check_names(store, table, fragments)
     indices = tuple(_indices(store, table, dataset))
     seal = seal_of(store, manifest)
     damages: tuple[Damage, ...] = ()
-    if seals_of(store, table).get(manifest, seal) != seal:
+    if known.get(manifest, seal) != seal:
         detail = f"the manifest of version {version} has other bytes than when it was sealed"
         damages = (Damage(table, DamageKind.MANIFEST, detail, file=manifest),)
     return TableHead(table, newest, version, fragments, indices, {manifest: seal}, damages)
@@ -180,7 +181,7 @@ def _check_names(store: EvidenceStore, table: str, fragments: Sequence[FragmentR
         raise StoreCorrupt(f"a manifest of {table} is damaged: {error.message}") from error
 
 
-def _fragments(table: str, dataset: Any) -> Iterator[FragmentRef]:
+def _fragments(table: str, dataset: Any, known: Mapping[str, Seal]) -> Iterator[FragmentRef]:
     with lance_errors(f"cannot read the fragments of {table}"):
         fragments = list(dataset.get_fragments())
         folder = table_folder(table)
@@ -198,6 +199,7 @@ def _fragments(table: str, dataset: Any) -> Iterator[FragmentRef]:
                 int(fragment.fragment_id),
                 tuple(names),
                 tuple(sizes),
+                tuple(known.get(name) for name in names),
                 rows,
             )
 
