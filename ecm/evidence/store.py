@@ -74,7 +74,7 @@ class EvidenceStore:
         storage = open_storage(config)
         if storage.read(STORE_HEADER) is None:
             strangers = [name for name in storage.children("") if not _is_ours(name)]
-            if strangers:
+            if strangers and storage.read(STORE_HEADER) is None:  # nobody else has made it since
                 raise _not_a_store(storage)
             storage.check_promises()
             header = StoreHeader(

@@ -54,6 +54,27 @@ def test_creating_again_opens_the_same_store(store: EvidenceStore) -> None:
     assert store.counts() == {}
 
 
+def test_of_many_that_create_a_store_all_open_the_same_one(
+    evidence_config: Callable[..., EvidenceConfig],
+) -> None:
+    config, start = evidence_config(), threading.Barrier(6)
+    made: list[str] = []
+
+    def create(number: int) -> None:
+        start.wait()
+        store = EvidenceStore.create(config, START + number)
+        store.ensure_table("assets", fixed_schema("assets"))
+        made.append(store.header.store_id)
+
+    threads = [threading.Thread(target=create, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 6
+    assert set(made) == {EvidenceStore.open(config).header.store_id}
+
+
 def test_a_folder_may_be_named_by_its_uri(tmp_path: Path) -> None:
     store = EvidenceStore.create(EvidenceConfig(uri=str(tmp_path / "st ore #1 é")), START)
     by_uri = EvidenceConfig(uri=Path(store.storage.root).as_uri())
