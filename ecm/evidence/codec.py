@@ -178,8 +178,9 @@ def _stated(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Words]]:
 
 
 def _text_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[tuple[Any, ...]]:
-    common = _common(key, envelope, batch_id)
-    for kind, place, words in _texts(envelope):
+    texts = list(_texts(envelope))
+    common = _common(key, envelope, batch_id) if texts else ()
+    for kind, place, words in texts:
         name = kind.value
         yield (evidence_id(key, name, place), *common, place, name, *words)
 
@@ -198,7 +199,7 @@ def _vector_tables(
     marks: dict[str, list[tuple[Any, ...]]] = {}
     data: dict[str, list[bytes]] = {}
     for key, envelope in spoken:
-        common = _common(key, envelope, batch_id)
+        common = _common(key, envelope, batch_id) if envelope.outputs.vectors else ()
         for place, vector in enumerate(envelope.outputs.vectors):
             name = vector_table(vector.space, envelope.transform)
             schema = _schema_of(vector.space, envelope.transform, vector.dim)
