@@ -28,6 +28,7 @@ from tests.ledger_model import ModelJob, ModelTask, outcome_of
 from tests.ledger_tasks import (
     BOTH,
     START,
+    TENANT,
     TTL,
     VISION,
     chunk,
@@ -36,6 +37,7 @@ from tests.ledger_tasks import (
     ids,
     open_job,
     resource,
+    result,
 )
 from tests.ledger_tasks import report as report_to
 
@@ -268,6 +270,19 @@ class LedgerWalk(RuleBasedStateMachine):
         self.stale += len(ids(some) - ids(held))
         for claimed in held:
             self._task(claimed).give_back(self.now)
+
+    @precondition(lambda self: TaskState.PERSISTED in self.batches.values())
+    @rule(data=st.data())
+    def reopen(self, data: st.DataObject) -> None:
+        some = self._some_claims(data)
+        keys = [result(claimed).evidence_key for claimed in some]
+        committed = [t for t in map(self._task, some) if t.state is TaskState.PERSISTED]
+        reopened = self.ledger.reopen_evidence(TENANT, keys, "damaged", self.now)
+        assert reopened == len(committed)
+        for task in committed:
+            task.start_over(self.now)
+            task.state, task.batch_id = TaskState.QUEUED, ""
+        assert not self.ledger.done_evidence(keys)
 
     @rule()
     def block_and_redrive_everything(self) -> None:
