@@ -29,7 +29,7 @@ _WRITER: Final = "ecm-writer"
 _MANIFESTS: Final = "_versions/"
 _DELETE_AT_ONCE: Final = 1000
 _BACKOFF_SECONDS: Final = 0.1
-_BLOCKS_AHEAD: Final = 4
+_BLOCKS_AHEAD: Final = 3
 _Answer = TypeVar("_Answer")
 
 

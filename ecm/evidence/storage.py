@@ -23,7 +23,7 @@ from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.faults import file_errors
 
 OBJECT_SCHEMES: Final = ("s3://", "s3a://")
-BLOCK_BYTES: Final = 4 * 2**20
+BLOCK_BYTES: Final = 8 * 2**20
 
 _NAME: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")
 _SCHEME: Final = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
