@@ -197,10 +197,15 @@ class _Maintenance:
         self.done.problems += [f"{table}: {why}" for table, why in done.left.items()]
 
     def _merge(self, upkeep: TableUpkeep) -> None:
-        for run in upkeep.runs():
-            if self._stopping():
+        while runs := upkeep.runs():  # again: what was merged lies last now, by other neighbours
+            merged = 0
+            for run in runs:
+                if self._stopping():
+                    return
+                merged += upkeep.compact_run(run).removed
+            self.done.fragments_merged += merged
+            if not merged:
                 return
-            self.done.fragments_merged += upkeep.compact_run(run).removed
 
     def _index(self, upkeep: TableUpkeep) -> None:
         upkeep.index()
@@ -267,6 +272,7 @@ class BetweenBatches:
             try:
                 if self._take(TableUpkeep(self._store, name, still_mine), act):
                     self.steps += 1
+                    self._due.append((name, act))  # big batches: one step may not be enough
                     return
             except StoreCorrupt as error:
                 self._barred.add(name)

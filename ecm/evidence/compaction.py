@@ -7,9 +7,10 @@ times. At leisure (`full_runs`) everything below the wanted size is merged. Adds
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, Final
 
 from lance.optimize import Compaction
@@ -62,27 +63,30 @@ def fragments_of(dataset: Any) -> list[Fragment]:
 def next_run(fragments: Sequence[Fragment], most_bytes: int) -> list[Fragment]:
     """The neighbours to merge between two commits; empty when that is not worth it yet.
 
-    What is over half of `most_bytes` is finished here; so no run is cut before it is worth it.
+    What is over half of `most_bytes` is finished here, and parts what lies before from what comes
+    after it: Lance puts a merged fragment last.
 
     Args:
         fragments: in the table's order; those that indices cover left out.
         most_bytes: of what may be written anew.
     """
-    start = len(fragments)
-    while start > 0 and fragments[start - 1].bytes <= most_bytes // 2:
-        start -= 1
-    young = list(fragments[start:])
+    for small, group in groupby(fragments, lambda f: f.bytes <= most_bytes // 2):
+        if small and (run := _worth_it(list(group), most_bytes)):
+            return run
+    return []
+
+
+def _worth_it(young: list[Fragment], most_bytes: int) -> list[Fragment]:
+    """The oldest of some small neighbours, without those that are bigger than all that follows."""
     after = sum(fragment.bytes for fragment in young)
     while young and young[0].bytes > (after := after - young[0].bytes):
         young.pop(0)
-    run: list[Fragment] = []
-    size = 0
-    for fragment in young:
-        size += fragment.bytes
-        if size > most_bytes:
-            break
-        run.append(fragment)
-    full = len(run) > 1 and sum(fragment.bytes for fragment in run) > most_bytes // 2
+    sizes = list(accumulate(fragment.bytes for fragment in young))
+    fitting = bisect_right(sizes, most_bytes)
+    if 0 < len(young) - fitting < FEWEST <= len(young) - FEWEST:
+        fitting = len(young) - FEWEST  # or too few would be left to be merged ever
+    run = young[:fitting]
+    full = len(run) > 1 and sizes[len(run) - 1] > most_bytes // 2
     return run if full or len(run) >= FEWEST else []
 
 

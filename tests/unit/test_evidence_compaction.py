@@ -26,25 +26,38 @@ def test_a_step_is_bounded_worth_it_and_of_neighbours(found: list[int], most: in
     assert all(b.number == a.number + 1 for a, b in pairwise(run))
 
 
-@given(st.integers(1_000, 100_000), st.integers(100, 2000), st.integers(8, 64))
+def numbered(found: list[int]) -> list[Fragment]:
+    return [Fragment(number, 100, 0, size) for number, size in enumerate(found)]
+
+
+@given(
+    st.lists(st.integers(1_000, 3 * MIB), min_size=1, max_size=7),
+    st.integers(100, 1500),
+    st.integers(8, 64),
+)
 @settings(max_examples=40)
 def test_rows_are_rewritten_a_few_times_and_fragments_stay_few(
-    size: int, commits: int, every: int
+    batches: list[int], commits: int, every: int
 ) -> None:
-    """Equal batches: what a loop does with a table that only grows."""
+    """What a loop does with a table that only grows; Lance puts what was merged last."""
     most = 32 * MIB
     there: list[int] = []
     written = 0
     for commit in range(1, commits + 1):
-        there.append(size)
-        if commit % every == 0 and (run := next_run(fragments(there), most)):
-            merged = sum(fragment.bytes for fragment in run)
-            there[run[0].number : run[-1].number + 1] = [merged]
-            written += merged
-    total = size * commits
+        there.append(batches[commit % len(batches)])
+        if commit % every == 0 and (run := next_run(numbered(there), most)):
+            size = sum(fragment.bytes for fragment in run)
+            del there[run[0].number : run[-1].number + 1]
+            there.append(size)
+            written += size
+    while run := next_run(numbered(there), most):
+        del there[run[0].number : run[-1].number + 1]
+        there.append(sum(fragment.bytes for fragment in run))
+    total = sum(batches[commit % len(batches)] for commit in range(1, commits + 1))
     steps = max(1, commits // every)
+    assert sum(there) == total
     assert written <= total * (2 + steps.bit_length())
-    assert len(there) <= every + 2 * (FEWEST + steps.bit_length()) + 3 * (total // most)
+    assert len(there) <= 4 * FEWEST + (2 + FEWEST // 2) * (total // (most // 2))
 
 
 def test_what_is_much_bigger_than_what_follows_is_left_alone() -> None:
@@ -62,14 +75,13 @@ def test_at_leisure_everything_small_is_merged_up_to_the_wanted_size(
         assert len(run) > 1
         assert all(b.number == a.number + 1 for a, b in pairwise(run))
         assert sum(fragment.bytes for fragment in run) <= wanted
-    after: list[int] = []
-    merged = {fragment.number: run for run in runs for fragment in run}
-    for fragment in there:
-        run = merged.get(fragment.number, [fragment])
-        if run[0] is fragment:
-            after.append(sum(each.bytes for each in run))
-    assert sum(after) == sum(found)
-    assert all(a + b > wanted for a, b in pairwise(after)), "no two neighbours are left to merge"
+    sizes = found
+    while runs := full_runs(numbered(sizes), wanted):
+        merged = {fragment.number for run in runs for fragment in run}
+        left = [size for number, size in enumerate(sizes) if number not in merged]
+        sizes = [*left, *(sum(fragment.bytes for fragment in run) for run in runs)]
+    assert sum(sizes) == sum(found)
+    assert all(a + b > wanted for a, b in pairwise(sizes)), "no two neighbours are left to merge"
 
 
 def test_a_fragment_full_of_holes_is_written_anew_whatever_its_size() -> None:
