@@ -25,6 +25,7 @@ from ecm.delivery.taking_over import claim_right
 from ecm.delivery.tenure import commit_right
 from ecm.errors import LeaseLost, TransientError
 from ecm.evidence.committer import EvidenceCommitter
+from ecm.evidence.schema import ANALYSIS_RUNS
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.config import LedgerConfig
@@ -163,6 +164,8 @@ class CommitLoop:
                 self._retrying(self._committer.fence)
             try:
                 self.recovered = recover(ledger, self._committer, self._spool, right)
+                if self._store.has_table(ANALYSIS_RUNS):
+                    self._upkeep.committed((ANALYSIS_RUNS,))  # every run adds to it, by itself
                 self._recovered.set()
                 renewed = time.monotonic()
                 while not self._closing.is_set():
@@ -181,6 +184,7 @@ class CommitLoop:
             if self._draining.is_set():
                 self._commit_all(ledger, right)
                 self._give_back(ledger)
+                self._upkeep.step(ledger, lambda: ledger.confirm_right(right))
                 self._draining.clear()
                 self._drained.set()
                 return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import lance
 import numpy as np
@@ -29,9 +29,6 @@ from ecm.evidence.schema import (
 )
 from ecm.evidence.statement import AssetTexts, Statement
 from ecm.evidence.storage import ASIDE, STORE_HEADER, Storage, open_storage
-
-if TYPE_CHECKING:
-    from ecm.evidence.runs import RunRecord
 
 STORE_FORMAT_VERSION: Final = 1
 TABLE_MARK: Final = b"ecm.table"
@@ -236,12 +233,6 @@ class EvidenceStore:
         from ecm.evidence.sql import ALL_TENANTS, NO_LIMITS, answer
 
         return answer(self, query, ALL_TENANTS, NO_LIMITS).table
-
-    def record_run(self, record: RunRecord) -> None:
-        """Add a run's row; see `ecm.evidence.runs`."""
-        from ecm.evidence.runs import record_run
-
-        record_run(self, record)
 
     def check_there(self) -> None:
         """Raises StoreUnavailable when the store as a whole has gone: then nothing is missing."""

@@ -13,7 +13,7 @@ from ecm.errors import QueryError
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.history import asset_at, asset_history, find_asset
-from ecm.evidence.runs import RunRecord
+from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.schema import ASSET_SIGHTINGS, Sighting
 from ecm.evidence.sightings import Seen, sighting_rows
 from ecm.evidence.snapshot import SnapshotPolicy, SnapshotStore
@@ -115,7 +115,7 @@ def test_a_move_that_a_worker_saw_while_the_run_went_on(told: Told) -> None:
         run_id="r2", tenant_id="t", job_id="j", config_digest="0" * 64, code_version="1",
         started_at=START + 10,
     )  # fmt: skip
-    told.store.record_run(run.finished(START + 15, {}))
+    record_run(told.store, run.finished(START + 15, {}))
     assert events(told.story("x"))[1] == (What.MOVED, "a")
 
 
@@ -124,8 +124,8 @@ def test_every_run_with_what_it_said(told: Told) -> None:
         run_id="r1", tenant_id="t", job_id="j1", config_digest="0" * 64, code_version="9.9",
         started_at=START,
     )  # fmt: skip
-    told.store.record_run(record)
-    told.store.record_run(record.finished(START + 5, {}))
+    record_run(told.store, record)
+    record_run(told.store, record.finished(START + 5, {}))
     told.committer.append("b", everything("x", "dog", "beach", run_id="r1"))
     later = embedded("x", Space.MV, transform=content_of("model B"), run_id="r2")
     told.committer.append("c", [later.model_copy(update={"observed_at": START + 50})])

@@ -13,7 +13,7 @@ from ecm.evidence.bundle import ModelNote, WeightFile
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.provenance import Provenance, provenance
-from ecm.evidence.runs import RunRecord
+from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.schema import EVIDENCE_TEXT
 from ecm.evidence.snapshot import SnapshotPolicy, SnapshotStore
 from ecm.evidence.store import EvidenceStore
@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> EvidenceStore:
         run_id="run-1", tenant_id="t", job_id="j", config_digest="c" * 64, code_version="9.9",
         started_at=START,
     )  # fmt: skip
-    made.record_run(record)
+    record_run(made, record)
     snapshots = SnapshotStore(made)
     snapshots.publish(snapshots.build(POLICY, START + 1).snapshot_id, START + 2)
     return made

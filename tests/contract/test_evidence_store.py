@@ -21,7 +21,7 @@ from ecm.errors import ConfigError, ContractError, EcmError, QueryError, StoreCo
 from ecm.evidence.codec import tables_of
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.runs import RunRecord, RunState, runs_of
+from ecm.evidence.runs import RunRecord, RunState, record_run, runs_of
 from ecm.evidence.schema import SCHEMA_VERSION, fixed_schema
 from ecm.evidence.store import TABLE_MARK, EvidenceStore
 from tests.evidence_envelopes import (
@@ -314,15 +314,15 @@ def test_a_run_is_on_record_from_beginning_to_end(store: EvidenceStore) -> None:
         code_version="0.1.0",
         started_at=START,
     )
-    store.record_run(run)
-    store.record_run(run)
+    record_run(store, run)
+    record_run(store, run)
     assert runs_of(store) == (run,)
     ended = run.finished(START + 5, {"listed": 3, "seconds": 4.5, "snapshot_id": "s", "ok": True})
     assert (ended.state, ended.counts) == (RunState.FINISHED, {"listed": 3})
     assert ended.telemetry == {"seconds": 4.5}
-    store.record_run(ended)
+    record_run(store, ended)
     later = run.model_copy(update={"run_id": "r2", "started_at": START + 9})
-    store.record_run(later)
+    record_run(store, later)
     assert runs_of(EvidenceStore.open(store.config)) == (later, ended)
     assert store.counts()["analysis_runs"] == 3
 

@@ -12,19 +12,23 @@ from typing import Any
 import pytest
 
 from ecm.config import Profile
+from ecm.contracts.identity import digest
+from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.maintaining import BetweenBatches
 from ecm.delivery.reporting import report_batch
 from ecm.delivery.tenure import commit_right
 from ecm.errors import LeaseLost
 from ecm.evidence.committer import EvidenceCommitter, unquestioned
 from ecm.evidence.compaction import fragments_of
-from ecm.evidence.schema import ASSETS
+from ecm.evidence.runs import RunRecord, record_run
+from ecm.evidence.schema import ANALYSIS_RUNS, ASSETS
+from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger, open_ledger
 from jobs.cli import run
 from tests import maintained
 from tests.evidence_envelopes import everything
-from tests.factories import fake_profile, picture
+from tests.factories import START, fake_profile, picture
 from tests.maintained import contents, is_well, litter, made, orphans
 from tests.workers import analysed, claimed, put, queued
 
@@ -216,3 +220,26 @@ def test_many_short_runs_are_merged_all_the_same(profile: Profile) -> None:
             for _ in range(2 * len(store.tables())):
                 upkeep.step(ledger, unquestioned)
     assert len(fragments_of(store.dataset(ASSETS))) < 12
+
+
+def test_runs_that_find_nothing_new_leave_few_fragments(profile: Profile) -> None:
+    """Each adds two rows to the table of runs and commits no batch."""
+    store, spool = store_of(profile), Spool(profile.spool)
+    for number in range(24):
+        settings = CommitSettings(f"idle-{number}", "test", envelopes=8, seconds=0.01)
+        with CommitLoop(profile.ledger, store, spool, settings, lambda _: None) as loop:
+            loop.wait_until_recovered()
+            began = RunRecord(
+                run_id=f"idle-{number}",
+                tenant_id="t",
+                job_id="job",
+                transforms=(),
+                config_digest=digest("settings"),
+                code_version="1",
+                started_at=START,
+            )
+            record_run(store, began)
+            loop.drain(lambda: None)
+    table = store.dataset(ANALYSIS_RUNS)
+    assert table.count_rows() >= 24
+    assert len(fragments_of(table)) < 12
