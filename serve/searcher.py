@@ -92,7 +92,7 @@ class Searcher:
         self._trouble = ""
         self._told = ""
         self._refresh()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """The answer; raises as `SearchEngine.search` does."""
@@ -166,13 +166,23 @@ class Searcher:
 
     def _follow(self) -> None:
         """Start following in this replica's own event loop, unless it runs."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._keep_following())
+        if not self._tasks or any(task.done() for task in self._tasks):
+            for task in self._tasks:
+                task.cancel()
+            loop = asyncio.get_running_loop()
+            steps = (self._keep_following(), self._keep_pinned())
+            self._tasks = [loop.create_task(step) for step in steps]
 
     async def _keep_following(self) -> None:
         while True:
             await asyncio.sleep(self._poll)
             await asyncio.to_thread(self._refresh)
+
+    async def _keep_pinned(self) -> None:
+        """Beside following, since that may be busy opening a snapshot for minutes."""
+        while True:
+            await asyncio.sleep(PIN_SECONDS / 8)
+            await asyncio.to_thread(self._following.renew, time.time())
 
     def _refresh(self) -> None:
         """Look for a new snapshot; a failure is told once and the present one goes on serving."""

@@ -53,6 +53,7 @@ class Following:
         self._superseded: dict[str, float] = {}
         self._current: SearchEngine | None = None
         self._unpinned = ""
+        self._held: frozenset[str] = frozenset()
         self._turn = threading.Lock()
 
     @property
@@ -87,6 +88,16 @@ class Following:
                 self._close(next(iter(self._engines)))
             return True
 
+    def renew(self, now: float) -> None:
+        """Prolong the pins of what is open or being opened; does not wait for a refresh.
+
+        Opening may take longer than a pin lives, say while a snapshot is fetched from afar.
+        """
+        try:
+            self._pins.keep(self._held, now)
+        except (TransientError, ConfigError) as error:
+            self._unpinned = str(error)
+
     def current(self) -> SearchEngine:
         """The engine of the published snapshot. Raises SnapshotNotFound before there is one."""
         if self._current is None:
@@ -115,6 +126,7 @@ class Following:
 
     def _pin(self, snapshot_ids: frozenset[str], now: float) -> frozenset[str]:
         """Those that are being removed; an older one of them is closed, lest it answer wrongly."""
+        self._held = snapshot_ids
         try:
             removed = self._pins.keep(snapshot_ids, now)
             self._unpinned = ""

@@ -31,11 +31,16 @@ class Desk:
         parts = search_parts(self.indexer.profile)
         encoder, ranking = open_encoder(parts), open_ranking(parts)
         self.broken = False
+        self.slow = 0
         self.now = START
 
         def opened(ref: SnapshotRef) -> SearchEngine:
             if self.broken:
                 raise StoreCorrupt("this snapshot cannot be opened")
+            for _ in range(self.slow):  # fetched from afar, while another task renews
+                self.now += SECONDS / 4
+                self.following.renew(self.now)
+                assert {ref.snapshot_id} <= self.pinned()
             reader = SnapshotReader.open(self.indexer.store, ref)
             return SearchEngine(reader, encoder, ranking, parts.search, exact_rows=1000)
 
@@ -95,6 +100,15 @@ def test_a_cursor_outlives_a_few_snapshots_and_then_is_refused(desk: Desk) -> No
     with pytest.raises(QueryError) as caught:
         desk.ask(cursor)
     assert caught.value.code == "query.cursor_stale"
+
+
+def test_what_is_open_stays_pinned_however_long_the_next_takes_to_open(desk: Desk) -> None:
+    first = desk.grow(0)
+    desk.refresh()
+    second = desk.grow(1)
+    desk.slow = 12
+    assert desk.refresh() is True
+    assert desk.pinned() == {first.snapshot_id, second.snapshot_id}
 
 
 def test_a_snapshot_that_cannot_be_opened_leaves_the_present_one_serving(desk: Desk) -> None:
