@@ -90,7 +90,7 @@ def test_a_page_costs_its_own_rows_and_no_key_is_left_in_part(quick_folder: Path
     EvidenceCommitter(store).append_rows(EVIDENCE_TEXT, rows(), "b", unquestioned)
     damage_a_page(store)
 
-    (exam,) = examine(store, Here(store), lambda *_: None).tables.values()
+    exam = examine(store, Here(store), lambda *_: None).tables[EVIDENCE_TEXT]
     (damage,) = exam.damages
     assert damage.kind is DamageKind.UNDECODABLE
     assert 0 < damage.rows < KEYS * STATEMENTS
@@ -99,7 +99,7 @@ def test_a_page_costs_its_own_rows_and_no_key_is_left_in_part(quick_folder: Path
 
     steps = list(TableMending(store, exam, "repair", unquestioned).mend())
     assert "anew without" in steps[0]
-    (after,) = examine(store, Here(store), lambda *_: None).tables.values()
+    after = examine(store, Here(store), lambda *_: None).tables[EVIDENCE_TEXT]
     assert after.damages == []
     assert (after.keys == exam.keys).all()
     left = Counter(store.read(EVIDENCE_TEXT, ["evidence_key"])["evidence_key"].to_pylist())
