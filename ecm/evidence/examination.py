@@ -28,7 +28,7 @@ from ecm.evidence.known import packed
 from ecm.evidence.schema import ASSET_VERSIONS, ASSETS, is_evidence_table
 from ecm.evidence.seals import Seal, add_seals
 from ecm.evidence.store import EvidenceStore
-from ecm.evidence.table_heads import manifests_of
+from ecm.evidence.table_heads import known_tables, manifests_of
 
 _HEADS_TRIED: Final = 8
 """Versions of one table that may end their readers before the table is given up."""
@@ -104,7 +104,7 @@ def examine(store: EvidenceStore, examiners: Asked, progress: Progress) -> Exami
     Raises StoreUnavailable and ConfigError when the store as a whole cannot be read, StoreCorrupt
     (code `store.version`) when another release wrote it.
     """
-    there = store.tables()
+    there = known_tables(store)
     tables = [TableExam(_head(examiners, store, table)) for table in there]
     if any(map(is_evidence_table, there)):
         tables += [

@@ -13,7 +13,7 @@ from ecm.errors import StoreCorrupt
 from ecm.evidence.damage import HeadOf, TableHead
 from ecm.evidence.seals import add_seals, seal_of, seals_of
 from ecm.evidence.store import EvidenceStore
-from ecm.evidence.table_heads import examine_head, manifest_of
+from ecm.evidence.table_heads import examine_head, known_tables, manifest_of
 
 AT_ONCE: Final = 2**30
 """Bytes that are read for new seals at the end of a run; maintenance sees to the rest."""
@@ -25,7 +25,7 @@ def seal_store(store: EvidenceStore, most_bytes: int = AT_ONCE) -> int:
     A table that cannot be opened is left to the deep audit. Raises StoreUnavailable.
     """
     sealed = 0
-    for table in store.tables():
+    for table in known_tables(store):
         try:
             sealed += (new := seal_table(store, table, most_bytes))[0]
         except StoreCorrupt:

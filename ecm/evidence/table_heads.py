@@ -40,6 +40,19 @@ def table_folder(table: str) -> str:
     return f"tables/{table}.lance"
 
 
+def known_tables(store: EvidenceStore) -> tuple[str, ...]:
+    """The tables there are whose rows this release knows; what else lies there is left alone."""
+    return tuple(name for name in store.tables() if is_vector_table(name) or _is_fixed(name))
+
+
+def _is_fixed(name: str) -> bool:
+    try:
+        fixed_schema(name)
+    except ContractError:
+        return False
+    return True
+
+
 def manifests_of(store: EvidenceStore, table: str) -> dict[int, str]:
     """The names of a table's manifests inside the store by version, newest first."""
     return _manifests_in(store, f"{table_folder(table)}/_versions")
