@@ -18,7 +18,6 @@ from ecm.evidence.bundle_writing import About, Contents, Report, check_destinati
 from ecm.evidence.held import held
 from ecm.evidence.imports import imported_models
 from ecm.evidence.refs import SnapshotRef
-from ecm.evidence.schema import THUMBNAILS
 from ecm.evidence.store import EvidenceStore
 
 LOOKS = 60
@@ -38,11 +37,6 @@ class ExportSettings:
     snapshot: SnapshotRef | None
     models: Mapping[str, ModelNote]
     ecm_version: str
-
-
-def without_thumbnails() -> frozenset[str]:
-    """The tables that an export may go without."""
-    return frozenset({THUMBNAILS})
 
 
 def export_bundle(

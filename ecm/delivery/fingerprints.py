@@ -5,7 +5,7 @@ Knows manifests and plans; reads no weights and no table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ecm.contracts.task import TaskType
@@ -146,8 +146,3 @@ def _check_weights(theirs: BundleTransform, ours: Transform) -> None:
             code="bundle.forged",
             hint="do not import it",
         )
-
-
-def as_map(transforms: Iterable[BundleTransform]) -> Mapping[str, BundleTransform]:
-    """Transforms by fingerprint."""
-    return {transform.fingerprint: transform for transform in transforms}
