@@ -17,7 +17,7 @@ from ecm.evidence.bundle import BundleFormat, BundleManifest, BundleTransform, M
 from ecm.evidence.bundle_writing import About, Contents, Report, check_destination, write_bundle
 from ecm.evidence.held import held
 from ecm.evidence.imports import imported_models
-from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.refs import SnapshotRef, told_to
 from ecm.evidence.store import EvidenceStore
 
 LOOKS = 60
@@ -56,7 +56,9 @@ def export_bundle(
     contents = pinned(store, under_way, settings)
     notes = {**imported_models(store), **settings.models}
     transforms = _transforms(store, contents, notes)
-    about = About(settings.ecm_version, now, transforms, settings.snapshot)
+    whole = settings.snapshot
+    snapshot = None if whole is None else told_to(whole, contents.tenants)
+    about = About(settings.ecm_version, now, transforms, snapshot)
     with held(store, contents.versions, now):
         return write_bundle(store, contents, about, settings.file_format, dest, report)
 

@@ -6,6 +6,7 @@ Knows how references are written and read. Knows nothing of how a snapshot is bu
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
@@ -172,6 +173,23 @@ def remove_ref(store: EvidenceStore, snapshot_id: str) -> None:
 def has_ref(store: EvidenceStore, snapshot_id: str) -> bool:
     """Whether a finished snapshot of this id exists. Raises SnapshotNotFound for a malformed id."""
     return store.storage.read(f"{folder_of(snapshot_id)}/ref.json") is not None
+
+
+def told_to(ref: SnapshotRef, tenants: Collection[str]) -> SnapshotRef:
+    """What some tenants may know of a snapshot: nothing of the others but that it is theirs, too.
+
+    Row counts of whole tables are left out; digests stay those of the snapshot as it is.
+    """
+    counts = {tenant: assets for tenant, assets in ref.tenants.items() if tenant in tenants}
+    theirs = {t: policy for t, policy in ref.policy.tenants.items() if t in tenants}
+    return ref.model_copy(
+        update={
+            "policy": ref.policy.model_copy(update={"tenants": theirs}),
+            "assets": sum(counts.values()),
+            "tenants": counts,
+            "evidence": {},
+        }
+    )
 
 
 def all_refs(store: EvidenceStore) -> tuple[SnapshotRef, ...]:

@@ -25,7 +25,10 @@ from ecm.evidence.codec import tables_of
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.inventory import doubled_rows
+from ecm.evidence.policy import SnapshotPolicy, TenantPolicy
+from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.schema import EVIDENCE_TEXT
+from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from tests.bundles import (
     LATER,
@@ -38,7 +41,7 @@ from tests.bundles import (
     settings_of,
     store_at,
 )
-from tests.evidence_envelopes import embedded, everything, vision
+from tests.evidence_envelopes import START, embedded, everything, vision
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,19 @@ def test_one_tenant_and_no_thumbnails(source: EvidenceStore, tmp_path: Path) -> 
     assert {
         row for name in other.tables() for row in other.read(name, ["tenant_id"])[0].to_pylist()
     } == {"u"}
+
+
+def test_a_bundle_of_one_tenant_tells_nothing_of_others(tmp_path: Path) -> None:
+    source = filled(store_at(tmp_path / "store"))
+    theirs = {"t": TenantPolicy(min_confidence=0.1), "u": TenantPolicy(min_confidence=0.9)}
+    policy = SnapshotPolicy(transforms={}, tenants=theirs)
+    ref = SnapshotStore(source).build(policy, START)
+    assert set(ref.tenants) == {"t", "u"}
+    exported(source, tmp_path / "b", tenants=("u",), snapshot=ref)
+    told = SnapshotRef.model_validate_json((tmp_path / "b" / "snapshot.json").read_bytes())
+    assert (told.tenants, told.assets) == ({"u": 1}, 1)
+    assert told.policy.tenants == {"u": theirs["u"]}
+    assert told.evidence == {}
 
 
 def test_batches_that_are_under_way_are_left_out(source: EvidenceStore, tmp_path: Path) -> None:
