@@ -35,6 +35,7 @@ from jobs.edge import (
     ProfileOption,
     SetOption,
     TenantOption,
+    flow_help,
     guarded,
     open_profile,
 )
@@ -121,6 +122,9 @@ def index(
 def version() -> None:
     """Print the version."""
     sys.stdout.write(f"{ecm.__version__}\n")
+
+
+flow_help(app)
 
 
 def main() -> None:

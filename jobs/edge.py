@@ -6,6 +6,7 @@ to do.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -51,6 +52,19 @@ def open_profile(
     """The resolved profile of this invocation; `--tenant` wins over the profile's own tenant."""
     settings = [*(overrides or ()), *([f"tenant={tenant}"] if tenant else [])]
     return load_profile(profile, home=home, overrides=settings, environ=os.environ)
+
+
+def flow_help(app: typer.Typer) -> None:
+    """Let the paragraphs of every command's docstring fill whatever terminal there is: as they are,
+    Typer breaks their lines where the source does, and once more at the edge.
+    """
+    for command in app.registered_commands:
+        if command.callback is not None:
+            text = inspect.cleandoc(command.help or command.callback.__doc__ or "")
+            command.help = "\n\n".join(part.replace("\n", " ") for part in text.split("\n\n"))
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            flow_help(group.typer_instance)
 
 
 def emit(value: Mapping[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:

@@ -239,5 +239,6 @@ def _parsed(kind: type[_Document], raw: bytes, what: str) -> _Document:
         return kind.model_validate_json(raw)
     except ValidationError as error:
         raise StoreCorrupt(
-            f"{what} is damaged", hint="restore it from a copy, or build and publish a new snapshot"
+            f"{what} is damaged",
+            hint="`ecm repair` puts another in its place; or restore it from a copy",
         ) from error

@@ -63,7 +63,7 @@ def read_files(store: EvidenceStore, ref: SnapshotRef) -> SnapshotFiles | None:
         raise StoreCorrupt(
             f"the list of files of snapshot {ref.snapshot_id} is "
             f"{'missing' if raw is None else 'damaged'}",
-            hint="restore it from a copy, or build and publish a new snapshot",
+            hint="`ecm repair` puts another in its place; or restore it from a copy",
         )
     try:
         return SnapshotFiles.model_validate_json(raw)

@@ -270,8 +270,9 @@ def test_damaged_evidence_stops_the_build_and_leaves_what_is_published(
     assert snapshots.published() == first
     assert snapshots.list() == (first,)
     (Path(store.storage.root) / "published.json").write_bytes(b"{")
-    with pytest.raises(StoreCorrupt, match=r"published\.json"):
+    with pytest.raises(StoreCorrupt, match=r"published\.json") as damaged:
         snapshots.published()
+    assert "ecm repair" in damaged.value.hint, "publishing reads it, too"
 
 
 def test_a_vector_that_is_not_what_was_committed_stops_the_build(store: EvidenceStore) -> None:
