@@ -71,7 +71,7 @@ def compare(
         measures = tuple(_shift(m) for m in pair.measures())
         told("comparing neighbourhoods")
         spaces = tuple(_space(pair, one, other, wanted) for one, other in pair.spaces())
-    return Comparison(
+    found = Comparison(
         tenant_id=tenant_id,
         a=sides[0],
         b=sides[1],
@@ -84,8 +84,8 @@ def compare(
         spaces=spaces,
         measures=measures,
         worst=tuple(_with_places(store, tenant_id, words.examples())),
-        notes=tuple(_notes(sides[0], sides[1], pair.common, words)),
     )
+    return found.model_copy(update={"notes": tuple(_notes(found, words))})
 
 
 def _side(who: Speaker, told: Told, common: int) -> Side:
@@ -169,8 +169,9 @@ def _with_places(
         yield example.model_copy(update={"uris": uris})
 
 
-def _notes(a: Side, b: Side, common: int, words: WordTally) -> Iterator[str]:
+def _notes(found: Comparison, words: WordTally) -> Iterator[str]:
     """What a reader of the numbers should know."""
+    a, b = found.a, found.b
     shared = set(a.transforms) & set(b.transforms)
     if a.name == b.name:
         yield "a side is compared with itself"
@@ -180,7 +181,10 @@ def _notes(a: Side, b: Side, common: int, words: WordTally) -> Iterator[str]:
             f"both sides have statements of transform {marks}: a transform says a thing about an "
             "asset once, so of it they have no asset in common"
         )
-    if not common:
+    texts = (found.captions, found.tags, found.classes, found.ocr)
+    if found.common and not any((*texts, found.spaces, found.measures)):
+        yield "what the two say about the same assets is of different kinds: nothing to compare"
+    if not found.common:
         yield (
             "the two say nothing about the same assets: a run links what was known before it and "
             "does not state it again; compare transforms instead (ecm runs list shows them)"

@@ -162,4 +162,4 @@ class Comparison(Contract):
     spaces: tuple[SpaceAgreement, ...]
     measures: tuple[MeasureShift, ...]
     worst: tuple[Example, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()

@@ -141,6 +141,7 @@ def test_transforms_are_meant_by_the_beginning_of_their_fingerprint(store: Evide
 def test_who_shares_nothing_is_told_so(store: EvidenceStore) -> None:
     found = compare(store, "t", VISION, NEW_VV)
     assert (found.captions, found.spaces, found.confidences) == (None, (), ())
+    assert any("of different kinds" in note for note in found.notes)
     commit = EvidenceCommitter(store)
     commit.append("b4", [vision(100, "a fox", ("fox",), run_id="late")])
     found = compare(store, "t", "old", "late")
