@@ -211,6 +211,7 @@ class _Maintenance:
         upkeep.index()
 
     def _clean(self, upkeep: TableUpkeep) -> None:
+        upkeep.release(self._now)
         cleaned = upkeep.clean()
         self.done.versions_removed += cleaned.versions
         self.done.files_removed += cleaned.files

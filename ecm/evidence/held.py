@@ -1,7 +1,8 @@
 """Versions of tables held for whoever reads them for longer than clean-up waits.
 
 A version that is held has a Lance tag, which clean-up leaves alone. The tag says until when it is
-meant: one that a killed reader has left is taken away by the next. Knows tags; reads no rows.
+meant: one that a killed reader has left is taken away by the next, and by maintenance. Knows tags;
+reads no rows.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ def held(store: EvidenceStore, versions: Mapping[str, int], now: float) -> Itera
     tag = f"held-{int(now + HELD_SECONDS)}-{uuid.uuid4().hex[:8]}"
     with ExitStack() as stack:
         for name, version in versions.items():
-            _forget_expired(store, name, now)
+            forget_expired(store, name, now)
             with lance_errors(f"cannot hold version {version} of table {name}"):
                 store.dataset(name).tags.create(tag, version)
             stack.callback(_forget, store, name, tag)
         yield
 
 
-def _forget_expired(store: EvidenceStore, name: str, now: float) -> None:
+def forget_expired(store: EvidenceStore, name: str, now: float) -> None:
+    """Let go of what killed readers have held of a table for too long. Raises StoreCorrupt."""
     with lance_errors(f"cannot list what is held of table {name}"):
         tags = list(store.dataset(name).tags.list())
     for tag in tags:

@@ -26,6 +26,7 @@ from ecm.evidence.compaction import (
 )
 from ecm.evidence.config import MaintenanceConfig
 from ecm.evidence.faults import lance_errors
+from ecm.evidence.held import forget_expired
 from ecm.evidence.sealing import check_seals, seal_table
 from ecm.evidence.storage import Extent
 from ecm.evidence.storage_leftovers import remove_file, unfinished
@@ -141,6 +142,11 @@ class TableUpkeep:
                 timedelta(seconds=self._config.versions_seconds), error_if_tagged_old_versions=False
             )
         return _cleaned(told.stats)
+
+    def release(self, now: float) -> None:
+        """Let go of versions that readers held who were killed: else they would stay for good."""
+        self._still_mine()
+        forget_expired(self._store, self._name, now)
 
     def clean(self) -> Cleaned:
         """Remove versions that are older than the window, and what only they needed.

@@ -121,6 +121,16 @@ def test_while_a_batch_is_unresolved_nothing_is_touched(
     assert upkeep.steps == 0
 
 
+def test_what_a_killed_export_held_goes_when_its_day_is_over(profile: Profile) -> None:
+    tags = store_of(profile).dataset(ASSETS).tags
+    tags.create("held-1-0123abcd", 2)
+    tags.create("held-99999999999-0123abcd", 3)
+    assert ecm(profile) == 0
+    left = store_of(profile).dataset(ASSETS)
+    assert list(left.tags.list()) == ["held-99999999999-0123abcd"]
+    assert [each["version"] for each in left.versions()] == [3, left.version]
+
+
 def test_again_and_again_until_it_is_told_to_stop(profile: Profile) -> None:
     process = subprocess.Popen(
         [*maintained.command(profile, "--json"), "--every", "0.2"],
