@@ -72,7 +72,9 @@ def find_asset(store: EvidenceStore, tenant_id: str, name: str) -> str:
     for table in (ASSETS, ASSET_VERSIONS, ASSET_SIGHTINGS):
         found |= {row["asset_id"] for row in _read(store, table, ["asset_id"], where, MAX_LOOKS)}
     if not found:
-        raise QueryError(f"no asset {name}", "query.asset_unknown")
+        raise QueryError(
+            f"no asset {name}", "query.asset_unknown", "ids are shown by ecm history PATH"
+        )
     if len(found) > 1:
         few = ", ".join(sorted(found)[:3])
         raise QueryError(
@@ -87,7 +89,11 @@ def asset_at(store: EvidenceStore, tenant_id: str, uri: str) -> str:
     """The asset that lies, or lay last, at a place. Raises QueryError `query.asset_unknown`."""
     rows = _looks(store, of_tenant(tenant_id) & (pc.field("uri") == uri))
     if not rows:
-        raise QueryError(f"nothing was ever indexed at {uri}", "query.asset_unknown")
+        raise QueryError(
+            f"nothing was ever indexed at {uri}",
+            "query.asset_unknown",
+            "name an image, not a folder, or an asset id; other tenants' images are not known here",
+        )
     return max(rows, key=lambda row: row.order).asset_id
 
 

@@ -134,7 +134,10 @@ def is_snapshot_id(text: str) -> bool:
 def folder_of(snapshot_id: str) -> str:
     """The folder of a snapshot inside the store. Raises SnapshotNotFound for a malformed id."""
     if not _ID.match(snapshot_id):
-        raise SnapshotNotFound(f"{snapshot_id[:100]!r} is not a snapshot id")
+        raise SnapshotNotFound(
+            f"{snapshot_id[:100]!r} is not a snapshot id",
+            hint="`ecm snapshots list` shows those there are",
+        )
     return f"{SNAPSHOTS}/{snapshot_id}"
 
 

@@ -92,7 +92,7 @@ def test_what_is_not_there_or_anothers_is_one_line_and_exit_code_1(
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.count("\n") == 1
-    assert "[query.asset_unknown]" in said.err
+    assert said.err.endswith(") [query.asset_unknown]\n"), "with a hint"
 
 
 def test_a_proof_that_fails_is_exit_code_1(
