@@ -154,7 +154,7 @@ def run_index(
         try:
             process(run, credit)
             return _conclude(run, record, _Looking(listed, look, rereading, check))
-        except (SnapshotRejected, LeaseLost, TransientError):
+        except (LeaseLost, TransientError):
             raise  # its end is on record, or may not or cannot be written
         except EcmError:
             record_run(store, record.finished(time.time(), {}, RunState.FAILED))
@@ -196,23 +196,23 @@ def _conclude(run: Run, record: RunRecord, looking: _Looking) -> IndexSummary:
     audit = conclude_job(run.ledger, run.store, run.spool, job_id, run.loop.right)
     found = _rescan(run, looking)
     worth = audit.committed + audit.reused or published_ref(run.store)  # emptied is news, too
-    snapshot, rejected = _published(run) if worth else (None, None)
-    problems = (*audit.problems, *audit_batches(run.ledger, run.store))
+    published = _published(run) if worth else None
+    snapshot = published if isinstance(published, str) else None
+    rejected = (str(published),) if isinstance(published, SnapshotRejected) else ()
+    problems = (*audit.problems, *audit_batches(run.ledger, run.store), *rejected)
     audit = replace(audit, balanced=not problems, problems=problems)
     summary = _summary(run, audit, job_id, snapshot, found, looking.verified)
     record_run(run.store, record.finished(time.time(), summary.to_json()))
-    if rejected is not None:
-        raise rejected
     return summary
 
 
-def _published(run: Run) -> tuple[str | None, SnapshotRejected | None]:
-    """The snapshot that is served now, or why the one just made is not: the run is over then."""
+def _published(run: Run) -> str | SnapshotRejected:
+    """The snapshot that is served now, or why the one just made is not."""
     try:
         mine = partial(run.ledger.confirm_right, run.loop.right)
-        return materialize(run.store, run.plan, run.profile.snapshots, mine).snapshot_id, None
+        return materialize(run.store, run.plan, run.profile.snapshots, mine).snapshot_id
     except SnapshotRejected as error:
-        return None, error
+        return error
 
 
 def _rescan(run: Run, looking: _Looking) -> Rescanned:

@@ -175,6 +175,21 @@ def test_tenants_share_nothing(copy: Profile, photos: Path) -> None:
     assert ref.tenants == {"other": 12, "t": 12}
 
 
+def test_a_snapshot_beyond_a_limit_is_a_problem_of_the_run_and_not_published(
+    copy: Profile, photos: Path
+) -> None:
+    limit = 'snapshots.limits.min_coverage={"mv": 0.9}'
+    overrides = (*FAKES, "models.mv=null", limit)
+    limited = load_profile("L1", home=copy.home, overrides=overrides, environ={})
+    published = SnapshotStore(EvidenceStore.open(copy.evidence)).published()
+    again = index(limited, photos)
+    assert (again.reused, again.snapshot_id) == (12, None)
+    assert any("mv covers 0.0% of the assets" in problem for problem in again.problems)
+    store = EvidenceStore.open(copy.evidence)
+    assert SnapshotStore(store).published() == published
+    assert runs_of(store)[0].state is RunState.FINISHED
+
+
 def test_a_second_committer_refuses_to_start(copy: Profile, photos: Path) -> None:
     right = commit_right(EvidenceStore.open(copy.evidence))
     with open_ledger(copy.ledger) as ledger:
