@@ -77,6 +77,10 @@ class Searcher:
     """Answers on the published snapshot; starts before there is one and then says so."""
 
     def __init__(self, profile: Profile, encoder: DeploymentHandle) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+        longest = profile.serve.request_timeout_seconds
+        seconds = max(PIN_SECONDS, 2 * longest)
+        self._pins = PinKeeper(self._open_store, str(Incarnation.here()), seconds)
         self._encoder = encoder
         self._parts = search_parts(profile)
         self._ranking = open_ranking(self._parts)
@@ -85,14 +89,17 @@ class Searcher:
             lambda: {mark: str(note) for mark, note in model_notes(profile).items()}
         )
         self._store: EvidenceStore | None = None
-        longest = profile.serve.request_timeout_seconds
-        pins = PinKeeper(self._open_store, str(Incarnation.here()), max(PIN_SECONDS, 2 * longest))
-        self._following = Following(self._published, self._opened, pins)
+        self._following = Following(self._published, self._opened, self._pins)
         self._begun = False
         self._trouble = ""
         self._told = ""
         self._refresh()
-        self._tasks: list[asyncio.Task[None]] = []
+
+    def __del__(self) -> None:
+        """Called by Serve when a replica ends in order, its requests answered."""
+        for task in self._tasks:
+            task.cancel()
+        self._pins.release()
 
     async def search(self, request: SearchRequest) -> SearchResponse:
         """The answer; raises as `SearchEngine.search` does."""

@@ -145,6 +145,7 @@ class PinKeeper:
         self._seconds = seconds
         self._reader = new_reader("searcher")
         self._expiries: dict[str, float] = {}
+        self._ended = False
         self._turn = threading.Lock()
 
     def keep(self, snapshot_ids: Collection[str], now: float) -> frozenset[str]:
@@ -153,8 +154,20 @@ class PinKeeper:
         Raises what the storage raises; the pins that are not yet written are tried again next time.
         """
         with self._turn:
+            if self._ended:
+                return frozenset()
             self._drop(frozenset(snapshot_ids), now)
             return frozenset(one for one in snapshot_ids if not self._kept(one, now))
+
+    def release(self) -> None:
+        """Take every pin away and write none any more: the reader is ending.
+
+        Raises what the storage raises.
+        """
+        with self._turn:
+            self._ended = True
+            while self._expiries:
+                unpin(self._opened(), self._expiries.popitem()[0], self._reader)
 
     def _kept(self, snapshot_id: str, now: float) -> bool:
         due = self._expiries.get(snapshot_id, 0.0) - (1 - _SHARE) * self._seconds

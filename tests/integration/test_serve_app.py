@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchResponse
+from ecm.evidence.pins import all_pins
 from ecm.evidence.story import AssetHistory
 from tests.factories import asset_id, picture
 from tests.serving import FOREIGN, PICTURES, REPO, Service, service
@@ -299,4 +300,6 @@ def test_a_service_that_cannot_start_says_why_in_one_line(
 
 def test_it_ends_cleanly_when_asked_to(running: Service) -> None:
     """Last of this file: the next test that needs a service gets a new one."""
+    assert all_pins(running.indexer.store)
     assert running.stop() == 0
+    assert all_pins(running.indexer.store) == ()

@@ -44,8 +44,8 @@ class Desk:
             reader = SnapshotReader.open(self.indexer.store, ref)
             return SearchEngine(reader, encoder, ranking, parts.search, exact_rows=1000)
 
-        keeper = PinKeeper(lambda: self.indexer.store, "a searcher", SECONDS)
-        self.following = Following(lambda: published_ref(self.indexer.store), opened, keeper)
+        self.keeper = PinKeeper(lambda: self.indexer.store, "a searcher", SECONDS)
+        self.following = Following(lambda: published_ref(self.indexer.store), opened, self.keeper)
 
     def refresh(self, later: float = 0.0) -> bool:
         self.now += later
@@ -109,6 +109,15 @@ def test_what_is_open_stays_pinned_however_long_the_next_takes_to_open(desk: Des
     desk.slow = 12
     assert desk.refresh() is True
     assert desk.pinned() == {first.snapshot_id, second.snapshot_id}
+
+
+def test_a_searcher_that_ends_lets_go_of_everything_for_good(desk: Desk) -> None:
+    desk.grow(0)
+    desk.refresh()
+    desk.keeper.release()
+    assert desk.pinned() == set()
+    desk.refresh(SECONDS)  # another thread that has not heard of it yet
+    assert desk.pinned() == set()
 
 
 def test_a_snapshot_that_cannot_be_opened_leaves_the_present_one_serving(desk: Desk) -> None:
