@@ -172,6 +172,7 @@ def load_profile(
     profile: str | Path | None,
     *,
     home: str | Path | None = None,
+    tenant: str | None = None,
     overrides: Sequence[str] = (),
     environ: Mapping[str, str],
 ) -> Profile:
@@ -180,6 +181,7 @@ def load_profile(
     Args:
         profile: a YAML file or the name of one in the conf folder (``L1``); None: ECM_PROFILE.
         home: overrides every layer's `home`.
+        tenant: overrides every layer's `tenant`.
         overrides: ``a.b=c`` each; lists and mappings as JSON, ``null`` for none.
         environ: usually ``os.environ``; ECM_PIPELINE__BLOCK_IMAGES sets pipeline.block_images.
 
@@ -195,6 +197,8 @@ def load_profile(
     layers += [*_env_layers(environ), *(_override_layer(text) for text in overrides)]
     if home is not None:
         layers.append(("--home", {"home": str(home)}))
+    if tenant is not None:
+        layers.append(("--tenant", {"tenant": tenant}))
     merged: Tree = {}
     for _, layer in layers:
         merged = _merge(merged, layer)

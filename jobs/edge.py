@@ -50,8 +50,9 @@ def open_profile(
     tenant: str | None = None,
 ) -> Profile:
     """The resolved profile of this invocation; `--tenant` wins over the profile's own tenant."""
-    settings = [*(overrides or ()), *([f"tenant={tenant}"] if tenant else [])]
-    return load_profile(profile, home=home, overrides=settings, environ=os.environ)
+    return load_profile(
+        profile, home=home, tenant=tenant, overrides=overrides or (), environ=os.environ
+    )
 
 
 def flow_help(app: typer.Typer) -> None:

@@ -93,6 +93,15 @@ def test_a_wrong_setting_is_refused_in_one_line_that_names_it(override: str, sai
     assert "\n" not in str(refused.value)
 
 
+def test_a_tenant_beats_every_layer_and_is_named_as_it_was_given(tmp_path: Path) -> None:
+    chosen = load_profile(
+        None, home=tmp_path, tenant="b", overrides=("tenant=a",), environ={"ECM_TENANT": "c"}
+    )
+    assert chosen.tenant == "b"
+    with pytest.raises(ConfigError, match=r"tenant \(set by --tenant\)"):
+        load_profile(None, home=tmp_path, tenant="a b", environ={})
+
+
 def test_the_refusal_names_the_layer_that_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("serve: {prot: 1}\n")
