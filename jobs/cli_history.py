@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -224,17 +225,29 @@ def _show_proof(value: dict[str, Any], console: Console) -> None:
     console.print(f"  lies at {_list(value['uris'])}")
     published = _utc(value["published_at"])
     console.print(f"  shown by snapshot {value['snapshot_id']}, published {published}")
-    for said in value["statements"]:
-        sure = "" if said["confidence"] is None else f" ({said['confidence']:.2f})"
-        verdict = "; ".join(said["problems"]) or "verified"
-        console.print(f"{said['kind']}: {_text(said['text'] or '')}{sure}  [bold]{verdict}[/bold]")
-        at = f", committed {_utc(said['committed_at'])}" if said["committed_at"] else ""
+    for (run_id, transform, batch_id), group in groupby(value["statements"], _source):
+        statements = list(group)
+        committed = statements[0]["committed_at"]
+        console.print(_run(runs[run_id]))
+        console.print(f"  transform {transform[:SHORT]}: {_model(models[transform])}")
         console.print(
-            f"    evidence {said['evidence_id']} in {said['table'] or 'no table'}, "
-            f"batch {said['batch_id']}{at}"
+            f"  batch {batch_id}" + (f", committed {_utc(committed)}" if committed else "")
         )
-        console.print(f"    {_run(runs[said['run_id']])}")
-        console.print(f"    transform {said['transform'][:SHORT]}: {_model(models, said)}")
+        for said in statements:
+            console.print(f"    {_words(said)}")
+
+
+def _words(said: dict[str, Any]) -> str:
+    text = f" {_text(said['text'])}" if said["text"] else ""
+    sure = "" if said["confidence"] is None else f" ({said['confidence']:.2f})"
+    verdict = _text("; ".join(said["problems"])) or "verified"
+    where = f"evidence {said['evidence_id']} in {said['table'] or 'no table'}"
+    return f"{said['kind']}:{text}{sure}  [bold]{verdict}[/bold], {where}"
+
+
+def _source(said: dict[str, Any]) -> tuple[str, str, str]:
+    """What statements have in common that came from one batch of one model."""
+    return said["run_id"], said["transform"], said["batch_id"] or "unknown"
 
 
 def _run(run: dict[str, Any]) -> str:
@@ -244,8 +257,7 @@ def _run(run: dict[str, Any]) -> str:
     return f"run {run['run_id']}, ecm {run['code_version']}, settings {settings}"
 
 
-def _model(models: dict[str, Any], said: dict[str, Any]) -> str:
-    note = models[said["transform"]]
+def _model(note: dict[str, Any] | None) -> str:
     if note is None:
         return "no manifest of this profile makes it"
     spec = note["spec"]
