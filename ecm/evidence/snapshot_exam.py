@@ -23,6 +23,7 @@ from ecm.evidence.refs import (
     SNAPSHOTS,
     SnapshotRef,
     folder_of,
+    has_ref,
     is_snapshot_id,
     read_published,
     read_ref,
@@ -55,6 +56,7 @@ def examine_snapshots(
 ) -> tuple[SnapshotExam, ...]:
     """Look at every snapshot; `assets` is the sound table of assets, if there is one.
 
+    One that is collected meanwhile is no finding: its reference goes before anything of it does.
     Raises StoreUnavailable and ConfigError when the store as a whole cannot be read.
     """
     current, complaint = _published(store)
@@ -68,6 +70,7 @@ def examine_snapshots(
     sound = [exam.ref for exam in exams if exam.ref is not None and not exam.problems]
     looked = dict(_rows(examiners, sound, assets))
     exams = [replace(exam, **looked.get(exam.snapshot_id, {})) for exam in exams]
+    exams = [exam for exam in exams if not exam.problems or has_ref(store, exam.snapshot_id)]
     if complaint is None and current is not None and current not in names:
         complaint = f"the published snapshot {current} is not there"
     if complaint is not None:

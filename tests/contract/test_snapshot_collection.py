@@ -13,6 +13,7 @@ from ecm.errors import LeaseLost, SnapshotNotFound, StoreCorrupt
 from ecm.evidence.collection import Collected, collect
 from ecm.evidence.committer import StillMine, unquestioned
 from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.examiners import Here
 from ecm.evidence.pins import Pin, PinKeeper, all_pins, condemn, is_condemned, new_reader, pin
 from ecm.evidence.policy import SnapshotConfig
 from ecm.evidence.publication import publish, rollback
@@ -20,6 +21,7 @@ from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SNAPSHOTS, read_ref
 from ecm.evidence.retention import Retention, survey
 from ecm.evidence.snapshot import SnapshotStore
+from ecm.evidence.snapshot_exam import examine_snapshots
 from ecm.evidence.store import EvidenceStore
 from ecm.opening import plan_of
 from ecm.publishing import materialize
@@ -119,6 +121,21 @@ def test_a_pin_keeps_what_it_names_until_it_runs_out(store: EvidenceStore) -> No
     done = gc(store, now=LATER + 1000)
     assert (done.snapshots, done.pins) == ([made[0]], 1)
     assert (all_pins(store), orphans(store)) == ((), [])
+
+
+def test_what_is_collected_while_it_is_examined_is_not_called_damaged(
+    store: EvidenceStore,
+) -> None:
+    read: list[str] = []
+
+    def told(name: str) -> None:
+        read.append(name)
+        if len(read) == 2:
+            gc(store, TIGHTEST)
+
+    found = examine_snapshots(store, None, Here(store), told)
+    assert [exam.problems for exam in found if exam.problems] == []
+    assert {exam.snapshot_id for exam in found} >= set(ids_of(store))
 
 
 def test_what_a_killed_build_left_goes_when_it_is_old(store: EvidenceStore) -> None:
