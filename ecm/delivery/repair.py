@@ -18,8 +18,8 @@ from ecm.delivery.deep_audit import DeepAudit
 from ecm.errors import EcmError, LeaseLost, TransientError
 from ecm.evidence.committer import EvidenceCommitter, StillMine
 from ecm.evidence.mending import TableMending
-from ecm.evidence.refs import SnapshotRef, folder_of, remove_ref
-from ecm.evidence.snapshot_exam import PUBLISHED, SnapshotExam
+from ecm.evidence.refs import PUBLISHED_NAME, SnapshotRef, folder_of, remove_ref
+from ecm.evidence.snapshot_exam import SnapshotExam
 from ecm.evidence.store import EvidenceStore
 from ecm.evidence.table_heads import DAMAGED
 from ecm.ledger.ledger import Ledger
@@ -135,9 +135,9 @@ class _Repair:
         damaged = self._found.damaged_snapshots
         served = [exam for exam in damaged if exam.published]
         if any(exam.ref is None for exam in served):
-            self._put_aside(PUBLISHED)
+            self._put_aside(PUBLISHED_NAME)
         for exam in damaged:
-            if exam.snapshot_id != PUBLISHED and (exam.ref is None or not exam.published):
+            if exam.snapshot_id != PUBLISHED_NAME and (exam.ref is None or not exam.published):
                 self._remove(exam)
         if served and self._publish_anew(publish_anew):
             for exam in served:

@@ -97,10 +97,10 @@ def edit_distance(left: str, right: str) -> int:
     return distance
 
 
-def similarity(left: str, right: str) -> float:
-    """1 − edit distance / length of the longer text; 1 for two empty ones."""
+def similarity(left: str, right: str, edits: int) -> float:
+    """1 − `edits` (their edit distance) / length of the longer text; 1 for two empty ones."""
     longest = max(len(left), len(right))
-    return 1.0 - edit_distance(left, right) / longest if longest else 1.0
+    return 1.0 - edits / longest if longest else 1.0
 
 
 def overlap(left: Collection[int], right: Collection[int]) -> float:

@@ -72,7 +72,7 @@ def in_order(
     if without_batches and "batch_id" in dataset.schema.names:
         where &= ~pc.field("batch_id").isin(sorted(without_batches))
     with lance_errors(f"cannot read table {name}"):
-        parts = max(1, -(-int(dataset.count_rows()) // portion_keys))
+        parts = max(1, -(-int(dataset.count_rows(filter=where)) // portion_keys))
     for part in range(parts):
         within = where & _range(columns[1], part, parts)
         with lance_errors(f"cannot read table {name}"):

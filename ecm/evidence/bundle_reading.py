@@ -44,7 +44,6 @@ from ecm.evidence.schema import (
 
 READ_AHEAD: Final = 2
 IO_BYTES: Final = 64 << 20
-_CHUNK: Final = 1 << 20
 
 Progress = Callable[[int, int, str], None]
 """Called with what is done, of how much, and what it is."""
@@ -173,15 +172,13 @@ class Bundle:
 
     def _problem(self, file: BundleFile) -> str | None:
         path = self.folder / file.name
-        found = hashlib.sha256()
         with file_errors(f"cannot read {path}"):
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with open(handle, "rb") as stream:
                 size = os.fstat(handle).st_size
                 if size != file.size:
                     return f"{file.name} has {size} bytes instead of {file.size}"
-                while chunk := stream.read(_CHUNK):
-                    found.update(chunk)
+                found = hashlib.file_digest(stream, "sha256")
         if found.hexdigest() != file.sha256:
             return f"{file.name} does not have the checksum in its manifest"
         return None

@@ -41,10 +41,8 @@ from ecm.evidence.bundle_rows import Claims, RowChecks
 from ecm.evidence.faults import file_errors, lance_errors
 from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.schema import ASSETS, SCHEMA_VERSION
-from ecm.evidence.storage import put_file
+from ecm.evidence.storage import put_file, sync_folder
 from ecm.evidence.store import EvidenceStore
-
-_CHUNK: Final = 1 << 20
 
 Report = Callable[[int, str], None]
 """Called with the rows written so far and the table they are of."""
@@ -127,7 +125,7 @@ def write_bundle(
             put_file(folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
             crash_point("bundle.described")
             os.rename(folder, dest)
-            _sync(dest.parent)
+            sync_folder(dest.parent)
     return manifest
 
 
@@ -169,7 +167,7 @@ class _Writing:
             _WRITERS[self._format](path, stream)
             files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
             for folder in {file.parent for file in files}:
-                _sync(folder)
+                sync_folder(folder)
             hashed = tuple(_hashed(self._folder, file) for file in sorted(files))
         marks = {k.decode(): v.decode() for k, v in (dataset.schema.metadata or {}).items()}
         return BundleTable(
@@ -312,19 +310,9 @@ def _remove_if_dead(folder: Path) -> None:
 
 def _hashed(folder: Path, path: Path) -> BundleFile:
     """The file as it is on disk, which is synced. Raises OSError."""
-    found = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            found.update(chunk)
+        found = hashlib.file_digest(stream, "sha256")
         size = stream.tell()
         os.fsync(stream.fileno())
     name = path.relative_to(folder).as_posix()
     return BundleFile(name=name, size=size, sha256=found.hexdigest())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

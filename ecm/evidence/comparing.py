@@ -19,7 +19,7 @@ from ecm.evidence.neighbours import Nearest
 from ecm.evidence.paired import SIDES, MeasurePair, Paired, Told, VectorRows, paired
 from ecm.evidence.runs import RunState
 from ecm.evidence.schema import ASSET_VERSIONS
-from ecm.evidence.speakers import Speaker, speaker
+from ecm.evidence.speakers import Speaker, speakers
 from ecm.evidence.store import EvidenceStore, of_assets
 from ecm.evidence.tallies import WordTally
 
@@ -56,12 +56,12 @@ def compare(
     StoreCorrupt, StoreUnavailable, ResourceExhausted.
     """
     wanted = wishes or Wishes()
-    speakers = speaker(store, tenant_id, a), speaker(store, tenant_id, b)
+    first, second = speakers(store, tenant_id, a, b)
     told("reading who said something about which assets")
-    with paired(store, *speakers) as pair:
+    with paired(store, first, second) as pair:
         sides = [
             _side(who, pair.told(name), pair.common)
-            for who, name in zip(speakers, SIDES, strict=True)
+            for who, name in zip((first, second), SIDES, strict=True)
         ]
         words = WordTally(wanted.examples)
         for place, (asset_id, one, other) in enumerate(pair.words()):
@@ -85,7 +85,7 @@ def compare(
         measures=measures,
         worst=tuple(_with_places(store, tenant_id, words.examples())),
     )
-    return found.model_copy(update={"notes": tuple(_notes(found, words))})
+    return found.model_copy(update={"notes": tuple(_notes(found))})
 
 
 def _side(who: Speaker, told: Told, common: int) -> Side:
@@ -169,7 +169,7 @@ def _with_places(
         yield example.model_copy(update={"uris": uris})
 
 
-def _notes(found: Comparison, words: WordTally) -> Iterator[str]:
+def _notes(found: Comparison) -> Iterator[str]:
     """What a reader of the numbers should know."""
     a, b = found.a, found.b
     shared = set(a.transforms) & set(b.transforms)
@@ -194,10 +194,10 @@ def _notes(found: Comparison, words: WordTally) -> Iterator[str]:
             yield f"run {side.name} is {side.state}: it may have said only part of what it would"
         if side.kind == "run" and side.state is None:
             yield f"run {side.name} is not on record: it is still going, or was killed"
-    if any(tally.result() for tally in words.confidences):
+    if found.confidences:
         yield (
             "confidences of two models can be compared as far as both are calibrated; without "
             "labels this tells how they differ, not which is right"
         )
-    if len(words.classes.schemes) > 1:
+    if found.classes is not None and not found.classes.one_vocabulary:
         yield "the sides classify by different vocabularies: agreement on names alone means little"

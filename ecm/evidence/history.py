@@ -103,9 +103,26 @@ def asset_history(
     asset_id: str,
     models: Mapping[str, str],
 ) -> AssetHistory:
-    """The story of one asset of a tenant; `models` names the model of each known transform.
+    """The whole story of one asset of a tenant; `models` as for `asset_story`, which raises.
 
-    Raises QueryError `query.asset_unknown`, ContractError for malformed ids, StoreCorrupt.
+    Raises besides: StoreCorrupt when a snapshot cannot be read.
+    """
+    story = asset_story(store, tenant_id, asset_id, models)
+    snapshots, older = _snapshots(store, tenant_id, asset_id)
+    cut = (*story.truncated, "snapshots") if older else story.truncated
+    return story.model_copy(update={"snapshots": snapshots, "truncated": cut})
+
+
+def asset_story(
+    store: EvidenceStore,
+    tenant_id: str,
+    asset_id: str,
+    models: Mapping[str, str],
+) -> AssetHistory:
+    """The story of an asset but for the snapshots that show it, which are not opened.
+
+    `models` names the model of each known transform. Raises QueryError `query.asset_unknown`,
+    ContractError for malformed ids, StoreCorrupt.
     """
     mine = of_assets(tenant_id, [asset_id])
     own = _looks(store, mine)
@@ -118,12 +135,10 @@ def asset_history(
     analyses, many = _analyses(store, tenant_id, asset_id, models)
     runs = _runs(store, tenant_id, {row.run_id for row in looks} | {a.run_id for a in analyses})
     told = timeline(looks, {run: row["finished_at"] for run, row in runs.items()})
-    snapshots, older = _snapshots(store, tenant_id, asset_id)
     cut = {
         "places": len(uris) > MAX_PLACES,
         "events": len(looks) > MAX_LOOKS,
         "analyses": many,
-        "snapshots": older,
     }
     return AssetHistory(
         tenant_id=tenant_id,
@@ -132,7 +147,7 @@ def asset_history(
         lies_at=tuple(sorted(u for u, held in told.holders.items() if held == asset_id)),
         events=told.events,
         analyses=tuple(_with_run(each, runs.get(each.run_id)) for each in analyses),
-        snapshots=snapshots,
+        snapshots=(),
         truncated=tuple(name for name, is_cut in cut.items() if is_cut),
     )
 

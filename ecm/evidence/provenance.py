@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from ecm.contracts.identity import Contract, Digest, TenantId
 from ecm.errors import QueryError, SnapshotNotFound
 from ecm.evidence.bundle import ModelNote
+from ecm.evidence.changes import CREATED
 from ecm.evidence.faults import lance_errors
-from ecm.evidence.history import asset_history
+from ecm.evidence.history import asset_story
 from ecm.evidence.reader import SnapshotReader, SnapshotRow
 from ecm.evidence.refs import SnapshotRef, read_published, read_ref
 from ecm.evidence.row_checks import RowFault, check_rows
@@ -29,7 +30,6 @@ from ecm.evidence.store import EvidenceStore, of_assets
 from ecm.evidence.story import Analysis, Facts
 from ecm.evidence.timeline import PlaceEvent
 
-_CREATED: Final = "_row_created_at_version"
 _WORDS: Final = {
     RowFault.CHECKSUM: "its vector is not the one it has a checksum of",
     RowFault.VECTOR: "its vector is no unit vector",
@@ -140,7 +140,7 @@ def provenance(
             "query.asset_unknown",
             "ecm history tells what became of it",
         )
-    story = asset_history(store, tenant_id, asset_id, {})
+    story = asset_story(store, tenant_id, asset_id, {})
     claims = [*_words(shown[0]), *_vectors(store, ref, shown[0])]
     rows = _rows(store, tenant_id, asset_id, {claim.evidence_id for claim in claims})
     proofs = tuple(_proof(claim, rows.get(claim.evidence_id, [])) for claim in claims)
@@ -212,10 +212,10 @@ def _rows(
             continue
         dataset = store.dataset(name)
         with lance_errors(f"cannot read table {name}"):
-            columns = [*dataset.schema.names, *([_CREATED] if dataset.has_stable_row_ids else ())]
+            columns = [*dataset.schema.names, *([CREATED] if dataset.has_stable_row_ids else ())]
             table = dataset.to_table(columns=columns, filter=where).combine_chunks()
             times = _commit_times(dataset) if table.num_rows else {}
-        created = table[_CREATED].to_pylist() if _CREATED in table.column_names else []
+        created = table[CREATED].to_pylist() if CREATED in table.column_names else []
         rows = table.select(dataset.schema.names).replace_schema_metadata(dataset.schema.metadata)
         for number, batch in enumerate(rows.to_batches(max_chunksize=1)):
             row = batch.to_pylist()[0]

@@ -22,7 +22,7 @@ TEXT_COLUMNS: Final = ("caption", "tags", "classification", "ocr", "name")
 VECTOR_AXES: Final = (Axis.VV, Axis.X, Axis.MV)
 SNAPSHOTS: Final = "snapshots"
 
-_PUBLISHED: Final = "published.json"
+PUBLISHED_NAME: Final = "published.json"
 _ID: Final = re.compile(r"^s-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}$")
 _Document = TypeVar("_Document", bound=Contract)
 
@@ -223,12 +223,12 @@ def refs_and_damage(
 
 def read_published(store: EvidenceStore) -> Published | None:
     """What is published, or None. Raises StoreCorrupt when the document is damaged."""
-    raw = store.storage.read(_PUBLISHED)
-    return None if raw is None else _parsed(Published, raw, _PUBLISHED)
+    raw = store.storage.read(PUBLISHED_NAME)
+    return None if raw is None else _parsed(Published, raw, PUBLISHED_NAME)
 
 
 def write_published(store: EvidenceStore, published: Published) -> None:
-    store.storage.put(_PUBLISHED, published.model_dump_json().encode())
+    store.storage.put(PUBLISHED_NAME, published.model_dump_json().encode())
 
 
 def published_ref(store: EvidenceStore) -> SnapshotRef | None:

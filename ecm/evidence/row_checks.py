@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from ecm.contracts.identity import ContentIdentity, evidence_id, evidence_key
 from ecm.contracts.result import NORM_TOLERANCE
+from ecm.contracts.tidy import MAX_TEXT
 from ecm.errors import ContractError
 from ecm.evidence.codec import asset_key, version_key
 from ecm.evidence.runs import former_run_key, run_key
@@ -39,7 +40,6 @@ from ecm.evidence.schema import (
 )
 from ecm.evidence.sightings import Seen, sighting_key
 
-MAX_TEXT: Final = 20_000
 """Characters of one statement, as in the contract."""
 
 Mask = npt.NDArray[np.bool_]

@@ -97,7 +97,8 @@ class SnapshotStore:
         self._store.index_lookups()
         sources = sources_of(self._store, policy)
         # A collection that died may have left one condemned: it cannot be published any more.
-        refs = [ref for ref in self.list() if not is_condemned(self._store, ref.snapshot_id)]
+        everything = self.list()
+        refs = [ref for ref in everything if not is_condemned(self._store, ref.snapshot_id)]
         fit = [ref for ref in refs if not ref.measurements.shortfalls]
         existing = self._equal(policy, sources.versions(), fit)
         if existing is not None:
@@ -105,7 +106,7 @@ class SnapshotStore:
         way = way_to(self._store, policy, sources, refs)
         if isinstance(way, Step) and not way.touched.assets.num_rows and way.base in fit:
             return way.base
-        return self._built(way, _Order(policy, sources, now, limits, still_mine))
+        return self._built(way, _Order(policy, sources, now, limits, still_mine), everything)
 
     def build_anew(
         self,
@@ -118,7 +119,7 @@ class SnapshotStore:
         self._store.index_lookups()
         sources = sources_of(self._store, policy)
         order = _Order(policy, sources, now, limits, still_mine)
-        return self._built(Anew("it was asked for"), order)
+        return self._built(Anew("it was asked for"), order, self.list())
 
     def publish(self, snapshot_id: str, now: float) -> SnapshotRef:
         """Serve this snapshot from now on; what was served is kept for `rollback`.
@@ -142,10 +143,11 @@ class SnapshotStore:
         """
         return publication.rollback(self._store, now, to)
 
-    def _built(self, way: Step | Anew, order: _Order) -> SnapshotRef:
+    def _built(self, way: Step | Anew, order: _Order, refs: Collection[SnapshotRef]) -> SnapshotRef:
         began = time.monotonic()
         policy, sources = order.policy, order.sources
-        snapshot_id = self._free_id(policy, sources.versions(), order.now)
+        taken = {ref.snapshot_id for ref in refs} | {ref.table.split("/")[1] for ref in refs}
+        snapshot_id = _snapshot_id(policy, sources.versions(), order.now, taken)
         if isinstance(way, Step):
             try:
                 made = write_step(self._store, way, policy, sources)
@@ -205,12 +207,6 @@ class SnapshotStore:
         published = self.published()
         return published if published in equal else next(iter(equal), None)
 
-    def _free_id(self, policy: SnapshotPolicy, versions: dict[str, int], now: float) -> str:
-        """The id that follows from what the snapshot is of, or one beside it if that is taken."""
-        refs = self.list()
-        taken = {ref.snapshot_id for ref in refs} | {ref.table.split("/")[1] for ref in refs}
-        return _snapshot_id(policy, versions, now, taken)
-
 
 def _measured(made: Generation, sources: Sources, began: float) -> SnapshotMeasurements:
     """What a finished generation is like. Raises StoreCorrupt when it is not what it should be."""
@@ -230,6 +226,7 @@ def _measured(made: Generation, sources: Sources, began: float) -> SnapshotMeasu
 def _snapshot_id(
     policy: SnapshotPolicy, versions: dict[str, int], now: float, taken: Collection[str]
 ) -> str:
+    """The id that follows from what the snapshot is of, or one beside it if that is taken."""
     at = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     number = 0
     while True:

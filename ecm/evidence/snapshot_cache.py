@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 6
 """Files fetched at once; each keeps some blocks on their way."""
-_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -166,8 +165,5 @@ def _is_copied(store: EvidenceStore) -> bool:
 
 
 def _is_right(path: Path, file: SnapshotFile) -> bool:
-    sha256 = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(_READ_BYTES):
-            sha256.update(block)
-    return sha256.hexdigest() == file.sha256
+        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256

@@ -20,9 +20,9 @@ from ecm.evidence.examiners import Asked, Died
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.known import packed
 from ecm.evidence.refs import (
+    PUBLISHED_NAME,
     SNAPSHOTS,
     SnapshotRef,
-    folder_of,
     has_ref,
     is_snapshot_id,
     read_published,
@@ -30,8 +30,6 @@ from ecm.evidence.refs import (
 )
 from ecm.evidence.snapshot_files import SnapshotFile, check_file, read_files
 from ecm.evidence.store import EvidenceStore
-
-PUBLISHED = "published.json"
 
 Told = Callable[[str], None]
 """Told the file or snapshot that is about to be read."""
@@ -63,7 +61,7 @@ def examine_snapshots(
     names = [
         name
         for name in store.storage.children(SNAPSHOTS)
-        if is_snapshot_id(name) and store.storage.read(f"{folder_of(name)}/ref.json") is not None
+        if is_snapshot_id(name) and has_ref(store, name)
     ]
     checked: dict[SnapshotFile, str | None] = {}
     exams = [_files(store, name, name == current, checked, told) for name in names]
@@ -74,7 +72,7 @@ def examine_snapshots(
     if complaint is None and current is not None and current not in names:
         complaint = f"the published snapshot {current} is not there"
     if complaint is not None:
-        exams.append(SnapshotExam(PUBLISHED, True, None, (complaint,)))
+        exams.append(SnapshotExam(PUBLISHED_NAME, True, None, (complaint,)))
     return tuple(exams)
 
 

@@ -22,6 +22,7 @@ from ecm.contracts.identity import Contract, Digest
 from ecm.errors import StoreCorrupt
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.refs import SnapshotRef, folder_of
+from ecm.evidence.seals import seal_of
 from ecm.evidence.store import EvidenceStore
 
 _FILES: Final = "files.json"
@@ -158,8 +159,5 @@ def _names(store: EvidenceStore, table: str, dataset: Any) -> Iterator[str]:
 
 
 def _described(store: EvidenceStore, name: str) -> SnapshotFile:
-    size, sha256 = 0, hashlib.sha256()
-    for block in store.storage.blocks(name):
-        size += len(block)
-        sha256.update(block)
-    return SnapshotFile(name=name, size=size, sha256=sha256.hexdigest())
+    seal = seal_of(store, name)
+    return SnapshotFile(name=name, size=seal.size, sha256=seal.sha256)

@@ -39,13 +39,22 @@ class Speaker:
         return of_tenant(self.tenant_id) & (pc.field(column) == self.name)
 
 
-def speaker(store: EvidenceStore, tenant_id: str, text: str) -> Speaker:
-    """Who is meant by a run id or a transform fingerprint, or by its beginning (4 characters on).
+def speakers(store: EvidenceStore, tenant_id: str, *texts: str) -> tuple[Speaker, ...]:
+    """Who is meant by run ids or transform fingerprints, or their beginnings (4 characters on).
 
     Runs come before transforms. Raises QueryError (code `compare.unknown` or `compare.ambiguous`).
     """
     runs = {run.run_id: run for run in runs_of(store, tenant_id)}
     told = told_by(store, tenant_id)
+    return tuple(_speaker(tenant_id, text, runs, told) for text in texts)
+
+
+def _speaker(
+    tenant_id: str,
+    text: str,
+    runs: Mapping[str, RunRecord],
+    told: Mapping[str, frozenset[str]],
+) -> Speaker:
     names = runs.keys() | told["run_id"]
     run = _meant("runs", text, names)
     if run is not None:

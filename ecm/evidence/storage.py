@@ -169,7 +169,7 @@ class LocalStorage:
                 os.replace(written, path)
             finally:
                 written.unlink(missing_ok=True)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             return True
 
     def move_new(self, source: str, target: str) -> bool:
@@ -183,7 +183,7 @@ class LocalStorage:
                     raise
                 shutil.rmtree(self._path(source))
                 return False
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             return True
 
     def children(self, name: str) -> tuple[str, ...]:
@@ -250,7 +250,7 @@ def put_in_place(written: Path, path: Path) -> None:
     except OSError:
         written.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def written_beside(path: Path, data: bytes) -> Path:
@@ -267,7 +267,7 @@ def written_beside(path: Path, data: bytes) -> Path:
     return written
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

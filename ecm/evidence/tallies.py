@@ -244,9 +244,10 @@ class Readings:
         self.exact += left == right
         self.empty_a += not left
         self.empty_b += not right
-        self.edits += edit_distance(left, right)
+        edits = edit_distance(left, right)
+        self.edits += edits
         self.characters += len(left)
-        share = similarity(left, right)
+        share = similarity(left, right, edits)
         self.shares.append(share)
         return share
 
@@ -282,10 +283,9 @@ class WordTally:
         """Add what both sides said about one asset. What only one of them was asked is left out."""
         shares = []
         if a.looked and b.looked:
+            share = self.captions.add(a, b)
             if a.caption or b.caption:
-                shares.append(self.captions.add(a, b))
-            else:
-                self.captions.add(a, b)
+                shares.append(share)
             if a.tags or b.tags:
                 shares.append(self.tags.add(a, b))
             if a.classes and b.classes:

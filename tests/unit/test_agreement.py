@@ -44,8 +44,9 @@ def _by_table(left: str, right: str) -> int:
 @given(TEXTS, TEXTS)
 def test_edits_are_those_of_the_textbook(left: str, right: str) -> None:
     assert edit_distance(left, right) == _by_table(left, right) == edit_distance(right, left)
-    assert 0.0 <= similarity(left, right) == similarity(right, left) <= 1.0
-    assert (similarity(left, right) == 1.0) == (left == right)
+    edits = edit_distance(left, right)
+    assert 0.0 <= similarity(left, right, edits) == similarity(right, left, edits) <= 1.0
+    assert (similarity(left, right, edits) == 1.0) == (left == right)
 
 
 @settings(deadline=None)
