@@ -19,6 +19,7 @@ from jobs.edge import (
     SetOption,
     TenantOption,
     emit,
+    note,
     open_profile,
     printable,
     table_of,
@@ -218,7 +219,7 @@ def _print(console: Console, lines: list[str]) -> None:
 
 def _end(told: Told | None) -> None:
     for problem in told.problems if told else ():
-        typer.echo(f"ecm: audit: {problem}", err=True)
+        note(f"audit: {problem}")
     if told and told.problems:
         raise typer.Exit(FAILED)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +15,11 @@ from jobs.edge import (
     SetOption,
     TenantOption,
     emit,
+    note,
     open_profile,
     printable,
     table_of,
+    utc,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def runs_list(
         [
             item["run_id"],
             item["state"],
-            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(item["started_at"])),
+            utc(item["started_at"]),
             "" if item["seconds"] is None else f"{item['seconds']:.1f}",
             item["counts"].get("images_through_models", ""),
             " ".join(mark[:_SHORT] for mark in item["transforms"]),
@@ -128,13 +129,9 @@ def compare(
         run_a,
         run_b,
         Wishes(examples=limit, tags=limit, neighbours=neighbours, sample=sample, seed=seed),
-        _tell,
+        note,
     )
     emit(found.model_dump(mode="json"), as_json, lambda console: _show(found, console))
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"ecm: {line}\n")
 
 
 def _show(found: Comparison, console: Console) -> None:
@@ -158,8 +155,8 @@ def _show(found: Comparison, console: Console) -> None:
             _line(console, f"tags {what} in b: {said or 'none'}")
     for example in found.worst:
         _show_example(example, console)
-    for note in found.notes:
-        _line(console, f"note: {note}")
+    for remark in found.notes:
+        _line(console, f"note: {remark}")
 
 
 def _word_rows(found: Comparison) -> list[list[object]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +16,7 @@ from jobs.edge import (
     SetOption,
     TenantOption,
     emit,
+    note,
     open_profile,
     table_of,
 )
@@ -135,7 +135,7 @@ def sql(
         }
         emit(value, as_json, lambda console: console.print(table_of("", columns, rows)))
     if found.truncated and not as_json:
-        sys.stderr.write(f"ecm: only the first {limit} rows; more with --limit\n")
+        note(f"only the first {limit} rows; more with --limit")
 
 
 def _show_schema(found: tuple[Described, ...], as_json: bool) -> None:

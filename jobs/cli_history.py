@@ -7,8 +7,6 @@ known to `ecm.evidence`.
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
@@ -29,8 +27,10 @@ from jobs.edge import (
     SetOption,
     TenantOption,
     emit,
+    note,
     open_profile,
     printable,
+    utc,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def provenance(
     value = proof.model_dump(mode="json")
     emit(value, as_json, lambda console: _show_proof(value, console))
     for problem in proof.problems:
-        sys.stderr.write(f"ecm: {printable(problem)}\n")
+        note(problem)
     if not proof.verified:
         raise typer.Exit(FAILED)
 
@@ -120,7 +120,7 @@ def _unknown_ends_here() -> Iterator[None]:
     try:
         yield
     except QueryError as error:
-        sys.stderr.write(f"ecm: {printable(str(error))} [{error.code}]\n")
+        note(f"{error} [{error.code}]")
         raise typer.Exit(FAILED) from None
 
 
@@ -155,7 +155,7 @@ def _dead_letters(settings: Profile, story: AssetHistory) -> tuple[GivenUp, ...]
         with tenant_ledger(settings) as ledger:
             return given_up(ledger, settings.tenant, story.asset_id, uris)
     except (ConfigError, TransientError) as error:
-        sys.stderr.write(f"ecm: without dead letters: {printable(str(error))}\n")
+        note(f"without dead letters: {error}")
         return None
 
 
@@ -165,24 +165,24 @@ def _show(value: dict[str, Any], console: Console) -> None:
     if facts:
         console.print(
             f"  {facts['format']}, {facts['width']} x {facts['height']} pixels, "
-            f"{facts['size']:,} bytes, first seen {_utc(facts['observed_at'])}"
+            f"{facts['size']:,} bytes, first seen {utc(facts['observed_at'])}"
         )
     console.print(f"  lies at {_list(value['lies_at']) or 'no known place'}")
     console.print("places")
     for event in value["events"]:
-        console.print(f"  {_utc(event['at'])}  {_event(event, value['asset_id'])}")
+        console.print(f"  {utc(event['at'])}  {_event(event, value['asset_id'])}")
     console.print("runs")
     for analysis in value["analyses"]:
         _show_analysis(analysis, console)
     for letter in value["dead_letters"] or ():
         console.print(
-            f"  {_utc(letter['at'])}  gave up {letter['task_type']} at {_text(letter['uri'])}: "
+            f"  {utc(letter['at'])}  gave up {letter['task_type']} at {_text(letter['uri'])}: "
             f"{_text(letter['message'])} ({letter['code']}, {letter['attempts']} attempts)"
         )
     console.print("snapshots")
     for shown in value["snapshots"]:
         mark = ", published" if shown["published"] else ""
-        console.print(f"  {_utc(shown['created_at'])}  {shown['snapshot_id']}{mark}")
+        console.print(f"  {utc(shown['created_at'])}  {shown['snapshot_id']}{mark}")
     if value["truncated"]:
         console.print(f"there is more of: {', '.join(value['truncated'])}")
 
@@ -203,7 +203,7 @@ def _show_analysis(analysis: dict[str, Any], console: Console) -> None:
     model = _text(analysis["model"] or "an unknown model")
     code = f", ecm {analysis['code_version']}" if analysis["code_version"] else ""
     console.print(
-        f"  {_utc(analysis['at'])}  {analysis['task_type']} by {model}, transform "
+        f"  {utc(analysis['at'])}  {analysis['task_type']} by {model}, transform "
         f"{analysis['transform'][:SHORT]}, run {analysis['run_id']}{code}"
     )
     for said in analysis["texts"]:
@@ -223,7 +223,7 @@ def _show_proof(value: dict[str, Any], console: Console) -> None:
     runs = {each["run_id"]: each for each in value["runs"]}
     console.print(f"[bold]{value['asset_id']}[/bold]  (sha256 of its bytes)")
     console.print(f"  lies at {_list(value['uris'])}")
-    published = _utc(value["published_at"])
+    published = utc(value["published_at"])
     console.print(f"  shown by snapshot {value['snapshot_id']}, published {published}")
     for (run_id, transform, batch_id), group in groupby(value["statements"], _source):
         statements = list(group)
@@ -231,7 +231,7 @@ def _show_proof(value: dict[str, Any], console: Console) -> None:
         console.print(_run(runs[run_id]))
         console.print(f"  transform {transform[:SHORT]}: {_model(models[transform])}")
         console.print(
-            f"  batch {batch_id}" + (f", committed {_utc(committed)}" if committed else "")
+            f"  batch {batch_id}" + (f", committed {utc(committed)}" if committed else "")
         )
         for said in statements:
             console.print(f"    {_words(said)}")
@@ -271,7 +271,3 @@ def _list(uris: list[str]) -> str:
 
 def _text(text: str) -> str:
     return escape(printable(text))
-
-
-def _utc(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Annotated, Any
 
@@ -20,9 +19,10 @@ from jobs.edge import (
     SetOption,
     TenantOption,
     emit,
+    note,
     open_profile,
-    printable,
     table_of,
+    utc,
 )
 
 jobs = typer.Typer(no_args_is_help=True, help="Listings and what became of them.")
@@ -110,7 +110,7 @@ def enqueue(
     line = ", ".join(f"{key} {value}" for key, value in counts.items())
     emit({**counts, "problems": list(found.problems)}, as_json, lambda c: c.print(line))
     for problem in found.problems:
-        sys.stderr.write(f"ecm: {printable(problem)}\n")
+        note(problem)
     if found.problems:
         raise typer.Exit(FAILED)
 
@@ -138,7 +138,7 @@ def jobs_list(
         items = [_job(job) for job in ledger.jobs(limit)]
     columns = ["job_id", "state", "listed", "reused", "filtered", "created", "source"]
     rows: list[list[object]] = [
-        [*(item[column] for column in columns[:5]), _utc(item["created_at"]), item["source"]]
+        [*(item[column] for column in columns[:5]), utc(item["created_at"]), item["source"]]
         for item in items
     ]
     emit({"items": items}, as_json, lambda console: console.print(table_of("jobs", columns, rows)))
@@ -159,7 +159,7 @@ def jobs_show(
         job, counts = ledger.job(job_id), ledger.job_counts(job_id)
     value = _job(job) | _books(counts)
     rows: list[list[object]] = [
-        [key, _utc(item) if key.endswith("_at") and item else item] for key, item in value.items()
+        [key, utc(item) if key.endswith("_at") and item else item] for key, item in value.items()
     ]
     emit(value, as_json, lambda console: console.print(table_of("", ["", ""], rows)))
 
@@ -210,7 +210,3 @@ def _books(counts: JobCounts) -> dict[str, Any]:
     numbers = ("committed", "filtered", "dead", "pending", "open_tasks")
     books = {name: getattr(counts, name) for name in numbers}
     return books | {"balanced": counts.balanced, "key_digest": str(counts.key_digest)}
-
-
-def _utc(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))

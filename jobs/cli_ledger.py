@@ -18,11 +18,12 @@ from jobs.edge import (
     ProfileOption,
     SetOption,
     emit,
+    note,
     open_profile,
 )
 
 if TYPE_CHECKING:
-    from ecm.delivery.rebuild import RebuildSettings, Rebuilt
+    from ecm.delivery.rebuild import Rebuilt
 
 ledger_app = typer.Typer(no_args_is_help=True, help="The task ledger: back up, check, rebuild.")
 
@@ -51,9 +52,15 @@ def tenant_ledger(profile: Profile) -> Iterator[Any]:
 
 def check_exists(profile: Profile) -> None:
     """Raises ConfigError when the ledger is a file that is not there."""
-    path = profile.ledger.url.removeprefix("sqlite://")
-    if profile.ledger.url.startswith("sqlite://") and not Path(path).is_file():
+    path = missing_ledger(profile)
+    if path is not None:
         raise ConfigError(f"no ledger at {path}", hint="index something first: ecm index FOLDER")
+
+
+def missing_ledger(profile: Profile) -> Path | None:
+    """The file that the ledger would be, where it is one and not there."""
+    path = Path(profile.ledger.url.removeprefix("sqlite://"))
+    return path if profile.ledger.url.startswith("sqlite://") and not path.is_file() else None
 
 
 @ledger_app.command("backup")
@@ -117,12 +124,12 @@ def ledger_rebuild(
     For a lost ledger: move the damaged file away first. Safe to kill, safe to repeat. Dead letters
     and skipped files are not in the store; the next run lists them again.
     """
-    from ecm.delivery.audit import audit_job
     from ecm.delivery.rebuild import check_empty, rebuild
     from ecm.evidence.spool import Spool
     from ecm.evidence.store import EvidenceStore
     from ecm.ledger.ledger import open_ledger
     from jobs.progress import LiveCount, stderr_console
+    from jobs.rebuilding import audit_problems, rebuild_settings
 
     settings = open_profile(profile, home, overrides)
     store = EvidenceStore.open(settings.evidence)
@@ -134,36 +141,15 @@ def ledger_rebuild(
             def report(done: Rebuilt) -> None:
                 live.show(done.versions, done.of, f"{done.tasks:,} tasks restored")
 
-            done = rebuild(ledger, store, Spool(settings.spool), _settings(settings), report)
-        problems = [
-            f"{job_id}: {problem}"
-            for job_id in done.jobs.values()
-            for problem in audit_job(ledger, store, job_id).problems
-        ]
+            wanted = rebuild_settings(settings, store, "rebuild")
+            done = rebuild(ledger, store, Spool(settings.spool), wanted, report)
+        problems = audit_problems(ledger, store, done.jobs.values())
     value = done.to_json() | {"problems": problems}
     emit(value, as_json, lambda console: console.print(_sentence(done)))
     for problem in problems:
-        typer.echo(f"ecm: audit: {problem}", err=True)
+        note(f"audit: {problem}")
     if problems:
         raise typer.Exit(FAILED)
-
-
-def _settings(profile: Profile) -> RebuildSettings:
-    import uuid
-
-    from ecm.delivery.committing import CommitSettings
-    from ecm.delivery.incarnation import Incarnation
-    from ecm.delivery.rebuild import RebuildSettings
-    from ecm.opening import plan_of
-
-    commit = CommitSettings(
-        run_id=f"rebuild-{uuid.uuid4().hex[:8]}",
-        holder=str(Incarnation.here()),
-        envelopes=profile.pipeline.commit_envelopes,
-        seconds=profile.pipeline.commit_seconds,
-    )
-    models = {t.fingerprint: t.model for t in plan_of(profile).by_type.values()}
-    return RebuildSettings(commit, profile.ledger.lease_seconds, models)
 
 
 def _sentence(done: Rebuilt) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from jobs.edge import (
     ProfileOption,
     SetOption,
     emit,
+    note,
     open_profile,
     table_of,
 )
@@ -82,7 +82,7 @@ def _once(settings: Profile, stopped: threading.Event, as_json: bool) -> bool:
     done = run_maintenance(settings, stderr_console(), stopped.is_set)
     _emit(done, as_json, "were", time.monotonic() - began)
     for problem in done.problems:
-        sys.stderr.write(f"ecm: left alone: {problem}\n")
+        note(f"left alone: {problem}")
     return not done.problems
 
 
@@ -91,7 +91,7 @@ def _turn(settings: Profile, stopped: threading.Event, as_json: bool) -> bool:
     try:
         return _once(settings, stopped, as_json)
     except (LeaseLost, TransientError) as error:
-        sys.stderr.write(f"ecm: not now: {error} [{error.code}]\n")
+        note(f"not now: {error} [{error.code}]")
         return True
 
 

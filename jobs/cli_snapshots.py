@@ -6,7 +6,6 @@ Knows how they are asked for; what they do is in `ecm.evidence`, how they are sh
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +22,7 @@ from jobs.edge import (
     SetOption,
     TenantOption,
     emit,
+    note,
     open_profile,
     table_of,
 )
@@ -88,7 +88,7 @@ def snapshots_list(
         for item in items
     ]
     for error in damaged.values():
-        _note(str(error))
+        note(str(error))
     value = {
         "published": published.current.snapshot_id if published else None,
         "items": items,
@@ -255,8 +255,8 @@ def snapshots_gc(
     with commit_tenure(settings.ledger, store) as tenure:
         if discard_one is not None:
             discard(store, discard_one, rule, time.time(), tenure.confirm)
-            _note(f"removed snapshot {discard_one}")
-        done = collect(store, rule, time.time(), tenure.confirm, _note)
+            note(f"removed snapshot {discard_one}")
+        done = collect(store, rule, time.time(), tenure.confirm, note)
     value = {
         "discarded": discard_one,
         "snapshots": done.snapshots,
@@ -273,7 +273,7 @@ def snapshots_gc(
         f"{done.bytes_freed} bytes freed"
     )
     for table, why in done.left.items():
-        _note(f"{table} was left as it is: {why}")
+        note(f"{table} was left as it is: {why}")
     emit(value, as_json, lambda console: console.print(line))
     if done.left:
         raise typer.Exit(FAILED)
@@ -320,13 +320,9 @@ def _pin(stack: ExitStack, store: EvidenceStore, ref: SnapshotRef) -> None:
     try:
         stack.enter_context(pinned(store, ref.snapshot_id, "diff", time.time(), DIFF_SECONDS))
     except ConfigError as error:
-        _note(f"{ref.snapshot_id} is not pinned: {error}")
+        note(f"{ref.snapshot_id} is not pinned: {error}")
 
 
 def _published(ref: SnapshotRef, as_json: bool) -> None:
     value = {"published": ref.snapshot_id}
     emit(value, as_json, lambda console: console.print(f"published {ref.snapshot_id}"))
-
-
-def _note(line: str) -> None:
-    sys.stderr.write(f"ecm: {line}\n")

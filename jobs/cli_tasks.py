@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +24,7 @@ from jobs.edge import (
     open_profile,
     printable,
     table_of,
+    utc,
 )
 
 dead_letters = typer.Typer(no_args_is_help=True, help="Tasks given up: list them, try them again.")
@@ -295,7 +295,7 @@ def _show_history(value: dict[str, Any], console: Console) -> None:
     rows: list[list[object]] = []
     for entry in value["history"]:
         why = entry["error"]["message"] if entry["error"] else ""
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(entry["at"]))
+        at = utc(entry["at"])
         rows.append([at, entry["state"], entry["attempt"], entry["cause"], why, entry["worker"]])
     columns = ["at (UTC)", "state", "attempt", "cause", "message", "worker"]
     console.print(table_of("history", columns, rows))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,6 +27,7 @@ from jobs.edge import (
     SetOption,
     TenantOption,
     emit,
+    note,
     open_profile,
 )
 
@@ -205,7 +205,7 @@ def _verified_plan(profile: Profile) -> tuple[TransformPlan, str | None]:
         try:
             verify_files(transform.manifest)
         except ManifestError as error:
-            sys.stderr.write(f"ecm: this worker leaves {kind} to others: {error}\n")
+            note(f"this worker leaves {kind} to others: {error}")
             sound.pop(kind)
             if kind in (TaskType.VISION, TaskType.OCR):  # meaning vectors embed what these say
                 sound.pop(TaskType.MV_EMBED, None)

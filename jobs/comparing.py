@@ -5,19 +5,20 @@ Workers and services commit for it, so the right to commit is taken for a moment
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ecm.config import Profile
 from ecm.delivery.listed import ListedPlaces, listing_on_disk
 from ecm.delivery.rescan import Look, Rescanned, rescan
 from ecm.delivery.tenure import commit_tenure
-from ecm.errors import ConfigError, LeaseLost
+from ecm.errors import ConfigError, LeaseLost, SnapshotRejected
 from ecm.evidence.store import EvidenceStore
 from ecm.stages.plan import TransformPlan
+from jobs.edge import note
 from jobs.materialize import materialize
 
 
@@ -56,7 +57,10 @@ def compare(
         with commit_tenure(profile.ledger, store) as tenure:
             found = rescan(store, listed, look, max_gone_share, tenure.confirm)
             if found.gone or found.returned:
-                materialize(store, plan, profile.snapshots, tenure.confirm)
+                try:
+                    materialize(store, plan, profile.snapshots, tenure.confirm)
+                except SnapshotRejected as error:
+                    found = replace(found, problems=(*found.problems, str(error)))
             return found
     except LeaseLost as held:
         _leave(held.message)
@@ -64,4 +68,4 @@ def compare(
 
 
 def _leave(why: str) -> None:
-    sys.stderr.write(f"ecm: what is gone was not looked for ({why}); ecm index does it, too\n")
+    note(f"what is gone was not looked for ({why}); ecm index does it, too")

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,6 +80,16 @@ def emit(value: Mapping[str, Any], as_json: bool, show: Callable[[Console], None
         show(console)
 
 
+def note(line: str) -> None:
+    """One line on stderr, whatever names are in it."""
+    sys.stderr.write(f"ecm: {printable(line)}\n")
+
+
+def utc(at: float) -> str:
+    """A moment (Unix seconds) for people."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
+
+
 def table_of(title: str, columns: list[str], rows: list[list[object]]) -> Table:
     """A plain table; cell texts come from files and models, so markup in them is escaped."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
@@ -111,7 +122,7 @@ def guarded(run: Callable[[], Any]) -> int:
         arm(os.environ)
         run()
     except EcmError as error:
-        sys.stderr.write(f"ecm: {printable(str(error))} [{error.code}]\n")
+        note(f"{error} [{error.code}]")
         return exit_code_of(error)
     except BrokenPipeError:
         sys.stderr.close()

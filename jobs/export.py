@@ -9,27 +9,22 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import ecm
 from ecm.config import Profile
-from ecm.contracts.task import ModelSpec
 from ecm.delivery import relinking
-from ecm.delivery.audit import audit_job
-from ecm.delivery.committing import CommitSettings
 from ecm.delivery.exporting import ExportSettings, UnderWay, export_bundle
 from ecm.delivery.fingerprints import known_transforms, note_of
 from ecm.delivery.importing import Import, Imported, check_bundle, import_rows, planned
-from ecm.delivery.incarnation import Incarnation
-from ecm.delivery.rebuild import RebuildSettings, Rebuilt, rebuild
+from ecm.delivery.rebuild import Rebuilt, rebuild
 from ecm.delivery.relinking import Findings, Move, Relinked, Relinking
 from ecm.delivery.tenure import commit_tenure
 from ecm.evidence.bundle import BundleFormat, BundleManifest
 from ecm.evidence.bundle_reading import Bundle, Progress
-from ecm.evidence.imports import imported_models
 from ecm.evidence.refs import published_ref, read_ref
 from ecm.evidence.runs import RunRecord, record_run
 from ecm.evidence.schema import THUMBNAILS
@@ -38,8 +33,9 @@ from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
 from ecm.models.manifest import list_manifests
 from ecm.opening import plan_of
-from jobs.cli_ledger import check_exists
+from jobs.cli_ledger import check_exists, missing_ledger
 from jobs.enqueue import confine
+from jobs.rebuilding import audit_problems, rebuild_settings
 
 
 @dataclass(frozen=True)
@@ -97,11 +93,9 @@ def run_export(
 @contextmanager
 def _under_way(profile: Profile) -> Iterator[UnderWay]:
     """The batches that the ledger knows as reported; none where there is a store and no ledger."""
-    if profile.ledger.url.startswith("sqlite://"):
-        path = Path(profile.ledger.url.removeprefix("sqlite://"))
-        if not path.is_file():
-            yield lambda: ()
-            return
+    if missing_ledger(profile):
+        yield lambda: ()
+        return
     with open_ledger(profile.ledger) as ledger:
         yield lambda: [batch.batch_id for batch in ledger.unresolved_batches()]
 
@@ -226,15 +220,8 @@ def _tell_ledger(
     told: Told,
     report: Progress,
 ) -> None:
-    settings = RebuildSettings(
-        commit=CommitSettings(
-            run_id=f"{work[0]}-{uuid.uuid4().hex[:8]}",
-            holder=str(Incarnation.here()),
-            envelopes=profile.pipeline.commit_envelopes,
-            seconds=profile.pipeline.commit_seconds,
-        ),
-        lease_seconds=profile.ledger.lease_seconds,
-        models=_models(profile, store),
+    settings = replace(
+        rebuild_settings(profile, store, work[0]),
         work=work[0],
         source=work[1],
         tenants=frozenset(tenants),
@@ -247,17 +234,7 @@ def _tell_ledger(
             settings,
             lambda done: report(done.versions, done.of, f"{done.tasks:,} tasks in the ledger"),
         )
-        told.problems = [
-            f"{job_id}: {problem}"
-            for job_id in told.ledger.jobs.values()
-            for problem in audit_job(ledger, store, job_id).problems
-        ]
-
-
-def _models(profile: Profile, store: EvidenceStore) -> Mapping[str, ModelSpec]:
-    """Specs of the models that the profile has or that an import has named."""
-    named = {fingerprint: note.spec for fingerprint, note in imported_models(store).items()}
-    return named | {t.fingerprint: t.model for t in plan_of(profile).by_type.values()}
+        told.problems = audit_problems(ledger, store, told.ledger.jobs.values())
 
 
 if __name__ == "__main__":

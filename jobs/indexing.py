@@ -5,7 +5,6 @@ failed.
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import typer
 from rich.console import Console
 
 from ecm.config import Profile
-from jobs.edge import INTERRUPTED, emit, printable
+from jobs.edge import INTERRUPTED, emit, note
 from jobs.index import IndexSummary, Rereading, run_index
 from jobs.progress import stderr_console
 from jobs.runtime import thread_environment
@@ -47,7 +46,7 @@ def index_command(
             try:
                 summary = run_index(profile, sources, profile.tenant, console, rereading)
             except KeyboardInterrupt:
-                sys.stderr.write("ecm: interrupted; run the same command again to go on\n")
+                note("interrupted; run the same command again to go on")
                 raise typer.Exit(INTERRUPTED) from None
             good = _report(summary, options.max_dead, as_json) and good
             if not options.follow or stopped.wait(options.every):
@@ -59,11 +58,9 @@ def index_command(
 def _report(summary: IndexSummary, max_dead: int, as_json: bool) -> bool:
     emit(summary.to_json(), as_json, lambda console: _show(summary, console))
     for problem in summary.problems:
-        sys.stderr.write(f"ecm: {printable(problem)}\n")
+        note(problem)
     if summary.dead > max_dead:
-        sys.stderr.write(
-            f"ecm: {summary.dead} images are dead letters; see: ecm dead-letters list\n"
-        )
+        note(f"{summary.dead} images are dead letters; see: ecm dead-letters list")
     return not summary.problems and summary.dead <= max_dead
 
 

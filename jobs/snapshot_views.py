@@ -5,7 +5,6 @@ Knows how references, pins and differences are told; opens nothing.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from ecm.contracts.search import Axis
 from ecm.evidence.difference import FIELDS, Difference, Example, Told
 from ecm.evidence.pins import Held
 from ecm.evidence.refs import Published, SnapshotRef
-from jobs.edge import printable, table_of
+from jobs.edge import printable, table_of, utc
 
 DIGITS = 12
 """Of a fingerprint, for people; as in the names of tables."""
@@ -149,9 +148,7 @@ def show_difference(console: Console, found: Difference) -> None:
 
 
 def moment(at: float | None) -> str:
-    if at is None:
-        return "now"
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
+    return "now" if at is None else f"{utc(at)} UTC"
 
 
 def age(seconds: float) -> str:

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,13 @@ def test_evidence_of_another_model_of_the_same_name_is_refused_or_kept_apart(
     assert {(hit["caption"], *hit["tags"]) for hit in said["hits"]} == {(None,)}
     assert run(other, "materialize")[0] == 0
     assert answers(other) == answers(home)
+    for part in other.home.glob("ledger.sqlite3*"):
+        part.unlink()
+    assert run(other, "ledger", "rebuild", *sets)[0] == 0
+    with closing(sqlite3.connect(other.home / "ledger.sqlite3")) as ledger:
+        models = {row[0] for row in ledger.execute("SELECT model_spec FROM streams")}
+    assert any("fake-image" in model for model in models)
+    assert not any("unknown" in model for model in models), "the import has named them"
 
 
 def test_as_another_tenant_and_beside_the_first(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ecm.config import load_profile
+from ecm.contracts.task import TaskType
 from ecm.delivery.tenure import commit_tenure
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
@@ -192,3 +193,22 @@ def test_what_is_gone_is_marked_when_the_listing_is_complete(
     assert "is it mounted?" in capsys.readouterr().err
     assert ecm(enqueue(tmp_path / "home", photos, "--accept-gone")) == 0
     assert json.loads(capsys.readouterr().out)["gone"] == 2
+
+
+def test_a_snapshot_beyond_a_limit_is_a_problem_and_the_job_is_told_all_the_same(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = load_profile(None, home=tmp_path / "home", overrides=FAKE_MODELS, environ={})
+    indexer = Indexer(profile)
+    files = sorted(photos.glob("*.png"))
+    pictures = {path.as_uri(): path.read_bytes() for path in files}
+    indexer.add(pictures, without=[TaskType.VV_EMBED])
+    files[0].unlink()
+    limit = ("--set", 'snapshots.limits.min_coverage={"vv": 0.9}')
+    assert ecm(enqueue(tmp_path / "home", photos, *limit)) == 1
+    captured = capsys.readouterr()
+    said = json.loads(captured.out)
+    assert said["gone"] == 1
+    assert said["job_id"].startswith("job-")
+    assert "vv covers 0.0% of the assets" in said["problems"][0]
+    assert "vv covers 0.0% of the assets" in captured.err
