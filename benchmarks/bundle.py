@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 import lance
 import numpy as np
 
-from benchmarks.evidence import envelopes
+from benchmarks.evidence import envelopes, peak_bytes
 from ecm.delivery.committing import CommitSettings
 from ecm.delivery.exporting import ExportSettings, export_bundle
 from ecm.delivery.importing import check_bundle, import_rows, planned
@@ -110,12 +109,6 @@ def step(name: str, folder: Path) -> None:
     STEPS[name](folder)
     seconds = time.perf_counter() - began
     print(json.dumps({"seconds": seconds, "peak": peak_bytes()}))
-
-
-def peak_bytes() -> int:
-    """Of this program alone: getrusage would count what its parent held when it was forked."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
 
 def size_of(folder: Path) -> int:

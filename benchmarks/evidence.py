@@ -8,6 +8,7 @@ Lance writes of the same rows, exact search against numpy alone.
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 import time
@@ -137,6 +138,12 @@ def search(reader: SnapshotReader) -> None:
     for _ in range(REPEATS):
         reader.rows("bench", ids)
     print(f"50 rows {1000 * (time.perf_counter() - began) / REPEATS:.1f} ms")
+
+
+def peak_bytes() -> int:
+    """Of this program alone: getrusage would count what its parent held when it was forked."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
 
 def main(assets: int, folder: Path) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from evidence import BATCH_ASSETS, TRANSFORMS, envelopes
+from evidence import BATCH_ASSETS, TRANSFORMS, envelopes, peak_bytes
 
 from ecm.contracts.result import Space
 from ecm.contracts.search import Axis
@@ -63,7 +62,7 @@ def build(folder: Path, way: str) -> dict[str, object]:
     ref = make(POLICY, time.time())
     return {
         "seconds": time.perf_counter() - began,
-        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "mib": peak_bytes() / 2**20,
         "id": ref.snapshot_id,
         "base": ref.lineage.base,
         "touched": ref.lineage.touched,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ FRESH = POLICY.model_copy(update={"others": "never"})
 """Another policy, so that its snapshots are in tables of their own."""
 LATER = 4_000_000_000.0
 """After everything that a test writes, whatever the clock of the machine says."""
+
+
+def copied(template: Path, folder: Path) -> EvidenceStore:
+    """A store in another folder, as it is."""
+    shutil.copytree(template, folder)
+    return EvidenceStore.open(EvidenceConfig(uri=str(folder)))
 
 
 def grown(place: Path | EvidenceConfig, count: int) -> EvidenceStore:

@@ -12,7 +12,6 @@ from ecm.delivery.maintaining import maintain
 from ecm.errors import LeaseLost, SnapshotNotFound, StoreCorrupt
 from ecm.evidence.collection import Collected, collect
 from ecm.evidence.committer import StillMine, unquestioned
-from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.examiners import Here
 from ecm.evidence.pins import Pin, PinKeeper, all_pins, condemn, is_condemned, new_reader, pin
 from ecm.evidence.policy import SnapshotConfig
@@ -32,6 +31,7 @@ from tests.snapshot_stores import (
     FRESH,
     LATER,
     answers,
+    copied,
     grow,
     grown,
     ids_of,
@@ -64,11 +64,6 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(template: Path, tmp_path: Path) -> EvidenceStore:
     return copied(template, tmp_path / "store")
-
-
-def copied(template: Path, folder: Path) -> EvidenceStore:
-    shutil.copytree(template, folder)
-    return EvidenceStore.open(EvidenceConfig(uri=str(folder)))
 
 
 def gc(

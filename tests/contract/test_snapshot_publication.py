@@ -37,12 +37,20 @@ from tests.evidence_envelopes import (
     ocr,
     vision,
 )
-from tests.snapshot_stores import grown, ids_of, served
+from tests.snapshot_stores import copied, grown, ids_of, served
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four snapshots of a growing store, the last one published."""
+    folder = tmp_path_factory.mktemp("publication") / "store"
+    grown(folder, 4)
+    return folder
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> EvidenceStore:
-    return grown(tmp_path / "store", 4)
+def store(template: Path, tmp_path: Path) -> EvidenceStore:
+    return copied(template, tmp_path / "store")
 
 
 def _log(store: EvidenceStore) -> list[str]:

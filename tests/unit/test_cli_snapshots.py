@@ -14,15 +14,22 @@ from ecm.evidence.store import EvidenceStore
 from jobs.cli import run as ecm
 from tests.evidence_envelopes import VISION, VV
 from tests.factories import fake_profile
-from tests.snapshot_stores import LATER, grown, ids_of, orphans, served
+from tests.snapshot_stores import LATER, copied, grown, ids_of, orphans, served
 
 Said = Callable[..., tuple[int, Any]]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> EvidenceStore:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four snapshots of a growing store, the last one published."""
-    return grown(Path(fake_profile(tmp_path).evidence.uri), 4)
+    folder = tmp_path_factory.mktemp("snapshots") / "store"
+    grown(folder, 4)
+    return folder
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path) -> EvidenceStore:
+    return copied(template, Path(fake_profile(tmp_path).evidence.uri))
 
 
 @pytest.fixture
