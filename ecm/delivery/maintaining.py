@@ -177,11 +177,9 @@ class _Maintenance:
         self._snapshots()
         for leftover in store_leftovers(self._store, self._now):
             self._remove(leftover)
-        before = self._now - self._store.config.maintenance.orphans_seconds
-        for path, extent in unfinished_in(spool):
-            if extent.modified < before:
-                path.unlink(missing_ok=True)
-                _count(self.done, (Leftover(str(path), extent.size),))
+        for leftover in _spool_leftovers(self._store, spool, self._now):
+            Path(leftover.name).unlink(missing_ok=True)
+            _count(self.done, (leftover,))
 
     def _snapshots(self) -> None:
         """What builds and collections of snapshots left that died; every snapshot stays."""
