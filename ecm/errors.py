@@ -19,6 +19,7 @@ EcmError                    base; picklable, carries a stable `code` and what to
 │   ├── StoreUnavailable    the evidence store cannot be reached
 │   ├── NetworkError        object storage or a remote host failed (class `network`)
 │   ├── ResourceExhausted   memory, disk or device (class `resource`)
+│   ├── EngineDied          the process of an inference engine is gone, with all it was working on
 │   └── Overloaded          back-pressure: come again after `retry_after` seconds
 ├── LeaseLost               another holder has the right or the task; drop the result
 └── AxisUnavailable         a required search axis is missing, stale or broken
@@ -123,6 +124,10 @@ class NetworkError(TransientError):
 
 class ResourceExhausted(TransientError):
     default_code = "resource"
+
+
+class EngineDied(TransientError):
+    default_code = "model.engine_died"
 
 
 class Overloaded(TransientError):

@@ -157,7 +157,6 @@ class Indexer:
         caption, tags, classes = seen.captions[0], seen.tags[0], seen.classification[0]
         text = meaning_text(caption, tags, classes, ())
         raw = structure_descriptor(image.pixels, image.width, image.height)
-        assert seen.vectors is not None
         return {
             TaskType.VISION: Outputs(
                 caption=caption,
@@ -165,7 +164,7 @@ class Indexer:
                 classification=classes,
                 thumbnail=base64.b64encode(thumbnail_jpeg(image.pixels)),
             ),
-            TaskType.VV_EMBED: _vector(Space.VV, seen.vectors[0]),
+            TaskType.VV_EMBED: _vector(Space.VV, seen.vectors[Space.VV].vectors[0]),
             TaskType.X_EMBED: _vector(Space.X, normalised(raw[None]).vectors[0]),
             TaskType.MV_EMBED: _vector(Space.MV, self._text_model.embed_texts([text])[0]),
         }

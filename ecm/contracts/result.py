@@ -9,7 +9,14 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Base64Bytes, Field, StringConstraints, model_validator
+from pydantic import (
+    Base64Bytes,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from ecm.contracts.identity import Contract, Digest, TenantId, canonical_json
 
@@ -20,6 +27,7 @@ NORM_TOLERANCE = 1e-3
 # Strict: `true` and "0.9" are no confidences, and reading them as such would invent one.
 Confidence = Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 MeasureName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 BoundedText = Annotated[str, StringConstraints(max_length=20_000)]
 
@@ -77,12 +85,40 @@ class ImageFacts(Contract):
     frames: int = Field(default=1, ge=1)
 
 
+class Box(Contract):
+    """Where in the upright picture, as shares of its width and height from the left and the top."""
+
+    left: Share
+    top: Share
+    right: Share
+    bottom: Share
+
+    @model_validator(mode="after")
+    def _not_inside_out(self) -> Box:
+        if self.left > self.right or self.top > self.bottom:
+            raise ValueError("a box ends before it begins")
+        return self
+
+
 class TextStatement(Contract):
-    """A caption or a line of recognised text; `composed`: assembled from other statements."""
+    """A caption or a line of recognised text; `composed`: assembled from other statements.
+
+    `scheme` says how it was arrived at when that was not the usual way, such as `fallback`; `box`
+    is where the words stand in the picture, if that is known. What is not said is not written, so
+    that envelopes of before keep their checksums.
+    """
 
     text: BoundedText
     confidence: Confidence | None = None
     composed: bool = False
+    scheme: str = Field(default="", max_length=64)
+    box: Box | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        said: dict[str, Any] = handler(self)
+        silent = [name for name in ("scheme", "box") if not said.get(name)]
+        return {name: value for name, value in said.items() if name not in silent}
 
 
 class LabelStatement(Contract):

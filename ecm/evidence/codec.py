@@ -166,10 +166,10 @@ def _stated(envelope: ResultEnvelope) -> Iterator[tuple[TextKind, int, Words]]:
     said = envelope.outputs
     if (caption := said.caption) is not None:
         text = tidy_line(caption.text, MAX_TEXT)
-        yield TextKind.CAPTION, 0, (text, caption.confidence, "", caption.composed)
+        yield TextKind.CAPTION, 0, (text, caption.confidence, caption.scheme, caption.composed)
     for place, line in enumerate(said.ocr):
         text = tidy_lines(line.text, MAX_TEXT)
-        yield TextKind.OCR, place, (text, line.confidence, "", line.composed)
+        yield TextKind.OCR, place, (text, line.confidence, line.scheme, line.composed)
     labels = [(TextKind.TAG, said.tags), (TextKind.CLASSIFICATION, said.classification)]
     for kind, statements in labels:
         for place, label in enumerate(statements):

@@ -6,15 +6,15 @@ Knows shapes and units. Knows no model library and no file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ecm.contracts.identity import Digest
-from ecm.contracts.result import LabelStatement, TextStatement
+from ecm.contracts.result import LabelStatement, Space, TextStatement
 from ecm.contracts.task import TaskType
 from ecm.errors import ContractError
 from ecm.models.manifest import ModelManifest
@@ -35,15 +35,15 @@ class Normalised:
 class ImageOutputs:
     """What an image model says about n images, in the order given.
 
-    Parts that were not asked for are None or empty per image. `vectors` is float32 (n, d),
-    L2-normalised, and `norms` (n,) are the lengths before; both None unless vv was wanted.
+    A list that is empty was not asked for; one that was asked for has n entries. `vectors` has the
+    spaces that were wanted, n rows each.
     """
 
-    captions: list[TextStatement | None]
-    tags: list[tuple[LabelStatement, ...]]
-    classification: list[tuple[LabelStatement, ...]]
-    vectors: Vectors | None = None
-    norms: npt.NDArray[np.float64] | None = None
+    captions: Sequence[TextStatement | None] = ()
+    tags: Sequence[tuple[LabelStatement, ...]] = ()
+    classification: Sequence[tuple[LabelStatement, ...]] = ()
+    ocr: Sequence[tuple[TextStatement, ...]] = ()
+    vectors: Mapping[Space, Normalised] = field(default_factory=dict)
 
 
 class ImageModel(Protocol):
@@ -70,7 +70,11 @@ class TextEmbedder(Protocol):
     def manifest(self) -> ModelManifest: ...
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """float32 (n, d), L2-normalised, one row per text, empty texts included."""
+        """Texts to be found: float32 (n, d), L2-normalised, a row per text, empty ones included."""
+        ...
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """Texts to find by, in the same space: a model may read them with an instruction before."""
         ...
 
 

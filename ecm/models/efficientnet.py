@@ -15,7 +15,7 @@ from ecm.contracts.result import Space
 from ecm.contracts.task import TaskType
 from ecm.errors import ManifestError, ResourceExhausted
 from ecm.models.base import ImageOutputs, Pixels, check_request, normalised
-from ecm.models.labelling import NOTHING_SAID, LabellingParams, label, softmax
+from ecm.models.labelling import LabellingParams, label, softmax
 from ecm.models.lite0 import FEATURES, SIDE, fastest_network, load_weights
 from ecm.models.manifest import ModelManifest, VerifiedFiles
 from ecm.models.vocabulary import load_vocabulary
@@ -47,17 +47,15 @@ class EfficientNetLite0:
         """See `ImageModel.analyse`; pixels are (n, 224, 224, 3)."""
         check_request(self.manifest, pixels, wanted)
         features, logits = self._forward(pixels)
-        labels = [NOTHING_SAID] * len(pixels)
+        labels = []
         if TaskType.VISION in wanted:
             probabilities = softmax(logits, self._labelling.temperature)
             labels = [label(self._vocabulary, row, self._labelling) for row in probabilities]
-        vectors = normalised(features) if TaskType.VV_EMBED in wanted else None
         return ImageOutputs(
             captions=[entry.caption for entry in labels],
             tags=[entry.tags for entry in labels],
             classification=[entry.classification for entry in labels],
-            vectors=None if vectors is None else vectors.vectors,
-            norms=None if vectors is None else vectors.norms,
+            vectors={Space.VV: normalised(features)} if TaskType.VV_EMBED in wanted else {},
         )
 
     def _forward(self, pixels: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -59,14 +59,14 @@ class FakeImageModel:
                 journal.write(f"{len(pixels)}\n".encode())
         near = _closeness(pixels.mean(axis=(1, 2), dtype=np.float64))
         tags = [_tags(row) for row in near]
-        said = TaskType.VISION in wanted
-        vectors = normalised(_padded(near, self._dim)) if TaskType.VV_EMBED in wanted else None
+        if TaskType.VISION not in wanted:
+            tags = []
+        looks = TaskType.VV_EMBED in wanted
         return ImageOutputs(
-            captions=[_caption(row[0]) if said else None for row in tags],
-            tags=[row if said else () for row in tags],
-            classification=[row[:1] if said else () for row in tags],
-            vectors=None if vectors is None else vectors.vectors,
-            norms=None if vectors is None else vectors.norms,
+            captions=[_caption(row[0]) for row in tags],
+            tags=tags,
+            classification=[row[:1] for row in tags],
+            vectors={Space.VV: normalised(_padded(near, self._dim))} if looks else {},
         )
 
 
@@ -81,6 +81,10 @@ class FakeTextEmbedder:
         """See `TextEmbedder.embed_texts`."""
         rows = [sum((_direction(w, self._dim) for w in _words(t)), _bias(self._dim)) for t in texts]
         return normalised(np.array(rows).reshape(len(texts), self._dim)).vectors
+
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """See `TextEmbedder.embed_queries`."""
+        return self.embed_texts(texts)
 
 
 class FakeQueryEncoder:

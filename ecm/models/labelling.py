@@ -51,9 +51,6 @@ class Labels:
     classification: tuple[LabelStatement, ...]
 
 
-NOTHING_SAID = Labels(None, (), ())
-
-
 def softmax(logits: npt.NDArray[np.floating], temperature: float) -> Probabilities:
     """Row-wise softmax of logits / temperature, in float64."""
     scaled = logits.astype(np.float64) / temperature

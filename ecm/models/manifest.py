@@ -58,10 +58,11 @@ class ModelFile(Contract):
 
 
 class Preprocessing(Contract):
-    """Pixels before the first layer: shorter side scaled to `resize_shorter`, centre cut, (v -
-    mean) / std.
+    """Pixels before the first layer, then (v - mean) / std.
 
-    Sides are in pixels; mean and std are per channel R, G, B on the 0-255 scale.
+    `crop`: the shorter side is scaled to `resize_shorter`, then the centre is cut. `squash`: both
+    sides are scaled to `crop`, whatever becomes of the proportions. Sides are in pixels; mean and
+    std are per channel R, G, B on the 0-255 scale.
     """
 
     resize_shorter: int = Field(ge=1, le=4096)
@@ -69,6 +70,7 @@ class Preprocessing(Contract):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bicubic"
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    geometry: Literal["crop", "squash"] = "crop"
 
     @model_validator(mode="after")
     def _cut_fits(self) -> Preprocessing:
@@ -81,6 +83,33 @@ class Preprocessing(Contract):
         return self
 
 
+class PixelBounds(Contract):
+    """Least and most pixels, in all, of pictures given to a model in their own proportions."""
+
+    min_pixels: int = Field(ge=1, le=2**26)
+    max_pixels: int = Field(ge=1, le=2**26)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> PixelBounds:
+        if self.min_pixels > self.max_pixels:
+            raise ValueError("min_pixels is above max_pixels")
+        return self
+
+
+class Needs(Contract):
+    """What the model asks of a machine: GPUs, and memory of each in GiB with the settings given."""
+
+    gpus: int = Field(default=0, ge=0, le=64)
+    gpu_memory_gib: float = Field(default=0.0, ge=0, le=4096)
+
+
+class Checkpoint(Contract):
+    """Where the files come from: a repository of the model hub, at a commit."""
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", max_length=200)
+    revision: str = Field(min_length=1, max_length=64)
+
+
 class ModelManifest(Contract):
     """One model as it is used: back end, weights by digest, what it provides and in which
     dimensions.
@@ -88,6 +117,9 @@ class ModelManifest(Contract):
     `params` change every output; `task_params` only those of their task, so that a new tag
     threshold does not throw away vectors. `query_encoder` names the manifest whose encoder brings
     texts into this manifest's vv space (empty: texts cannot reach it); it changes no stored output.
+    Nor do `serving` (how the model is run: memory, concurrency), `needs`, `checkpoint`, `engines`
+    (versions of the libraries it was pinned with) and `probes`, a file of what it said then.
+    `bounds` take the place of `preprocessing` for models that see pictures in their proportions.
     """
 
     name: Name
@@ -104,6 +136,12 @@ class ModelManifest(Contract):
     params: dict[str, Scalar] = Field(default_factory=dict)
     task_params: dict[TaskType, dict[str, Scalar]] = Field(default_factory=dict)
     query_encoder: Name | Literal[""] = ""
+    bounds: PixelBounds | None = None
+    serving: dict[str, Scalar] = Field(default_factory=dict)
+    needs: Needs = Needs()
+    checkpoint: Checkpoint | None = None
+    engines: dict[str, str] = Field(default_factory=dict)
+    probes: ModelFile | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelManifest:
@@ -173,12 +211,22 @@ class ModelManifest(Contract):
                 "model": self.model_spec().model_dump(mode="json"),
                 "files": [list(entry) for entry in files],
                 "dims": {space.value: dim for space, dim in self.dims.items()},
-                "preprocessing": self.preprocessing and self.preprocessing.model_dump(mode="json"),
+                "preprocessing": _pixels(self.preprocessing, self.bounds),
                 "params": self.params,
                 "task_params": own,
                 "upstream": [*upstream, *meaning],
             }
         )
+
+
+def _pixels(cut: Preprocessing | None, bounds: PixelBounds | None) -> object:
+    """What is done to pixels; said as it was before there were geometries and bounds."""
+    if bounds is not None:
+        return bounds.model_dump(mode="json")
+    if cut is None:
+        return None
+    told = cut.model_dump(mode="json")
+    return told if cut.geometry != "crop" else {k: v for k, v in told.items() if k != "geometry"}
 
 
 @dataclass(frozen=True)
@@ -208,13 +256,16 @@ def load_manifest(name_or_path: str | Path, folders: Sequence[Path] = ()) -> Mod
         manifest = ModelManifest.model_validate(raw)
     except ValidationError as error:
         raise ManifestError(f"manifest {path}: {_first_cause(error)}") from error
-    files = tuple(
-        file.model_copy(update={"path": str(path.parent.absolute() / file.path)})
-        if file.path is not None
-        else file
-        for file in manifest.files
-    )
-    return manifest.model_copy(update={"files": files})
+    here = path.parent.absolute()
+    files = tuple(_placed(file, here) for file in manifest.files)
+    probes = manifest.probes and _placed(manifest.probes, here)
+    return manifest.model_copy(update={"files": files, "probes": probes})
+
+
+def _placed(file: ModelFile, folder: Path) -> ModelFile:
+    if file.path is None:
+        return file
+    return file.model_copy(update={"path": str(folder / file.path)})
 
 
 def list_manifests(folder: Path) -> tuple[ModelManifest, ...]:

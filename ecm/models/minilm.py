@@ -73,6 +73,10 @@ class MiniLM:
         """See `TextEmbedder.embed_texts`; float32 (n, 384)."""
         return self._encoder.encode(texts)
 
+    def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """See `TextEmbedder.embed_queries`: this model knows no instructions."""
+        return self.embed_texts(texts)
+
 
 class SentenceEncoder:
     """The encoder itself, from the files `config`, `tokenizer` and `text-weights` of a manifest."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ecm.contracts.result import Space
 from ecm.contracts.search import Axis
 from ecm.contracts.task import TaskType
 from ecm.errors import ContractError, EcmError, ImageError, ManifestError
@@ -122,7 +123,7 @@ class LocalEncoder:
         meaning, visual = self._models.meaning, self._models.visual_text
         texts = [draft for draft in drafts if draft.wants_text(Axis.MV)]
         if meaning is not None:
-            self._encode_texts(texts, Axis.MV, meaning.embed_texts, centred=False)
+            self._encode_texts(texts, Axis.MV, meaning.embed_queries, centred=False)
         texts = [draft for draft in drafts if draft.wants_text(Axis.VV)]
         if visual is not None:
             self._encode_texts(texts, Axis.VV, visual.embed_queries, centred=visual.centred)
@@ -186,9 +187,9 @@ class LocalEncoder:
         try:
             pixels = np.stack([cut(image.pixels, spec) for _, image in seen])
             outputs = model.analyse(pixels, frozenset(wanted))
-            if outputs.vectors is None:
+            if Space.VV not in outputs.vectors:
                 raise ContractError(f"model {model.manifest.name} gave no vectors", "model.vectors")
-            rows = normalised(outputs.vectors).vectors
+            rows = outputs.vectors[Space.VV].vectors
         except MODEL_FAILURES as error:
             for draft, _ in seen:
                 draft.failures[Axis.VV] = _reason(error)

@@ -31,6 +31,7 @@ from ecm.stages.columns import (
     VECTOR,
     RowFailure,
     pixels_column,
+    text_statement,
     with_column,
 )
 from ecm.stages.journal import CrashJournal
@@ -45,6 +46,9 @@ class BatchSettings:
 
 
 Failures = dict[int, RowFailure]
+
+SPACE_COLUMNS = {Space.VV: "vv", Space.X: "x"}
+"""Columns of the vectors that models make of pixels."""
 
 
 class ImageModelStage:
@@ -68,13 +72,14 @@ class ImageModelStage:
         side = math.isqrt(table.schema.field(self._column).type.byte_width // 3)
         pixels = _pixels(table.column(self._column), rows, side)
         said: dict[str, list[Any]] = {
-            name: [None] * table.num_rows for name in ("caption", "tags", "classification", "vv")
+            name: [None] * table.num_rows
+            for name in ("caption", "tags", "classification", "ocr", *SPACE_COLUMNS.values())
         }
 
         def forward(start: int, stop: int) -> None:
             outputs = self._model.analyse(pixels[start:stop], self._kinds)
-            if outputs.vectors is not None:
-                check_dimension(outputs.vectors, self._model.manifest, Space.VV)
+            for space, unit in outputs.vectors.items():
+                check_dimension(unit.vectors, self._model.manifest, space)
             for offset, row in enumerate(rows[start:stop]):
                 self._record(said, row, outputs, offset)
 
@@ -96,23 +101,25 @@ class ImageModelStage:
         self, said: dict[str, list[Any]], row: int, outputs: ImageOutputs, offset: int
     ) -> None:
         if TaskType.VISION in self._kinds:
-            said["caption"][row] = _caption(outputs.captions[offset])
-            said["tags"][row] = _labels(outputs.tags[offset])
-            said["classification"][row] = _labels(outputs.classification[offset])
-        if outputs.vectors is not None and outputs.norms is not None:
-            said["vv"][row] = {
-                "values": outputs.vectors[offset],
-                "norm": float(outputs.norms[offset]),
+            said["caption"][row] = tidy_text(outputs.captions[offset])
+            said["tags"][row] = tidy_labels(outputs.tags[offset])
+            said["classification"][row] = tidy_labels(outputs.classification[offset])
+        if TaskType.OCR in self._kinds:
+            said["ocr"][row] = [line.model_dump() for line in outputs.ocr[offset]]
+        for space, unit in outputs.vectors.items():
+            said[SPACE_COLUMNS[space]][row] = {
+                "values": unit.vectors[offset],
+                "norm": float(unit.norms[offset]),
             }
 
 
-def _caption(said: TextStatement | None) -> dict[str, Any] | None:
+def tidy_text(said: TextStatement | None) -> dict[str, Any] | None:
     """The caption, tidy; None when nothing is left: what follows, mv too, sees what is stored."""
     text = tidy_line(said.text, MAX_TEXT) if said is not None else ""
     return {**said.model_dump(), "text": text} if said is not None and text else None
 
 
-def _labels(said: Sequence[LabelStatement]) -> list[dict[str, Any]]:
+def tidy_labels(said: Sequence[LabelStatement]) -> list[dict[str, Any]]:
     """The labels, tidy, without those of which nothing is left."""
     tidy = [{**label.model_dump(), "label": tidy_line(label.label, MAX_LABEL)} for label in said]
     return [label for label in tidy if label["label"]]
@@ -259,18 +266,26 @@ def _text_of(table: pa.Table, row: int) -> str:
         return str(known)
     caption = table.column("caption")[row].as_py()
     return meaning_text(
-        TextStatement(**caption) if caption else None,
+        text_statement(caption) if caption else None,
         tuple(LabelStatement(**tag) for tag in table.column("tags")[row].as_py() or ()),
         tuple(LabelStatement(**c) for c in table.column("classification")[row].as_py() or ()),
-        (),
+        _read_lines(table, row),
     )
+
+
+def _read_lines(table: pa.Table, row: int) -> tuple[TextStatement, ...]:
+    if "ocr" not in table.column_names:
+        return ()
+    return tuple(text_statement(line) for line in table.column("ocr")[row].as_py() or ())
 
 
 _KINDS: dict[str, Any] = {
     "caption": TEXT,
     "tags": pa.list_(LABEL),
     "classification": pa.list_(LABEL),
+    "ocr": pa.list_(TEXT),
     "vv": VECTOR,
+    "x": VECTOR,
     "mv": VECTOR,
 }
 

@@ -5,13 +5,13 @@ One row is one resource with all its task types. Knows Arrow types only: no mode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from ecm.contracts.result import EnvelopeError, ErrorClass
+from ecm.contracts.result import EnvelopeError, ErrorClass, TextStatement
 
 TASK = pa.struct(
     [
@@ -23,7 +23,16 @@ TASK = pa.struct(
     ]
 )
 LABEL = pa.struct([("label", pa.string()), ("confidence", pa.float64()), ("scheme", pa.string())])
-TEXT = pa.struct([("text", pa.string()), ("confidence", pa.float64()), ("composed", pa.bool_())])
+BOX = pa.struct([(side, pa.float64()) for side in ("left", "top", "right", "bottom")])
+TEXT = pa.struct(
+    [
+        ("text", pa.string()),
+        ("confidence", pa.float64()),
+        ("composed", pa.bool_()),
+        ("scheme", pa.string()),
+        ("box", BOX),
+    ]
+)
 VECTOR = pa.struct([("values", pa.list_(pa.float32())), ("norm", pa.float64())])
 ERROR = pa.struct(
     [
@@ -81,6 +90,11 @@ ENVELOPE_SCHEMA = pa.schema(
 """What the pipeline ends with: one row per task. The first row of each resource has `images` 1, its
 `bytes_read`, and `modelled` 1 when a network looked at it; the others have 0, so that sums count
 images."""
+
+
+def text_statement(raw: Mapping[str, Any]) -> TextStatement:
+    """The statement that a value of type TEXT holds."""
+    return TextStatement(**{name: said for name, said in raw.items() if said is not None})
 
 
 def pixels_column(manifest_name: str) -> str:

@@ -25,11 +25,10 @@ from ecm.contracts.result import (
     ResultEnvelope,
     Space,
     Telemetry,
-    TextStatement,
     VectorStatement,
 )
 from ecm.contracts.task import TaskType
-from ecm.stages.columns import ENVELOPE_SCHEMA, RowFailure
+from ecm.stages.columns import ENVELOPE_SCHEMA, RowFailure, text_statement
 
 _TIMES = ("read_ms", "decode_ms", "model_ms", "text_ms")
 _VECTOR_COLUMNS = {
@@ -125,7 +124,7 @@ def _outputs(row: dict[str, Any], kind: TaskType, thumbnail: bytes | None) -> Ou
         caption = row["caption"]
         return Outputs.model_validate(
             {
-                "caption": None if caption is None else TextStatement(**caption),
+                "caption": None if caption is None else text_statement(caption),
                 "tags": tuple(LabelStatement(**tag) for tag in row["tags"]),
                 "classification": tuple(LabelStatement(**c) for c in row["classification"]),
                 "thumbnail": _base64(thumbnail),
