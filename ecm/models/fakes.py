@@ -57,7 +57,7 @@ class FakeImageModel:
         if self._journal:
             with open(self._journal, "ab", buffering=0) as journal:  # one write: lines stay whole
                 journal.write(f"{len(pixels)}\n".encode())
-        near = _closeness(pixels.mean(axis=(1, 2), dtype=np.float64))
+        near = closeness(pixels.mean(axis=(1, 2), dtype=np.float64))
         tags = [_tags(row) for row in near]
         if TaskType.VISION not in wanted:
             tags = []
@@ -114,7 +114,7 @@ class FakeQueryEncoder:
         return normalised(_padded(rows, self._dim)).vectors
 
 
-def _closeness(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def closeness(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Softmax over minus the distance to each colour; rows sum to 1."""
     distance = np.linalg.norm(means[:, None, :] - _ANCHORS[None, :, :], axis=2)
     weights = np.exp(-(distance - distance.min(axis=1, keepdims=True)) / _SOFTNESS)

@@ -177,10 +177,18 @@ class ModelManifest(Contract):
         Raises ManifestError that names the key which is wrong or unknown.
         """
         raw = self.params if task_type is None else self.task_params.get(task_type, {})
+        return self._settings(model, raw, "params")
+
+    def serving_as(self, model: type[Params]) -> Params:
+        """`serving` as the back end's own type. Raises ManifestError as `params_as`."""
+        return self._settings(model, self.serving, "serving")
+
+    def _settings(self, model: type[Params], raw: dict[str, Scalar], where: str) -> Params:
         try:
             return model.model_validate(raw)
         except ValidationError as error:
-            raise ManifestError(f"manifest {self.name}: params: {_first_cause(error)}") from error
+            cause = _first_cause(error)
+            raise ManifestError(f"manifest {self.name}: {where}: {cause}") from error
 
     def fingerprint(self, task_type: TaskType, upstream: Sequence[str] = ()) -> Digest:
         """Digest of everything that can change what this model says for `task_type`.

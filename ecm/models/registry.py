@@ -14,6 +14,7 @@ from typing import Any
 
 from ecm.errors import BackendMissing, ManifestError, ManifestMismatch
 from ecm.models.base import ImageModel, TextEmbedder, VisualQueryEncoder
+from ecm.models.captioner import Captioner
 from ecm.models.manifest import ModelManifest, verify_files
 
 
@@ -28,6 +29,10 @@ class Backend:
 IMAGE_MODELS = {
     "efficientnet-lite0": Backend("ecm.models.efficientnet:EfficientNetLite0", "pip install torch"),
     "fake-image": Backend("ecm.models.fakes:FakeImageModel", "pip install ecm"),
+}
+CAPTIONERS = {
+    "vllm": Backend("ecm.models.vllm_captioner:vllm_captioner", "pip install 'ecm[gpu]'"),
+    "fake-captioner": Backend("ecm.models.fake_engine:fake_captioner", "pip install ecm"),
 }
 TEXT_EMBEDDERS = {
     "minilm": Backend("ecm.models.minilm:MiniLM", "pip install torch tokenizers safetensors"),
@@ -49,6 +54,13 @@ def open_image_model(manifest: ModelManifest, *, threads: int) -> ImageModel:
     build = _backend(IMAGE_MODELS, manifest, "image model")
     model: ImageModel = build(manifest, verify_files(manifest), threads=threads)
     return model
+
+
+def open_captioner(manifest: ModelManifest, *, threads: int) -> Captioner:
+    """The captioner of `manifest`; errors as for `open_image_model`."""
+    build = _backend(CAPTIONERS, manifest, "captioner")
+    captioner: Captioner = build(manifest, verify_files(manifest), threads=threads)
+    return captioner
 
 
 def open_text_embedder(manifest: ModelManifest, *, threads: int) -> TextEmbedder:
