@@ -2,7 +2,8 @@
 
 Layers, later ones win: defaults in code < profile (YAML) < `ECM_…` variables < `--set a.b=c`.
 They are merged as plain mappings and validated as a whole. Knows where settings come from and
-embeds each package's own config model; knows nothing of what the packages do with them.
+embeds each package's own config model (config_parts has the others); knows nothing of what the
+packages do with them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError
 
-from ecm.contracts.identity import Digest, TenantId, digest
+from ecm.config_parts import ModelChoice, Part, PipelineConfig, ServeConfig
+from ecm.contracts.identity import TenantId, digest
 from ecm.errors import ConfigError
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.policy import SnapshotConfig
@@ -34,88 +36,15 @@ _URL_PASSWORD = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+@")
 
 Tree = dict[str, Any]
 
-
-class Part(BaseModel):
-    """Base of the config models of this file: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelChoice(Part):
-    """Manifest names (files of `models_folder`) by role; null switches a role off."""
-
-    vision: str | None = "efficientnet-lite0"
-    vv: str | None = "efficientnet-lite0"
-    x: str | None = "structure"
-    mv: str | None = "all-minilm-l6-v2"
-    ocr: str | None = None
-
-
-class PipelineConfig(Part):
-    """How a run is spread over the machine or cluster. CPUs and GPUs are Ray's logical ones."""
-
-    block_images: int = Field(default=128, ge=1, le=4096, description="resources per lease block")
-    window_blocks: int = Field(default=4, ge=1, le=4096, description="blocks ahead of commits")
-    pass_blocks: int = Field(default=4000, ge=1, le=10_000, description="blocks per pass")
-    decode_workers: int = Field(default=1, ge=1, le=4096)
-    decode_cpus: float = Field(default=0.5, gt=0, le=64, description="per decode worker")
-    model_actors: int = Field(default=1, ge=1, le=4096)
-    model_cpus: float = Field(default=1.0, ge=0, le=64, description="per model actor")
-    model_gpus: float = Field(default=0.0, ge=0, le=16, description="per model actor")
-    text_actors: int = Field(
-        default=1, ge=0, le=4096, description="0: the text model lives in the model actors"
-    )
-    text_cpus: float = Field(default=0.5, ge=0, le=64, description="per text actor")
-    threads: int = Field(default=1, ge=1, le=256, description="per model actor")
-    batch_size: int = Field(default=32, ge=1, le=4096, description="images per model call")
-    commit_envelopes: int = Field(default=800, ge=1, le=100_000, description="per batch")
-    commit_seconds: float = Field(default=2.0, gt=0, le=600, description="longest wait of a batch")
-    object_store_bytes: int | None = Field(
-        default=None, ge=80 * 2**20, description="of a local Ray; null: Ray decides"
-    )
-    verify_threads: int = Field(
-        default=4, ge=1, le=256, description="files read at once by ecm index --verify-content"
-    )
-    max_gone_share: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="of what is known below a source; when more is missing nothing is marked gone",
-    )
-    max_dead: int = Field(default=0, ge=0, description="dead letters before a run exits with 1")
-    address: str | None = Field(default=None, description="Ray cluster; null: a local one")
-
-
-class ServeConfig(Part):
-    """The search service. Times in seconds."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    replicas: int = Field(default=1, ge=1, le=1000)
-    max_replicas: int = Field(default=1, ge=1, le=1000)
-    replica_cpus: float = Field(default=0.5, ge=0, le=64)
-    max_ongoing_requests: int = Field(default=16, ge=1, le=10_000, description="per replica")
-    max_queued_requests: int = Field(default=64, ge=-1, le=100_000, description="-1: unbounded")
-    request_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
-    desk_idle_seconds: float = Field(
-        default=20.0, gt=0, le=3600, description="the right to commit is kept so long without work"
-    )
-    desk_busy_seconds: float = Field(
-        default=300.0, gt=0, le=86_400, description="and so long at most; then jobs are ended"
-    )
-    snapshot_poll_seconds: float = Field(default=0.5, gt=0, le=3600)
-    api_keys: dict[Digest, TenantId] = Field(
-        default_factory=dict, description="sha256 of a key: its tenant; empty: no keys"
-    )
-    operator_keys: tuple[Digest, ...] = Field(
-        default=(), description="sha256 of keys that speak for the whole ledger"
-    )
-
-    @model_validator(mode="after")
-    def _one_meaning_of_a_key(self) -> ServeConfig:
-        if set(self.operator_keys) & set(self.api_keys):
-            raise ValueError("a key is either a tenant's or an operator's")
-        return self
+__all__ = [
+    "ModelChoice",
+    "PipelineConfig",
+    "Profile",
+    "ServeConfig",
+    "conf_folder",
+    "load_profile",
+    "setting_names",
+]
 
 
 class Profile(Part):

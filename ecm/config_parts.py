@@ -1,0 +1,93 @@
+"""Parts of a profile that no package has a config model of its own for.
+
+Knows names, types and bounds of settings; layers and files are ecm.config's.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ecm.contracts.identity import Digest, TenantId
+
+
+class Part(BaseModel):
+    """Base of these config models: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelChoice(Part):
+    """Manifest names (files of `models_folder`) by role; null switches a role off."""
+
+    vision: str | None = "efficientnet-lite0"
+    vv: str | None = "efficientnet-lite0"
+    x: str | None = "structure"
+    mv: str | None = "all-minilm-l6-v2"
+    ocr: str | None = None
+
+
+class PipelineConfig(Part):
+    """How a run is spread over the machine or cluster. CPUs and GPUs are Ray's logical ones."""
+
+    block_images: int = Field(default=128, ge=1, le=4096, description="resources per lease block")
+    window_blocks: int = Field(default=4, ge=1, le=4096, description="blocks ahead of commits")
+    pass_blocks: int = Field(default=4000, ge=1, le=10_000, description="blocks per pass")
+    decode_workers: int = Field(default=1, ge=1, le=4096)
+    decode_cpus: float = Field(default=0.5, gt=0, le=64, description="per decode worker")
+    model_actors: int = Field(default=1, ge=1, le=4096)
+    model_cpus: float = Field(default=1.0, ge=0, le=64, description="per model actor")
+    model_gpus: float = Field(default=0.0, ge=0, le=16, description="per model actor")
+    text_actors: int = Field(
+        default=1, ge=0, le=4096, description="0: the text model lives in the model actors"
+    )
+    text_cpus: float = Field(default=0.5, ge=0, le=64, description="per text actor")
+    threads: int = Field(default=1, ge=1, le=256, description="per model actor")
+    batch_size: int = Field(default=32, ge=1, le=4096, description="images per model call")
+    commit_envelopes: int = Field(default=800, ge=1, le=100_000, description="per batch")
+    commit_seconds: float = Field(default=2.0, gt=0, le=600, description="longest wait of a batch")
+    object_store_bytes: int | None = Field(
+        default=None, ge=80 * 2**20, description="of a local Ray; null: Ray decides"
+    )
+    verify_threads: int = Field(
+        default=4, ge=1, le=256, description="files read at once by ecm index --verify-content"
+    )
+    max_gone_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="of what is known below a source; when more is missing nothing is marked gone",
+    )
+    max_dead: int = Field(default=0, ge=0, description="dead letters before a run exits with 1")
+    address: str | None = Field(default=None, description="Ray cluster; null: a local one")
+
+
+class ServeConfig(Part):
+    """The search service. Times in seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    replicas: int = Field(default=1, ge=1, le=1000)
+    max_replicas: int = Field(default=1, ge=1, le=1000)
+    replica_cpus: float = Field(default=0.5, ge=0, le=64)
+    max_ongoing_requests: int = Field(default=16, ge=1, le=10_000, description="per replica")
+    max_queued_requests: int = Field(default=64, ge=-1, le=100_000, description="-1: unbounded")
+    request_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
+    desk_idle_seconds: float = Field(
+        default=20.0, gt=0, le=3600, description="the right to commit is kept so long without work"
+    )
+    desk_busy_seconds: float = Field(
+        default=300.0, gt=0, le=86_400, description="and so long at most; then jobs are ended"
+    )
+    snapshot_poll_seconds: float = Field(default=0.5, gt=0, le=3600)
+    api_keys: dict[Digest, TenantId] = Field(
+        default_factory=dict, description="sha256 of a key: its tenant; empty: no keys"
+    )
+    operator_keys: tuple[Digest, ...] = Field(
+        default=(), description="sha256 of keys that speak for the whole ledger"
+    )
+
+    @model_validator(mode="after")
+    def _one_meaning_of_a_key(self) -> ServeConfig:
+        if set(self.operator_keys) & set(self.api_keys):
+            raise ValueError("a key is either a tenant's or an operator's")
+        return self
