@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ class Cut(BaseModel):
 
     The usual evaluation preprocessing of classifiers: with 256, 224 and bicubic it is
     EfficientNet-Lite's (crop fraction 0.875). Resampling is Pillow's, antialiased, without
-    `reducing_gap`.
+    `reducing_gap`. `squash` scales both sides to `crop` instead, as SigLIP does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,12 +37,45 @@ class Cut(BaseModel):
     resize_shorter: int = Field(ge=1, le=4096)
     crop: int = Field(ge=1, le=4096)
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bicubic"
+    geometry: Literal["crop", "squash"] = "crop"
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Cut:
         if self.crop > self.resize_shorter:
             raise ValueError(f"crop {self.crop} is larger than the side {self.resize_shorter}")
         return self
+
+
+class Bounded(BaseModel):
+    """Scale in proportion so that the picture has `min_pixels` to `max_pixels` in all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=64)
+    min_pixels: int = Field(ge=1)
+    max_pixels: int = Field(ge=1)
+
+    @property
+    def shorter_side(self) -> int:
+        """No picture within the bounds has a longer shorter side, in pixels."""
+        return math.isqrt(self.max_pixels - 1) + 1
+
+
+def bounded(pixels: npt.NDArray[np.uint8], spec: Bounded) -> npt.NDArray[np.uint8]:
+    """`pixels` (h, w, 3) uint8 scaled into the bounds of `spec`, bicubic; as they are if within.
+
+    What is longer than 16:1 is cut to its middle: models refuse strips. Sides are whole pixels, so
+    that proportions may be off by less than one, and the least bound, too.
+    """
+    image = Image.fromarray(_middle(pixels))
+    area = image.width * image.height
+    if spec.min_pixels <= area <= spec.max_pixels:
+        return np.array(image)
+    wanted = spec.max_pixels if area > spec.max_pixels else spec.min_pixels
+    scale = math.sqrt(wanted / area)
+    to_whole = math.floor if area > wanted else math.ceil
+    width, height = (max(1, to_whole(side * scale)) for side in image.size)
+    return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def cut(pixels: npt.NDArray[np.uint8], spec: Cut) -> npt.NDArray[np.uint8]:
@@ -51,7 +85,10 @@ def cut(pixels: npt.NDArray[np.uint8], spec: Cut) -> npt.NDArray[np.uint8]:
     thin strip grows into gigabytes; the centre differs from the reference only in the last
     rounding then.
     """
-    image = Image.fromarray(_middle(pixels, spec))
+    if spec.geometry == "squash":
+        whole = Image.fromarray(pixels)
+        return np.array(whole.resize((spec.crop, spec.crop), _FILTERS[spec.interpolation]))
+    image = Image.fromarray(_middle(pixels))
     width, height = image.size
     scale = spec.resize_shorter / min(width, height)
     image = image.resize(
@@ -61,7 +98,7 @@ def cut(pixels: npt.NDArray[np.uint8], spec: Cut) -> npt.NDArray[np.uint8]:
     return np.array(image.crop((left, top, left + spec.crop, top + spec.crop)))
 
 
-def _middle(pixels: npt.NDArray[np.uint8], spec: Cut) -> npt.NDArray[np.uint8]:
+def _middle(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     longest = min(height, width) * _MAX_ASPECT
     if max(height, width) <= longest:

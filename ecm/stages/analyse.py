@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ecm.models.meaning import meaning_text
 from ecm.stages.columns import (
     LABEL,
     MODEL_ERRORS,
+    PICTURE,
     TEXT,
     VECTOR,
     RowFailure,
@@ -69,22 +70,22 @@ class ImageModelStage:
             return table
         started = time.perf_counter()
         rows = _rows_needing(table, self._needs())
-        side = math.isqrt(table.schema.field(self._column).type.byte_width // 3)
-        pixels = _pixels(table.column(self._column), rows, side)
+        pixels = Pictures(table.column(self._column), rows)
+        batches = self._settings if pixels.uniform else replace(self._settings, batch_size=1)
         said: dict[str, list[Any]] = {
             name: [None] * table.num_rows
             for name in ("caption", "tags", "classification", "ocr", *SPACE_COLUMNS.values())
         }
 
         def forward(start: int, stop: int) -> None:
-            outputs = self._model.analyse(pixels[start:stop], self._kinds)
+            outputs = self._model.analyse(pixels.stacked(start, stop), self._kinds)
             for space, unit in outputs.vectors.items():
                 check_dimension(unit.vectors, self._model.manifest, space)
             for offset, row in enumerate(rows[start:stop]):
                 self._record(said, row, outputs, offset)
 
         failures = run_batches(
-            forward, _keys(table, rows), self._settings, f"model-{self._model.manifest.name}"
+            forward, _keys(table, rows), batches, f"model-{self._model.manifest.name}"
         )
         table = _merge(table.drop_columns([self._column]), said)
         table = _mark(table, {rows[i]: failure for i, failure in failures.items()}, self._needs())
@@ -249,11 +250,42 @@ def _rows_needing(table: pa.Table, kinds: frozenset[str], *, with_pixels: bool =
     return needing
 
 
-def _pixels(column: pa.ChunkedArray, rows: Sequence[int], side: int) -> npt.NDArray[np.uint8]:
+class Pictures:
+    """The pixels of chosen rows: a uniform array, or single pictures in their own proportions."""
+
+    def __init__(self, column: pa.ChunkedArray, rows: Sequence[int]) -> None:
+        array = column.combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = array.chunk(0)
+        self._pictures = array if array.type == PICTURE else None
+        self._rows = rows
+        if self._pictures is None:
+            side = math.isqrt(array.type.byte_width // 3)
+            self._cut = _pixels(array, rows, side)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all are of one size, so that several fit into an array."""
+        return self._pictures is None
+
+    def stacked(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
+        """uint8 (n, h, w, 3); of pictures that are not uniform one at a time."""
+        if self._pictures is None:
+            return self._cut[start:stop]
+        return np.stack([self.one(place) for place in range(start, stop)])
+
+    def one(self, place: int) -> npt.NDArray[np.uint8]:
+        """uint8 (h, w, 3) of one row."""
+        if self._pictures is None:
+            whole: npt.NDArray[np.uint8] = self._cut[place]
+            return whole
+        picture = self._pictures[self._rows[place]]
+        size = picture["height"].as_py(), picture["width"].as_py(), 3
+        return np.frombuffer(picture["rgb"].as_buffer(), dtype=np.uint8).reshape(size)
+
+
+def _pixels(array: pa.Array, rows: Sequence[int], side: int) -> npt.NDArray[np.uint8]:
     """uint8 (n, side, side, 3) of the chosen rows, copied once out of the column's buffer."""
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0)
     width = side * side * 3
     buffer = np.frombuffer(array.buffers()[1], dtype=np.uint8)
     flat = buffer[array.offset * width :][: len(array) * width].reshape(len(array), width)

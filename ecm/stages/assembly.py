@@ -15,7 +15,7 @@ from typing import assert_never
 import pyarrow as pa
 
 from ecm.contracts.task import TaskType
-from ecm.images.cuts import Cut
+from ecm.images.cuts import Bounded, Cut
 from ecm.images.limits import ImageLimits
 from ecm.models.manifest import ModelManifest
 from ecm.models.registry import open_image_model, open_text_embedder
@@ -89,8 +89,15 @@ def open_part(part: Part, settings: StageSettings, worker_id: str) -> Iterator[S
 
 def open_prepare(settings: StageSettings, admission: Admission) -> PrepareStage:
     """The first stage: read, admit, decode, cut. To be closed."""
+    plan = settings.plan
+    served = frozenset(kind for _, kinds in plan.image_models() for kind in kinds)
     prepare = PrepareSettings(
-        limits=settings.limits, cuts=cuts_of(settings.plan), scratch=settings.scratch
+        limits=settings.limits,
+        cuts=cuts_of(plan),
+        bounds=bounds_of(plan),
+        looks=served,
+        described=frozenset(kind for kind in plan.by_type if plan.computes_structure(kind)),
+        scratch=settings.scratch,
     )
     return PrepareStage(prepare, admission)
 
@@ -103,7 +110,21 @@ def cuts_of(plan: TransformPlan) -> dict[str, Cut]:
             resize_shorter=manifest.preprocessing.resize_shorter,
             crop=manifest.preprocessing.crop,
             interpolation=manifest.preprocessing.interpolation,
+            geometry=manifest.preprocessing.geometry,
         )
         for manifest, _ in plan.image_models()
         if manifest.preprocessing is not None
+    }
+
+
+def bounds_of(plan: TransformPlan) -> dict[str, Bounded]:
+    """The bounds of pictures that models of the plan see in their proportions, by manifest name."""
+    return {
+        manifest.name: Bounded(
+            name=manifest.name,
+            min_pixels=manifest.bounds.min_pixels,
+            max_pixels=manifest.bounds.max_pixels,
+        )
+        for manifest, _ in plan.image_models()
+        if manifest.bounds is not None
     }

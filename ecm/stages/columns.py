@@ -43,6 +43,9 @@ ERROR = pa.struct(
     ]
 )
 
+PICTURE = pa.struct([("rgb", pa.large_binary()), ("width", pa.int32()), ("height", pa.int32())])
+"""uint8 RGB pixels of a picture in its own proportions."""
+
 MODEL_ERRORS = pa.list_(pa.struct([("task_type", pa.string()), ("error", ERROR)]))
 """Failures of single task types: the other tasks of the row are unharmed."""
 
@@ -98,7 +101,7 @@ def text_statement(raw: Mapping[str, Any]) -> TextStatement:
 
 
 def pixels_column(manifest_name: str) -> str:
-    """Column with the uint8 RGB pixels cut for one manifest."""
+    """Column with the pixels for one manifest: RGB bytes of equal size, or PICTURE by its bounds."""
     return f"pixels_{manifest_name}"
 
 

@@ -42,11 +42,15 @@ class TransformPlan:
     def image_models(self) -> tuple[tuple[ModelManifest, frozenset[TaskType]], ...]:
         """Manifests that look at pixels through a network, each with the task types it serves."""
         served: dict[str, tuple[ModelManifest, set[TaskType]]] = {}
-        for kind in (TaskType.VISION, TaskType.VV_EMBED, TaskType.OCR):
-            if kind in self.by_type:
+        for kind in (TaskType.VISION, TaskType.OCR, TaskType.VV_EMBED, TaskType.X_EMBED):
+            if kind in self.by_type and not self.computes_structure(kind):
                 manifest = self.by_type[kind].manifest
                 served.setdefault(manifest.name, (manifest, set()))[1].add(kind)
         return tuple((manifest, frozenset(kinds)) for manifest, kinds in served.values())
+
+    def computes_structure(self, kind: TaskType) -> bool:
+        """Whether a task type of the plan is computed from pixels without a network."""
+        return self.by_type[kind].manifest.backend == STRUCTURE_BACKEND
 
     def text_model(self) -> ModelManifest | None:
         """The manifest that embeds meaning, if the run has one."""

@@ -19,13 +19,13 @@ from ecm.contracts.identity import ContentIdentity
 from ecm.contracts.result import ErrorClass
 from ecm.contracts.task import TaskType
 from ecm.errors import EcmError, ImageError, NetworkError, ResourceExhausted, SourceError
-from ecm.images.cuts import Cut, cut, thumbnail_jpeg
+from ecm.images.cuts import Bounded, Cut, bounded, cut, thumbnail_jpeg
 from ecm.images.decode import DecodedImage, decode
 from ecm.images.limits import ImageLimits
 from ecm.images.reading import ResourceBytes, read_resource
 from ecm.images.structure import structure_descriptor
 from ecm.models.base import normalised
-from ecm.stages.columns import CLAIM_SCHEMA, PREPARED_FIELDS, RowFailure, pixels_column
+from ecm.stages.columns import CLAIM_SCHEMA, PICTURE, PREPARED_FIELDS, RowFailure, pixels_column
 from ecm.stages.journal import CrashJournal
 
 GROUP_IMAGES = 16
@@ -52,8 +52,6 @@ class AdmitDecision:
     known_text: str | None = None
 
 
-_LOOK_AT_PIXELS = {TaskType.VISION.value, TaskType.VV_EMBED.value, TaskType.OCR.value}
-
 Admission = Callable[[Sequence[AdmitRequest]], Sequence[AdmitDecision]]
 
 
@@ -66,10 +64,16 @@ def admit_everything(requests: Sequence[AdmitRequest]) -> Sequence[AdmitDecision
 class PrepareSettings:
     """What later stages need cut, how much memory an image may take, and where crash markers
     lie.
+
+    `cuts` and `bounds` are for models, by manifest name, which serve the task types of `looks`;
+    `described` are those served by the structure descriptor.
     """
 
     limits: ImageLimits
     cuts: Mapping[str, Cut] = field(default_factory=dict)
+    bounds: Mapping[str, Bounded] = field(default_factory=dict)
+    looks: frozenset[TaskType] = frozenset({TaskType.VISION, TaskType.VV_EMBED, TaskType.OCR})
+    described: frozenset[TaskType] = frozenset({TaskType.X_EMBED})
     thumbnail_side: int = THUMBNAIL_SIDE
     read_threads: int = 4
     scratch: Path | None = None
@@ -77,7 +81,8 @@ class PrepareSettings:
     @property
     def shorter_side(self) -> int:
         """The smallest shorter side that no cut has to enlarge."""
-        return max([self.thumbnail_side, *(c.resize_shorter for c in self.cuts.values())])
+        sides = [c.resize_shorter for c in self.cuts.values()]
+        return max([self.thumbnail_side, *sides, *(b.shorter_side for b in self.bounds.values())])
 
 
 class PrepareStage:
@@ -111,7 +116,8 @@ class PrepareStage:
             pa.field(pixels_column(name), pa.binary(spec.crop * spec.crop * 3))
             for name, spec in self._settings.cuts.items()
         ]
-        return pa.schema([*CLAIM_SCHEMA, *PREPARED_FIELDS, *pixels])
+        pictures = [pa.field(pixels_column(name), PICTURE) for name in self._settings.bounds]
+        return pa.schema([*CLAIM_SCHEMA, *PREPARED_FIELDS, *pixels, *pictures])
 
     def _group(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         reads = list(self._readers.map(self._read, rows))
@@ -199,16 +205,26 @@ class PrepareStage:
             frames=image.frames,
             thumbnail=thumbnail_jpeg(image.pixels, self._settings.thumbnail_side),
         )
-        running = {t["task_type"] for t in row["tasks"] if t["task_id"] not in row["linked"]}
-        if TaskType.X_EMBED in running:
+        running = {
+            TaskType(t["task_type"]) for t in row["tasks"] if t["task_id"] not in row["linked"]
+        }
+        if running & self._settings.described:
             raw = structure_descriptor(image.pixels, image.width, image.height)
             unit = normalised(raw[None, :])
             row["x"] = {"values": unit.vectors[0], "norm": float(unit.norms[0])}
-        if running & _LOOK_AT_PIXELS or (
+        if running & self._settings.looks or (
             TaskType.MV_EMBED in running and row["known_text"] is None
         ):
             for name, spec in self._settings.cuts.items():
                 row[pixels_column(name)] = cut(image.pixels, spec).tobytes()
+            for name, bounds in self._settings.bounds.items():
+                picture = bounded(image.pixels, bounds)
+                height, width = picture.shape[:2]
+                row[pixels_column(name)] = {
+                    "rgb": picture.tobytes(),
+                    "width": width,
+                    "height": height,
+                }
 
 
 def failure_of(error: EcmError | MemoryError, stage: str) -> RowFailure:
