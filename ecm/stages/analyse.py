@@ -69,7 +69,7 @@ class ImageModelStage:
         if table.num_rows == 0:
             return table
         started = time.perf_counter()
-        rows = _rows_needing(table, self._needs())
+        rows = rows_needing(table, self._needs())
         pixels = Pictures(table.column(self._column), rows)
         batches = self._settings if pixels.uniform else replace(self._settings, batch_size=1)
         said: dict[str, list[Any]] = {
@@ -85,11 +85,11 @@ class ImageModelStage:
                 self._record(said, row, outputs, offset)
 
         failures = run_batches(
-            forward, _keys(table, rows), batches, f"model-{self._model.manifest.name}"
+            forward, keys_of(table, rows), batches, f"model-{self._model.manifest.name}"
         )
-        table = _merge(table.drop_columns([self._column]), said)
-        table = _mark(table, {rows[i]: failure for i, failure in failures.items()}, self._needs())
-        return _timed(table, "model_ms", started, len(rows))
+        table = merge(table.drop_columns([self._column]), said)
+        table = mark(table, {rows[i]: failure for i, failure in failures.items()}, self._needs())
+        return timed(table, "model_ms", started, len(rows))
 
     def _needs(self) -> frozenset[str]:
         """Task types whose presence makes a row need this model; mv needs the texts of vision."""
@@ -137,7 +137,7 @@ class TextModelStage:
         if table.num_rows == 0:
             return table
         started = time.perf_counter()
-        rows = _rows_needing(table, frozenset({TaskType.MV_EMBED.value}), with_pixels=False)
+        rows = rows_needing(table, frozenset({TaskType.MV_EMBED.value}), with_pixels=False)
         texts = [_text_of(table, row) for row in rows]
         vectors: list[Any] = [None] * table.num_rows
 
@@ -151,13 +151,13 @@ class TextModelStage:
                 }
 
         failures = run_batches(
-            forward, _keys(table, rows), self._settings, f"model-{self._model.manifest.name}"
+            forward, keys_of(table, rows), self._settings, f"model-{self._model.manifest.name}"
         )
-        table = _merge(table, {"mv": vectors})
-        table = _mark(
+        table = merge(table, {"mv": vectors})
+        table = mark(
             table, {rows[i]: failure for i, failure in failures.items()}, frozenset({"mv_embed"})
         )
-        return _timed(table, "text_ms", started, len(rows))
+        return timed(table, "text_ms", started, len(rows))
 
 
 def check_dimension(
@@ -224,12 +224,12 @@ def _model_failure(error: Exception, stage: str) -> RowFailure:
     return RowFailure(kind, code, stage[:32], f"{type(error).__name__}: {error}")
 
 
-def _keys(table: pa.Table, rows: Sequence[int]) -> list[str]:
+def keys_of(table: pa.Table, rows: Sequence[int]) -> list[str]:
     keys = table.column("resource_key").to_pylist()
     return [keys[row] for row in rows]
 
 
-def _rows_needing(table: pa.Table, kinds: frozenset[str], *, with_pixels: bool = True) -> list[int]:
+def rows_needing(table: pa.Table, kinds: frozenset[str], *, with_pixels: bool = True) -> list[int]:
     """Rows without an error that have an unlinked task of `kinds`.
 
     Rows that only miss their meaning vector and know their text skip models that look at pixels.
@@ -306,9 +306,11 @@ def _text_of(table: pa.Table, row: int) -> str:
 
 
 def _read_lines(table: pa.Table, row: int) -> tuple[TextStatement, ...]:
-    if "ocr" not in table.column_names:
-        return ()
-    return tuple(text_statement(line) for line in table.column("ocr")[row].as_py() or ())
+    """What was read in the picture, by whoever looked at it."""
+    read = [name for name in ("visible_text", "ocr") if name in table.column_names]
+    return tuple(
+        text_statement(line) for name in read for line in table.column(name)[row].as_py() or ()
+    )
 
 
 _KINDS: dict[str, Any] = {
@@ -316,13 +318,14 @@ _KINDS: dict[str, Any] = {
     "tags": pa.list_(LABEL),
     "classification": pa.list_(LABEL),
     "ocr": pa.list_(TEXT),
+    "visible_text": pa.list_(TEXT),
     "vv": VECTOR,
     "x": VECTOR,
     "mv": VECTOR,
 }
 
 
-def _merge(table: pa.Table, said: dict[str, list[Any]]) -> pa.Table:
+def merge(table: pa.Table, said: dict[str, list[Any]]) -> pa.Table:
     """Add the new columns, keeping what an earlier model said."""
     for name, values in said.items():
         if name in table.column_names:
@@ -334,7 +337,7 @@ def _merge(table: pa.Table, said: dict[str, list[Any]]) -> pa.Table:
     return table
 
 
-def _mark(table: pa.Table, failures: Failures, kinds: frozenset[str]) -> pa.Table:
+def mark(table: pa.Table, failures: Failures, kinds: frozenset[str]) -> pa.Table:
     """Note the failures against the task types of `kinds`; other tasks of the row are unharmed."""
     if "model_errors" in table.column_names:
         marks = table.column("model_errors").to_pylist()
@@ -347,7 +350,7 @@ def _mark(table: pa.Table, failures: Failures, kinds: frozenset[str]) -> pa.Tabl
     return with_column(table, "model_errors", marks, MODEL_ERRORS)
 
 
-def _timed(table: pa.Table, name: str, started: float, images: int) -> pa.Table:
+def timed(table: pa.Table, name: str, started: float, images: int) -> pa.Table:
     """Milliseconds per image that this stage took, and how many images it took them for."""
     each = (time.perf_counter() - started) * 1000.0 / max(images, 1)
     table = with_column(table, name, [each] * table.num_rows, pa.float64())

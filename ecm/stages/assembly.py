@@ -18,8 +18,9 @@ from ecm.contracts.task import TaskType
 from ecm.images.cuts import Bounded, Cut
 from ecm.images.limits import ImageLimits
 from ecm.models.manifest import ModelManifest
-from ecm.models.registry import open_image_model, open_text_embedder
+from ecm.models.registry import CAPTIONERS, open_captioner, open_image_model, open_text_embedder
 from ecm.stages.analyse import BatchSettings, ImageModelStage, TextModelStage
+from ecm.stages.caption import CaptionSettings, CaptionStage
 from ecm.stages.envelope import EnvelopeStage
 from ecm.stages.plan import TransformPlan
 from ecm.stages.prepare import Admission, PrepareSettings, PrepareStage
@@ -54,6 +55,13 @@ class ImagePart:
     kinds: frozenset[TaskType]
 
 
+@dataclass(frozen=True)
+class CaptionPart:
+    """A captioner: it serves the vision task, of several blocks at once where it is awaited."""
+
+    manifest: ModelManifest
+
+
 class Seal(Enum):
     """The last part of every pipeline: meaning vectors, then envelopes."""
 
@@ -61,12 +69,24 @@ class Seal(Enum):
 
 
 SEAL = Seal.SEAL
-Part = ImagePart | Seal
+Part = ImagePart | CaptionPart | Seal
 
 
-def image_parts(plan: TransformPlan) -> list[ImagePart]:
-    """The image models of a plan, in the order in which they see a block."""
-    return [ImagePart(*served) for served in plan.image_models()]
+def image_parts(plan: TransformPlan) -> list[ImagePart | CaptionPart]:
+    """The models of a plan that look at pixels, in the order in which they see a block."""
+    return [_part(*served) for served in plan.image_models()]
+
+
+def _part(manifest: ModelManifest, kinds: frozenset[TaskType]) -> ImagePart | CaptionPart:
+    if manifest.backend in CAPTIONERS:
+        return CaptionPart(manifest)
+    return ImagePart(manifest, kinds)
+
+
+def open_captions(part: CaptionPart, settings: StageSettings) -> CaptionStage:
+    """The stage of a captioner, with its model. To be closed. Raises as `open_part`."""
+    captioner = open_captioner(part.manifest, threads=settings.threads)
+    return CaptionStage(captioner, CaptionSettings.of(part.manifest, settings.scratch))
 
 
 def open_part(part: Part, settings: StageSettings, worker_id: str) -> Iterator[Stage]:
@@ -76,6 +96,8 @@ def open_part(part: Part, settings: StageSettings, worker_id: str) -> Iterator[S
         case ImagePart(manifest=manifest, kinds=kinds):
             model = open_image_model(manifest, threads=settings.threads)
             yield ImageModelStage(model, kinds, batches)
+        case CaptionPart():
+            yield open_captions(part, settings)
         case Seal():
             text = settings.plan.text_model()
             if text is not None:

@@ -46,6 +46,18 @@ ERROR = pa.struct(
 PICTURE = pa.struct([("rgb", pa.large_binary()), ("width", pa.int32()), ("height", pa.int32())])
 """uint8 RGB pixels of a picture in its own proportions."""
 
+EFFORT = pa.struct(
+    [
+        ("asks", pa.int32()),
+        ("finish_reason", pa.string()),
+        ("prompt_tokens", pa.int64()),
+        ("cached_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("fallback", pa.bool_()),
+    ]
+)
+"""What the answer of a captioner took."""
+
 MODEL_ERRORS = pa.list_(pa.struct([("task_type", pa.string()), ("error", ERROR)]))
 """Failures of single task types: the other tasks of the row are unharmed."""
 
@@ -101,7 +113,7 @@ def text_statement(raw: Mapping[str, Any]) -> TextStatement:
 
 
 def pixels_column(manifest_name: str) -> str:
-    """Column with the pixels for one manifest: RGB bytes of equal size, or PICTURE by its bounds."""
+    """Column with the pixels for one manifest: RGB of equal size, or PICTURE by its bounds."""
     return f"pixels_{manifest_name}"
 
 

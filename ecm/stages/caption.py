@@ -1,0 +1,244 @@
+"""Ask a captioner about every row of a block that needs it; several blocks at once, if need be.
+
+A picture that kills the engine fails alone and is never asked about again; the others that were in
+the engine are asked about anew. Knows the captioner protocol, no engine; knows no ledger or Ray.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from ecm.contracts.result import ErrorClass
+from ecm.contracts.task import TaskType
+from ecm.errors import ContractError, EngineDied, ResourceExhausted
+from ecm.models.captioner import Captioner, Description
+from ecm.models.manifest import ModelManifest
+from ecm.stages.analyse import (
+    Failures,
+    Pictures,
+    keys_of,
+    mark,
+    merge,
+    rows_needing,
+    tidy_labels,
+    tidy_text,
+    timed,
+)
+from ecm.stages.columns import EFFORT, RowFailure, pixels_column, with_column
+from ecm.stages.gate import Gate
+
+_DEATHS: Final = 3
+"""Deaths of the engine that one request lives through before its row is given back."""
+
+_SHORTAGES: Final = 4
+_NEEDS: Final = frozenset({TaskType.VISION.value, TaskType.MV_EMBED.value})
+
+
+@dataclass(frozen=True)
+class CaptionSettings:
+    """How many requests are in the engine at once, and how many of them unanswered (0: any).
+
+    `scratch` is where marks lie of what the engine was looking at; it must survive the process.
+    """
+
+    requests: int = 64
+    window: int = 1
+    scratch: Path | None = None
+
+    @classmethod
+    def of(cls, manifest: ModelManifest, scratch: Path | None) -> CaptionSettings:
+        """As the manifest's `serving` says: `max_num_seqs` and `prefill_window`."""
+        told = manifest.serving
+        requests = int(told.get("max_num_seqs", cls.requests))
+        return cls(requests, int(told.get("prefill_window", cls.window)), scratch)
+
+
+@dataclass
+class _Said:
+    """What has been said about the rows of one block so far."""
+
+    descriptions: dict[int, Description] = field(default_factory=dict)
+    failures: Failures = field(default_factory=dict)
+
+
+class CaptionStage:
+    """Adds what a captioner says: caption, tags, classification, visible text.
+
+    One event loop for all calls: either `run` is awaited in the caller's, or `__call__` brings its
+    own. A context manager: leaving it ends the engine.
+    """
+
+    def __init__(self, captioner: Captioner, settings: CaptionSettings) -> None:
+        self._captioner = captioner
+        self._settings = settings
+        self._name = captioner.manifest.name
+        self._column = pixels_column(self._name)
+        self._gate = Gate(settings.requests, settings.window)
+        self._mending = asyncio.Lock()
+        self._runner: asyncio.Runner | None = None
+        self._asks = 0
+        self._mended = 0
+
+    def __enter__(self) -> CaptionStage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._captioner.close()
+        if self._runner is not None:
+            self._runner.close()
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """As `run`, for callers without an event loop."""
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner.run(self.run(table))
+
+    async def run(self, table: pa.Table) -> pa.Table:
+        """The block with the columns of the vision task; its rows share the engine with others'."""
+        if table.num_rows == 0:
+            return table
+        started = time.perf_counter()
+        rows = rows_needing(table, _NEEDS)
+        pictures = Pictures(table.column(self._column), rows)
+        keys = keys_of(table, rows)
+        said = _Said()
+        await asyncio.gather(
+            *(self._row(place, keys[place], pictures, said) for place in range(len(rows)))
+        )
+        columns: dict[str, list[Any]] = {
+            name: [None] * table.num_rows
+            for name in ("caption", "tags", "classification", "visible_text")
+        }
+        efforts: list[Any] = [None] * table.num_rows
+        for place, description in said.descriptions.items():
+            row = rows[place]
+            columns["caption"][row] = tidy_text(description.caption)
+            columns["tags"][row] = tidy_labels(description.tags)
+            columns["classification"][row] = tidy_labels(description.classification)
+            columns["visible_text"][row] = [line.model_dump() for line in description.ocr]
+            efforts[row] = {
+                **vars(description.effort),
+                "fallback": description.caption is not None
+                and description.caption.scheme == "fallback",
+            }
+        table = merge(table.drop_columns([self._column]), columns)
+        table = with_column(table, "effort", efforts, EFFORT)
+        table = mark(table, {rows[i]: failure for i, failure in said.failures.items()}, _NEEDS)
+        return timed(table, "model_ms", started, len(rows))
+
+    async def _row(self, place: int, key: str, pictures: Pictures, said: _Said) -> None:
+        outcome = await self._asked(key, pictures, place)
+        match outcome:
+            case Description():
+                said.descriptions[place] = outcome
+            case RowFailure():
+                said.failures[place] = outcome
+
+    async def _asked(self, key: str, pictures: Pictures, place: int) -> Description | RowFailure:
+        marks = _Marks(self._settings.scratch, self._stage, key)
+        if marks.killed_alone():
+            return self._culprit("the model's worker died on this image")
+        if marks.suspected():
+            self._gate.suspect(key)
+        deaths = shortages = 0
+        while True:
+            try:
+                return await self._visit(key, pictures, place, marks)
+            except ContractError as error:
+                return self._failure(ErrorClass.MODEL, error.code, error.message)
+            except ResourceExhausted as error:
+                shortages += 1
+                if shortages == _SHORTAGES:
+                    return self._failure(ErrorClass.RESOURCE, error.code, error.message)
+                self._gate.narrow()
+            except _KilledEngine as killed:
+                return self._culprit(killed.message)
+            except EngineDied as error:
+                deaths += 1
+                if deaths == _DEATHS:
+                    return self._failure(ErrorClass.RESOURCE, error.code, error.message)
+
+    async def _visit(self, key: str, pictures: Pictures, place: int, marks: _Marks) -> Description:
+        """One try. Raises what `describe` raises, and _KilledEngine when this picture did it."""
+        async with self._gate.visit(key) as visit:
+            marks.enter(alone=visit.alone)
+
+            def looked() -> None:
+                self._gate.looked(visit)
+                marks.leave()
+                waking.append(asyncio.ensure_future(self._gate.turned()))
+
+            waking: list[asyncio.Future[None]] = []
+            try:
+                request = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{self._number()}"
+                return await self._captioner.describe(request, pictures.one(place), looked)
+            except EngineDied as error:
+                suspects = self._gate.died(visit)
+                await self._mend(visit.deaths)
+                if suspects == {key}:
+                    raise _KilledEngine(f"this image killed the engine: {error.message}") from error
+                raise
+            finally:
+                marks.leave()
+                await asyncio.gather(*waking)
+
+    async def _mend(self, deaths: int) -> None:
+        """A new engine, once for each death, before anybody goes in again."""
+        async with self._mending:
+            if self._mended <= deaths:
+                self._mended = deaths + 1
+                await self._captioner.restart()
+
+    def _number(self) -> int:
+        self._asks += 1
+        return self._asks
+
+    @property
+    def _stage(self) -> str:
+        return f"model-{self._name}"[:32]
+
+    def _culprit(self, message: str) -> RowFailure:
+        return self._failure(ErrorClass.INPUT, "model.kills_engine", message)
+
+    def _failure(self, kind: ErrorClass, code: str, message: str) -> RowFailure:
+        return RowFailure(kind, code[:64], self._stage, message)
+
+
+class _KilledEngine(EngineDied):
+    default_code = "model.kills_engine"
+
+
+class _Marks:
+    """Files that tell the next process what the engine of this one was looking at when it died."""
+
+    def __init__(self, folder: Path | None, stage: str, key: str) -> None:
+        self._folder = folder
+        name = f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        self._among = folder / f"{name}.among" if folder else None
+        self._alone = folder / f"{name}.alone" if folder else None
+
+    def suspected(self) -> bool:
+        """A process died while its engine was looking at this picture, and maybe at others."""
+        return self._among is not None and self._among.exists()
+
+    def killed_alone(self) -> bool:
+        """A process died while its engine was looking at this picture alone."""
+        return self._alone is not None and self._alone.exists()
+
+    def enter(self, *, alone: bool) -> None:
+        chosen = self._alone if alone else self._among
+        if self._folder is not None and chosen is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            chosen.touch()
+
+    def leave(self) -> None:
+        for chosen in (self._alone, self._among):
+            if chosen is not None:
+                chosen.unlink(missing_ok=True)
