@@ -2,7 +2,7 @@
 
 A picture kills an engine before the engine begins to answer about it. At most `window` requests
 are let in that have not been answered to yet: with a window of one, a death has one suspect. Where
-there are more, each goes in alone afterwards. Knows requests by their keys; no engine, model or row.
+there are more, each goes in alone afterwards. Knows requests by their keys; no engine and no row.
 """
 
 from __future__ import annotations
