@@ -37,6 +37,12 @@ class PipelineConfig(Part):
     model_actors: int = Field(default=1, ge=1, le=4096)
     model_cpus: float = Field(default=1.0, ge=0, le=64, description="per model actor")
     model_gpus: float = Field(default=0.0, ge=0, le=16, description="per model actor")
+    caption_actors: int = Field(default=1, ge=1, le=4096, description="of a captioner")
+    caption_cpus: float = Field(default=1.0, ge=0, le=64, description="per captioner")
+    caption_gpus: float = Field(default=0.0, ge=0, le=64, description="per captioner")
+    caption_blocks: int = Field(
+        default=2, ge=1, le=64, description="blocks in one captioner at once, to keep it full"
+    )
     text_actors: int = Field(
         default=1, ge=0, le=4096, description="0: the text model lives in the model actors"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,16 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset
 
 from ecm.config import PipelineConfig
-from ecm.stages.assembly import SEAL, Part, StageSettings, image_parts, open_part, open_prepare
+from ecm.stages.assembly import (
+    SEAL,
+    CaptionPart,
+    Part,
+    StageSettings,
+    image_parts,
+    open_captions,
+    open_part,
+    open_prepare,
+)
 from ecm.stages.columns import ENVELOPE_SCHEMA
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
 from jobs.source import LedgerSource
@@ -49,31 +58,57 @@ def build(feeder: Any, settings: PipelineSettings, blocks: int, first: int) -> D
         num_cpus=config.decode_cpus,
         concurrency=config.decode_workers,
     )
-    for parts, actors, cpus in _pools(settings):
+    for pool in _pools(settings):
         images = images.map_batches(
-            ModelActor,
-            fn_constructor_args=(parts, settings),
+            pool.actor,
+            fn_constructor_args=(pool.parts, settings),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            num_cpus=cpus,
-            num_gpus=config.model_gpus if parts[0] is not SEAL else 0.0,
-            compute=ActorPoolStrategy(size=actors),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+            compute=ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=pool.blocks),
+            max_concurrency=pool.blocks if pool.actor is CaptionActor else 1,
         )
     return images
 
 
-def _pools(settings: PipelineSettings) -> Iterator[tuple[tuple[Part, ...], int, float]]:
-    """Parts, actors and CPUs of each actor pool; with no text actors the seal joins the models."""
+@dataclass(frozen=True)
+class Pool:
+    """Actors that hold the same parts. CPUs and GPUs are per actor, `blocks` are on their way in or
+    in work at each.
+    """
+
+    actor: type
+    parts: tuple[Part, ...]
+    actors: int
+    cpus: float
+    gpus: float
+    blocks: int = 2
+
+
+def _pools(settings: PipelineSettings) -> Iterator[Pool]:
+    """The actor pools in their order; with no text actors the seal joins the last model."""
     config = settings.pipeline
-    images: list[Part] = [*image_parts(settings.stages.plan)]
-    if images and config.text_actors == 0:
-        images, last = images[:-1], images[-1]
-        yield from (((part,), config.model_actors, config.model_cpus) for part in images)
-        yield (last, SEAL), config.model_actors, config.model_cpus
-        return
-    yield from (((part,), config.model_actors, config.model_cpus) for part in images)
-    yield (SEAL,), max(1, config.text_actors), config.text_cpus
+    parts: list[Part] = [*image_parts(settings.stages.plan)]
+    joined = bool(parts) and not isinstance(parts[-1], CaptionPart) and config.text_actors == 0
+    for part in parts:
+        together = (part, SEAL) if joined and part is parts[-1] else (part,)
+        if isinstance(part, CaptionPart):
+            yield Pool(
+                CaptionActor,
+                together,
+                config.caption_actors,
+                config.caption_cpus,
+                config.caption_gpus,
+                config.caption_blocks,
+            )
+        else:
+            yield Pool(
+                ModelActor, together, config.model_actors, config.model_cpus, config.model_gpus
+            )
+    if not joined:
+        yield Pool(ModelActor, (SEAL,), max(1, config.text_actors), config.text_cpus, 0.0)
 
 
 class ModelActor:
@@ -90,6 +125,16 @@ class ModelActor:
         for stage in self._stages:
             block = stage(block)
         return block
+
+
+class CaptionActor:
+    """Holds one captioner for as long as a pass; several blocks share its engine."""
+
+    def __init__(self, parts: tuple[CaptionPart], settings: PipelineSettings) -> None:
+        self._stage = open_captions(parts[0], settings.stages)
+
+    async def __call__(self, block: pa.Table) -> AsyncIterator[pa.Table]:
+        yield await self._stage.run(block) if block.num_rows else block
 
 
 def worker_id() -> str:
