@@ -65,6 +65,9 @@ class PipelineConfig(Part):
     )
     max_dead: int = Field(default=0, ge=0, description="dead letters before a run exits with 1")
     address: str | None = Field(default=None, description="Ray cluster; null: a local one")
+    gpu_hour_price: float | None = Field(
+        default=None, ge=0, description="of one GPU, in any currency; what ecm plan counts with"
+    )
 
 
 class ServeConfig(Part):
