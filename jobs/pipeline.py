@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, Dataset
+from ray.util.annotations import RayDeprecationWarning
 
 from ecm.config import PipelineConfig
 from ecm.stages.assembly import (
@@ -59,7 +61,15 @@ def build(feeder: Any, settings: PipelineSettings, blocks: int, first: int) -> D
         concurrency=config.decode_workers,
     )
     for pool in _pools(settings):
-        images = images.map_batches(
+        images = _mapped(images, pool, settings)
+    return images
+
+
+def _mapped(images: Dataset, pool: Pool, settings: PipelineSettings) -> Dataset:
+    with warnings.catch_warnings():
+        # The only way to say how many blocks an actor works on at once, until Ray has another.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return images.map_batches(
             pool.actor,
             fn_constructor_args=(pool.parts, settings),
             batch_size=None,
@@ -68,9 +78,8 @@ def build(feeder: Any, settings: PipelineSettings, blocks: int, first: int) -> D
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
             compute=ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=pool.blocks),
-            max_concurrency=pool.blocks if pool.actor is CaptionActor else 1,
+            **({"max_concurrency": pool.blocks} if pool.actor is CaptionActor else {}),
         )
-    return images
 
 
 @dataclass(frozen=True)
