@@ -20,6 +20,7 @@ from ecm.config import Profile
 from ecm.delivery.audit import Audit, audit_batches
 from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.concluding import conclude_job
+from ecm.delivery.estimates import actors_of
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.listed import ListedPlaces, listing_on_disk
 from ecm.delivery.recovery import Recovered
@@ -202,7 +203,8 @@ def _conclude(run: Run, record: RunRecord, looking: _Looking) -> IndexSummary:
     problems = (*audit.problems, *audit_batches(run.ledger, run.store), *rejected)
     audit = replace(audit, balanced=not problems, problems=problems)
     summary = _summary(run, audit, job_id, snapshot, found, looking.verified)
-    record_run(run.store, record.finished(time.time(), summary.to_json()))
+    worked = run.loop.totals.work.numbers(run.plan, actors_of(run.profile.pipeline, run.plan))
+    record_run(run.store, record.finished(time.time(), {**summary.to_json(), **worked}))
     return summary
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from ecm.delivery.entries import Entry, Fate, Settled
+from ecm.delivery.rates import WorkByTransform
 
 
 @dataclass
@@ -24,11 +25,14 @@ class CommitTotals:
     images_dead: int = 0
     images_through_models: int = 0
     bytes_read: int = 0
+    work: WorkByTransform = field(default_factory=WorkByTransform)
 
     def count(self, settled: Sequence[Settled]) -> None:
         """Add what has left the loop."""
         for each in settled:
             self.images_settled += each.entry.images
+            if each.fate is Fate.COMMITTED:
+                self.work.add(each.entry.envelope)
             match each.fate:
                 case Fate.COMMITTED | Fate.LINKED:
                     self.committed += 1

@@ -100,12 +100,13 @@ class NoRecords:
 class Tally:
     """Planned tasks by type and course, and the images behind them by what happens to them.
 
-    `images` are those that would be read.
+    `images` are those that would be read; the content of `unread` of them is not known.
     """
 
     tasks: Counter[tuple[TaskType, Course]] = field(default_factory=Counter)
     places: Counter[Change] = field(default_factory=Counter)
     images: int = 0
+    unread: int = 0
 
     def of(self, kind: TaskType, *courses: Course) -> int:
         """How many tasks of a type take one of the courses."""
@@ -205,6 +206,7 @@ class Planner:
                 uri = same[0].identity.uri
                 yield PlannedTask(course, kind, transform.fingerprint, asset_id, uri)
             tally.images += touched
+            tally.unread += touched and same[0].asset_id is None
 
     def _course(
         self, states: Collection[TaskState | None], done: bool, asset_id: str | None
