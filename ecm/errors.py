@@ -8,7 +8,8 @@ EcmError                    base; picklable, carries a stable `code` and what to
 │   ├── ImageError          bytes that are not an image we accept (class `input`)
 │   ├── SourceError         a path or URI that cannot be listed or read, or leaves its root
 │   ├── ManifestError       a manifest is wrong or names a file that is not there
-│   │   └── ManifestMismatch  a weight or tokenizer file is not the declared one
+│   │   ├── ManifestMismatch  a weight or tokenizer file is not the declared one
+│   │   └── ModelDrifted    a model does not say any more what its golden probes want
 │   ├── BackendMissing      a library or back end is not installed; says what to install
 │   ├── StoreCorrupt        store, spool or ledger is damaged or of an unknown version
 │   ├── SnapshotNotFound    no such published snapshot
@@ -84,6 +85,10 @@ class ManifestError(TerminalError):
 
 class ManifestMismatch(ManifestError):
     default_code = "manifest.mismatch"
+
+
+class ModelDrifted(ManifestError):
+    default_code = "model.mismatch"
 
 
 class BackendMissing(TerminalError):

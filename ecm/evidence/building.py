@@ -25,6 +25,7 @@ from ecm.evidence.generation import (
     write_generation,
 )
 from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.quarantine import ShutOut, shut_out
 from ecm.evidence.refs import VECTOR_AXES, EvidenceTable, Lineage, SnapshotRef
 from ecm.evidence.schema import ASSETS, EVIDENCE_TEXT, vector_table
 from ecm.evidence.store import EvidenceStore
@@ -44,11 +45,14 @@ MOST_STEPS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The tables a snapshot is made of, pinned at their present versions."""
+    """The tables a snapshot is made of, pinned at their present versions, and what of them is not
+    to be shown.
+    """
 
     datasets: Mapping[str, Any]
     vectors: Mapping[Axis, Any]
     names: Mapping[Axis, str]
+    shut_out: ShutOut
 
     def state(self) -> dict[str, EvidenceTable]:
         return state_of(self.datasets)
@@ -104,7 +108,7 @@ def sources_of(store: EvidenceStore, policy: SnapshotPolicy) -> Sources:
                 datasets[name] = vectors[axis] = store.dataset(name)
                 tables[axis] = name
                 break
-    return Sources(datasets, vectors, tables)
+    return Sources(datasets, vectors, tables, shut_out(store))
 
 
 def way_to(
@@ -135,7 +139,7 @@ def write_anew(
     store: EvidenceStore, location: str, policy: SnapshotPolicy, sources: Sources, reason: str
 ) -> Generation:
     """A new generation. Raises as `chosen` and `write_generation` do."""
-    with chosen(policy, sources.datasets, sources.vectors) as choice:
+    with chosen(policy, sources.datasets, sources.vectors, sources.shut_out) as choice:
         written = write_generation(store, location, choice, sources.vectors)
         superseded, tenants = choice.superseded(), choice.tenants()
     create_indices(written, tuple(sources.vectors), store.config.vector_index_rows)
@@ -153,7 +157,8 @@ def write_step(
     Raises as `write_anew`, and StoreCorrupt when the base is damaged.
     """
     base, touched = step.base, step.touched
-    with chosen(policy, sources.datasets, sources.vectors, touched) as choice:
+    shut = sources.shut_out
+    with chosen(policy, sources.datasets, sources.vectors, shut, touched) as choice:
         removed = reduce_generation(store, base.table, base.version, touched.assets)
         crash_point("snapshot.reduced")
         added = choice.tenants()
@@ -192,6 +197,8 @@ def _unfit(
         return "the snapshot before is of a release that did not remember what it saw"
     if (base.transforms, base.dims) != (sources.transforms(policy), sources.dims()):
         return "an axis has another transform than before"
+    if set(base.quarantines) != set(sources.shut_out.ids):
+        return "other evidence is quarantined than before"
     if lineage.steps >= MOST_STEPS:
         return f"{lineage.steps} snapshots have been built on one another"
     if lineage.removed > max(FEW_ASSETS, MOST_REMOVED * base.assets):

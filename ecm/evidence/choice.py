@@ -20,6 +20,7 @@ from ecm.evidence import choice_sql
 from ecm.evidence.changes import ASSET_COLUMNS, CREATED, PLACE_TABLES, Touched, of_touched
 from ecm.evidence.faults import from_words, lance_errors, shown
 from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.quarantine import NOTHING_SHUT_OUT, ShutOut
 from ecm.evidence.refs import VECTOR_AXES
 from ecm.evidence.schema import ASSETS, EVIDENCE_TEXT, fixed_schema
 
@@ -86,13 +87,15 @@ def chosen(
     policy: SnapshotPolicy,
     datasets: Mapping[str, Any],
     vectors: Mapping[Axis, Any],
+    shut_out: ShutOut = NOTHING_SHUT_OUT,
     touched: Touched | None = None,
 ) -> Iterator[Choice]:
     """Choose by policy: listed transforms first, then confidence, then recency, per kind of text.
 
     An asset is left out when the newest look at every place it was seen at found other bytes there,
     or nothing. `datasets` are Lance datasets by table name, `vectors` the vector table of each
-    axis, if any. With `touched` only those assets are chosen for, each as it would be among all.
+    axis, if any; rows that are `shut_out` are as if they were not there. With `touched` only those
+    assets are chosen for, each as it would be among all.
     Raises StoreCorrupt, ResourceExhausted.
     """
     axes = tuple(axis for axis in VECTOR_AXES if axis in vectors)
@@ -100,10 +103,11 @@ def chosen(
         with duck_errors("choosing evidence"):
             duck.execute("SET temp_directory = $folder", {"folder": folder})
             _register_policy(duck, policy)
-            _register_sources(duck, datasets, touched)
+            duck.register("shut_out", shut_out.keys)
+            _register_sources(duck, datasets, touched, shut_out)
             for axis in axes:
                 heads = _heads(vectors[axis], policy.evidence_since, touched)
-                _register(duck, f"source_{axis}", heads, touched)
+                _register_evidence(duck, axis.value, heads, touched, shut_out)
                 duck.execute(choice_sql.VECTORS.format(axis=axis))
             near = "" if touched is None else choice_sql.NEAR
             for statement in (
@@ -152,22 +156,37 @@ def _register_policy(duck: Any, policy: SnapshotPolicy) -> None:
         duck.register(name, pa.Table.from_pylist(made, schema=schema))
 
 
-def _register_sources(duck: Any, datasets: Mapping[str, Any], touched: Touched | None) -> None:
+def _register_sources(
+    duck: Any, datasets: Mapping[str, Any], touched: Touched | None, shut_out: ShutOut
+) -> None:
     """Every table of evidence as `source_<name>`; places of all assets, the rest of those touched.
 
     Others may have been at the places of those touched, and be there now.
     """
     for name in (ASSETS, EVIDENCE_TEXT, *PLACE_TABLES):
-        source = datasets.get(name, fixed_schema(name).empty_table())
-        if touched is None or name in PLACE_TABLES:
-            duck.register(f"source_{name}", source)
-            continue
-        if name in datasets:
+        source, near = datasets.get(name, fixed_schema(name).empty_table()), touched
+        if name in PLACE_TABLES:
+            near = None
+        elif touched is not None and name in datasets:
             columns = [*source.schema.names, CREATED]
             source = source.to_table(columns=columns, filter=of_touched(touched))
-        else:
+        elif touched is not None:
             source = source.append_column(CREATED, pa.array([], pa.uint64()))
+        if name == EVIDENCE_TEXT:
+            _register_evidence(duck, name, source, near, shut_out)
+        else:
+            _register(duck, f"source_{name}", source, near)
+
+
+def _register_evidence(
+    duck: Any, name: str, source: Any, touched: Touched | None, shut_out: ShutOut
+) -> None:
+    """A table of evidence as `source_<name>`, without the rows that are shut out."""
+    if not shut_out.ids:
         _register(duck, f"source_{name}", source, touched)
+        return
+    _register(duck, f"stored_{name}", source, touched)
+    duck.execute(choice_sql.SHUT_OUT.format(name=name))
 
 
 def _register(duck: Any, name: str, source: Any, touched: Touched | None) -> None:
@@ -182,7 +201,8 @@ def _register(duck: Any, name: str, source: Any, touched: Touched | None) -> Non
 
 def _heads(dataset: Any, since: float | None, touched: Touched | None) -> pa.RecordBatchReader:
     """Everything about the vectors of a table but the vectors, with their row offsets."""
-    columns = [*ASSET_COLUMNS, "evidence_id", "run_id", "transform", "observed_at", "ordinal"]
+    columns = [*ASSET_COLUMNS, "evidence_id", "evidence_key", "run_id", "transform", "observed_at"]
+    columns += ["ordinal"]
     where = None if touched is None else of_touched(touched)
     if since is not None:
         recent = pc.field("observed_at") >= since

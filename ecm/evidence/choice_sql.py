@@ -1,7 +1,8 @@
 """The SQL by which best evidence is chosen, statement by statement; DuckDB runs it for `choice`.
 
 Tables of evidence are called `source_<name>`, those of vectors `source_<axis>`; `defaults`, `rules`
-and `preferred` hold the policy, `touched` the assets looked at when not all are. Only text.
+and `preferred` hold the policy, `touched` the assets looked at when not all are, `shut_out` the
+evidence that is quarantined. Only text.
 """
 
 from __future__ import annotations
@@ -132,6 +133,12 @@ ORDER BY tenant_id{order}, asset_id
 
 TOUCHED: Final = """
 CREATE TEMP TABLE {name} AS SELECT * FROM wider SEMI JOIN touched USING (tenant_id, asset_id)
+"""
+
+# All that reads a source afterwards reads this view in its place.
+SHUT_OUT: Final = """
+CREATE TEMP VIEW source_{name} AS
+SELECT * FROM stored_{name} ANTI JOIN shut_out USING (tenant_id, evidence_key, run_id)
 """
 
 STATED_BEFORE: Final = "SELECT tenant_id, asset_id FROM {source} WHERE {created} <= {version}"

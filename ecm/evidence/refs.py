@@ -73,6 +73,9 @@ class SnapshotMeasurements(Contract):
     )
     vectors_compared: int = Field(default=0, ge=0, description="sampled and equal to the evidence")
     superseded: int = Field(ge=0, description="assets left out: nothing of theirs lies anywhere")
+    quarantined: int = Field(
+        default=0, ge=0, description="rows of its tables left out: a golden probe failed after them"
+    )
     seconds: float = Field(ge=0)
     shortfalls: tuple[Shortfall, ...] = Field(
         default=(), description="why it is not published; empty: it may be"
@@ -101,6 +104,9 @@ class SnapshotRef(Contract):
     evidence_versions: dict[str, int]
     evidence: dict[str, EvidenceTable] = Field(default_factory=dict)
     lineage: Lineage = Lineage()
+    quarantines: tuple[str, ...] = Field(
+        default=(), description="ids of those whose evidence it leaves out"
+    )
     files_sha256: Digest | None = Field(
         default=None, description="of the list of its files; null: an earlier release made none"
     )
@@ -191,6 +197,7 @@ def told_to(ref: SnapshotRef, tenants: Collection[str]) -> SnapshotRef:
             "assets": sum(counts.values()),
             "tenants": counts,
             "evidence": {},
+            "quarantines": (),
         }
     )
 

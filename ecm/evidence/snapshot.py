@@ -100,7 +100,7 @@ class SnapshotStore:
         everything = self.list()
         refs = [ref for ref in everything if not is_condemned(self._store, ref.snapshot_id)]
         fit = [ref for ref in refs if not ref.measurements.shortfalls]
-        existing = self._equal(policy, sources.versions(), fit)
+        existing = self._equal(policy, sources, fit)
         if existing is not None:
             return existing
         way = way_to(self._store, policy, sources, refs)
@@ -191,6 +191,7 @@ class SnapshotStore:
             evidence_versions=sources.versions(),
             evidence=sources.state(),
             lineage=made.lineage,
+            quarantines=sources.shut_out.ids,
             files_sha256=sha256,
             measurements=measured.model_copy(update={"shortfalls": short}),
         )
@@ -200,10 +201,14 @@ class SnapshotStore:
         return ref
 
     def _equal(
-        self, policy: SnapshotPolicy, versions: dict[str, int], refs: Iterable[SnapshotRef]
+        self, policy: SnapshotPolicy, sources: Sources, refs: Iterable[SnapshotRef]
     ) -> SnapshotRef | None:
-        wanted = (policy.digest(), versions)
-        equal = [r for r in refs if (r.policy_digest, r.evidence_versions) == wanted]
+        wanted = (policy.digest(), sources.versions(), set(sources.shut_out.ids))
+        equal = [
+            ref
+            for ref in refs
+            if (ref.policy_digest, ref.evidence_versions, set(ref.quarantines)) == wanted
+        ]
         published = self.published()
         return published if published in equal else next(iter(equal), None)
 
@@ -219,6 +224,7 @@ def _measured(made: Generation, sources: Sources, began: float) -> SnapshotMeasu
         queries=queries(made.dataset, sample),
         vectors_compared=compared,
         superseded=made.superseded,
+        quarantined=sources.shut_out.count(sources.datasets),
         seconds=time.monotonic() - began,
     )
 
