@@ -21,6 +21,7 @@ from jobs import (
     cli_ledger,
     cli_maintain,
     cli_models,
+    cli_plan,
     cli_repair,
     cli_search,
     cli_snapshots,
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 cli_status.register(app)
 cli_jobs.register(app)
+cli_plan.register(app)
 cli_tasks.register(app)
 cli_ledger.register(app)
 cli_audit.register(app)

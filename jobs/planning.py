@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from ecm.config import Profile
+from ecm.contracts.task import TaskType
+from ecm.delivery.estimates import Estimate, estimate
 from ecm.delivery.planning import (
+    Change,
+    Course,
     NoRecords,
     Place,
     PlannedTask,
@@ -22,8 +27,11 @@ from ecm.delivery.planning import (
     known_places,
     listed_places,
 )
-from ecm.delivery.replacing import Replacement, replaced
+from ecm.delivery.rates import measured
+from ecm.delivery.replacing import ROLES, Replacement, replaced
 from ecm.errors import ConfigError
+from ecm.evidence.footprint import Footprint
+from ecm.evidence.runs import runs_of
 from ecm.evidence.store import EvidenceStore
 from ecm.evidence.whereabouts import Whereabouts
 from ecm.images.listing import Found, Skipped, list_source
@@ -86,6 +94,116 @@ def plan_run(
         for task in planner.tasks(_places(skipped, known), tally):
             each(task)
     return Planned(wanted, plan, replacements, tally, skipped.count, store)
+
+
+@dataclass(frozen=True)
+class Pricing:
+    """What is said, not measured: ``role=images per second`` each, the price of a GPU-hour."""
+
+    rates: tuple[str, ...] = ()
+    gpu_hour_price: float | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would do and what that would take."""
+
+    planned: Planned
+    estimate: Estimate
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of `ecm plan`. Unknown numbers are null."""
+        planned, told = self.planned, self.estimate
+        return {
+            "tenant": planned.profile.tenant,
+            "replaced": [
+                {"role": each.role, "from": each.before, "to": each.after}
+                for each in planned.replacements
+            ],
+            "places": {change.value: planned.tally.places[change] for change in Change},
+            "skipped": planned.skipped,
+            "images": planned.tally.images,
+            "courses": [course.value for course in Course],
+            "transforms": [self._transform(kind) for kind in planned.plan.by_type],
+            "hours": told.hours,
+            "gpus": told.gpus,
+            "gpu_hours": told.gpu_hours,
+            "gpu_hour_price": planned.profile.pipeline.gpu_hour_price,
+            "cost": told.cost,
+            "storage_bytes": told.storage_bytes,
+            "notes": list(self.notes),
+        }
+
+    def _transform(self, kind: TaskType) -> dict[str, Any]:
+        transform, told = self.planned.plan.by_type[kind], self.estimate.by_type[kind]
+        return {
+            "task_type": kind.value,
+            "model": transform.manifest.name,
+            "transform": transform.fingerprint,
+            **{course.value: self.planned.tally.of(kind, course) for course in Course},
+            "images_per_second": told.rate,
+            "rate": told.source,
+            "hours": told.hours,
+            "storage_bytes": told.storage_bytes,
+        }
+
+
+def forecast(
+    profile: Profile,
+    request: PlanRequest,
+    pricing: Pricing,
+    each: Callable[[PlannedTask], None],
+) -> Forecast:
+    """Plan and estimate; `each` as in `plan_run`, errors too. Writes nothing."""
+    given = _given(pricing.rates)
+    if pricing.gpu_hour_price is not None:
+        price = {"gpu_hour_price": pricing.gpu_hour_price}
+        pipeline = profile.pipeline.model_copy(update=price)
+        profile = profile.model_copy(update={"pipeline": pipeline})
+    planned = plan_run(profile, request, each)
+    store, plan = planned.store, planned.plan
+    told = estimate(
+        plan,
+        planned.tally,
+        profile.pipeline,
+        measured(runs_of(store), tuple(plan.by_type.values())) if store else {},
+        given,
+        Footprint(store) if store else None,
+    )
+    return Forecast(planned, told, tuple(_notes(planned)))
+
+
+def _given(rates: Sequence[str]) -> dict[TaskType, float]:
+    """Images per second by task type. Raises ConfigError."""
+    found: dict[TaskType, float] = {}
+    for text in rates:
+        role, _, number = text.partition("=")
+        try:
+            rate = float(number)
+        except ValueError:
+            rate = 0.0
+        if role not in ROLES or not 0 < rate < float("inf"):
+            known = ", ".join(ROLES)
+            raise ConfigError(
+                f"--rate {text}: write it as vision=12.5", code="plan.rate", hint=f"roles: {known}"
+            )
+        found[ROLES[role]] = rate
+    return found
+
+
+def _notes(planned: Planned) -> Iterator[str]:
+    """What a reader should know besides the numbers."""
+    if planned.tally.unread:
+        yield (
+            f"{planned.tally.unread:,} images are new or changed: what is planned for them is an "
+            "upper bound, copies of known images are linked when they are read"
+        )
+    if planned.replacements:
+        settings = " ".join(
+            f"--set models.{each.role}={each.after}" for each in planned.replacements
+        )
+        yield f"to run it: ecm index SOURCE {settings}"
 
 
 class _Skipping:
