@@ -49,6 +49,12 @@ class PipelineConfig(Part):
     text_cpus: float = Field(default=0.5, ge=0, le=64, description="per text actor")
     threads: int = Field(default=1, ge=1, le=256, description="per model actor")
     batch_size: int = Field(default=32, ge=1, le=4096, description="images per model call")
+    probe_images: int = Field(
+        default=5000,
+        ge=0,
+        le=1_000_000,
+        description="images between two golden probes of a model; 0: only when it is opened",
+    )
     commit_envelopes: int = Field(default=800, ge=1, le=100_000, description="per batch")
     commit_seconds: float = Field(default=2.0, gt=0, le=600, description="longest wait of a batch")
     object_store_bytes: int | None = Field(

@@ -66,6 +66,8 @@ STORE_POINTS: Mapping[str, str] = {
     "repair.deleted": "some damaged rows have left one table, others have not",
     "repair.indexed": "a damaged index is made anew, damaged snapshots are still there",
     "repair.unreferenced": "one damaged snapshot has no reference any more, others have",
+    "quarantine.reopened": "tasks behind quarantined rows are queued, the rows are still there",
+    "quarantine.deleted": "some quarantined rows have left one table, others have not",
     "bundle.written": "every table of an export is written, its manifest is not",
     "bundle.described": "the manifest is written, the bundle is not under its name",
     "import.apart": "what an import keeps apart is named, none of its rows is there",

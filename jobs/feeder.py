@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray
 
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.crashpoints import arm
 from ecm.delivery.admission import Admission
 from ecm.delivery.claimed import block_of
-from ecm.errors import TransientError
+from ecm.errors import StoreUnavailable, TransientError
 from ecm.evidence.config import EvidenceConfig
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import open_ledger
@@ -28,6 +29,8 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 log = logging.getLogger("ecm.feeder")
 
 POLL_SECONDS = 0.05
+TELLING = 8
+"""Times a notice is tried to be stored, with a wait between that doubles from POLL_SECONDS."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,23 @@ class Feeder:
         """`tasks` are committed or failed: their credit and (evidence key, task id) are free."""
         self._settled += tasks
         self._admission.settled(ended)
+
+    async def quarantine(self, notice: QuarantineNotice) -> str:
+        """Make a notice durable, for actors that may have no way to the store; its id.
+
+        Raises StoreUnavailable when it cannot be done.
+        """
+        from ecm.evidence.quarantine import quarantine  # Lance takes seconds; few runs need it.
+        from ecm.evidence.store import EvidenceStore
+
+        for attempt in range(TELLING):
+            try:
+                return quarantine(EvidenceStore.open(self._settings.evidence), notice)
+            except StoreUnavailable:
+                if attempt == TELLING - 1:
+                    raise
+                await asyncio.sleep(POLL_SECONDS * 2**attempt)
+        raise AssertionError("unreachable")
 
     async def stop(self) -> None:
         """Give the lease back; tasks still claimed under it become claimable at once."""

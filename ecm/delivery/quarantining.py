@@ -1,0 +1,104 @@
+"""Quarantined evidence done again: its rows leave the tables, its tasks are queued.
+
+Tasks first, rows second, the record last: whoever dies in between is repeated and finds what is
+left. Touches only rows of the notice's run: what another run has derived meanwhile stays. The
+caller holds the right to commit. Runs no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ecm.crashpoints import crash_point
+from ecm.errors import ConfigError
+from ecm.evidence.committer import StillMine
+from ecm.evidence.faults import lance_errors
+from ecm.evidence.quarantine import Quarantine, QuarantineState, Redone, mark_redone, shut_out_by
+from ecm.evidence.schema import is_evidence_table
+from ecm.evidence.store import EvidenceStore
+from ecm.ledger.ledger import Ledger
+from ecm.ledger.records import Redrive
+from ecm.ledger.states import TaskState
+
+_KEYS_AT_ONCE: Final = 5000
+
+
+@dataclass(frozen=True)
+class RedoneNow:
+    """What a redo did this time: rows deleted, committed tasks queued, blocked tasks queued."""
+
+    quarantine_id: str
+    rows: int
+    reopened: int
+    unblocked: int
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def redo(ledger: Ledger, store: EvidenceStore, one: Quarantine, still_mine: StillMine) -> RedoneNow:
+    """Take the rows of a quarantine out and queue what they were; then blocked tasks, too.
+
+    Repeatable: a second time nothing is left to do. Raises ConfigError for a released one,
+    LeaseLost, StoreUnavailable, LedgerUnavailable.
+    """
+    if one.state is QuarantineState.RELEASED:
+        raise ConfigError(
+            f"{one.quarantine_id} was released: its evidence is right",
+            "quarantine.released",
+        )
+    notice = one.notice
+    found = _found(store, one)
+    keys = sorted({key for table in found.values() for key in table})
+    cause = f"{one.quarantine_id}: {notice.drift.said}"[:500]
+    reopened = 0
+    if keys:
+        reopened = ledger.reopen_evidence(notice.tenant_id, keys, cause, ledger.now())
+    crash_point("quarantine.reopened")
+    rows = sum(_delete(store, name, some, one, still_mine) for name, some in found.items())
+    unblocked = sum(
+        ledger.redrive(
+            Redrive(tenant_id=notice.tenant_id, transform=mark, state=TaskState.MODEL_MISMATCH),
+            ledger.now(),
+        )
+        for mark in notice.transforms
+    )
+    still_mine()
+    mark_redone(store, one, Redone(at=ledger.now(), rows=rows, tasks=reopened))
+    return RedoneNow(one.quarantine_id, rows, reopened, unblocked)
+
+
+def _found(store: EvidenceStore, one: Quarantine) -> dict[str, list[str]]:
+    """The evidence keys of its rows that are stored, by table."""
+    named = shut_out_by(one)
+    found = {}
+    for name in filter(is_evidence_table, store.tables()):
+        keys = pc.unique(named.rows_of(store.dataset(name))["evidence_key"])
+        if len(keys):
+            found[name] = keys.to_pylist()
+    return found
+
+
+def _delete(
+    store: EvidenceStore, name: str, keys: Sequence[str], one: Quarantine, still_mine: StillMine
+) -> int:
+    rows = 0
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        some = pa.array(keys[start : start + _KEYS_AT_ONCE])
+        where = pc.field("evidence_key").isin(some)
+        where = where & (pc.field("run_id") == one.notice.run_id)
+        where = where & (pc.field("tenant_id") == one.notice.tenant_id)
+        dataset = store.dataset(name)
+        still_mine()
+        with lance_errors(f"cannot delete rows of {name}"):
+            number = int(dataset.count_rows(filter=where))
+            if number:
+                dataset.delete(where, conflict_retries=0)
+        rows += number
+        crash_point("quarantine.deleted")
+    return rows
