@@ -18,6 +18,7 @@ from rich.console import Console
 import ecm
 from ecm.config import Profile
 from ecm.delivery.audit import Audit, audit_batches
+from ecm.delivery.captioned import Captioned, captioned
 from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.concluding import conclude_job
 from ecm.delivery.estimates import actors_of
@@ -49,7 +50,8 @@ class IndexSummary:
     the listing waited for a full queue. `gone`, `returned` and `moved` are places: not listed any
     more, holding known content again, and gone with their content at a new place. `verified` were
     read although their size and date were unchanged; `disagreements` of these had other bytes than
-    are on record, and are listed a second time to be analysed.
+    are on record, and are listed a second time to be analysed. `captions` is what a captioner's
+    answers took, if the run had one.
     """
 
     run_id: str
@@ -76,6 +78,7 @@ class IndexSummary:
     verified: int = 0
     bytes_verified: int = 0
     disagreements: int = 0
+    captions: Captioned | None = None
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
@@ -203,8 +206,9 @@ def _conclude(run: Run, record: RunRecord, looking: _Looking) -> IndexSummary:
     problems = (*audit.problems, *audit_batches(run.ledger, run.store), *rejected)
     audit = replace(audit, balanced=not problems, problems=problems)
     summary = _summary(run, audit, job_id, snapshot, found, looking.verified)
+    captions = summary.captions.numbers() if summary.captions else {}
     worked = run.loop.totals.work.numbers(run.plan, actors_of(run.profile.pipeline, run.plan))
-    record_run(run.store, record.finished(time.time(), {**summary.to_json(), **worked}))
+    record_run(run.store, record.finished(time.time(), {**summary.to_json(), **worked, **captions}))
     return summary
 
 
@@ -264,6 +268,7 @@ def _summary(
         verified=verified.files,
         bytes_verified=verified.bytes_read,
         disagreements=verified.altered,
+        captions=captioned(totals.telemetry),
     )
 
 

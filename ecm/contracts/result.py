@@ -173,9 +173,13 @@ class Outputs(Contract):
 
 
 class Telemetry(Contract):
-    """How it went: milliseconds per stage for this image, batch size, device memory in bytes."""
+    """How it went: milliseconds per stage for this image, batch size, device memory in bytes.
+
+    `counts` are numbers that add up over images, such as tokens.
+    """
 
     latency_ms: dict[str, Finite] = Field(default_factory=dict)
+    counts: dict[MeasureName, Finite] = Field(default_factory=dict, max_length=64)
     batch_size: int = Field(default=0, ge=0)
     gpu_mem: int = Field(default=0, ge=0, description="bytes")
 

@@ -26,6 +26,7 @@ class CommitTotals:
     images_through_models: int = 0
     bytes_read: int = 0
     work: WorkByTransform = field(default_factory=WorkByTransform)
+    telemetry: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def count(self, settled: Sequence[Settled]) -> None:
         """Add what has left the loop."""
@@ -33,6 +34,8 @@ class CommitTotals:
             self.images_settled += each.entry.images
             if each.fate is Fate.COMMITTED:
                 self.work.add(each.entry.envelope)
+                for name, value in each.entry.envelope.telemetry.counts.items():
+                    self.telemetry[name] += value
             match each.fate:
                 case Fate.COMMITTED | Fate.LINKED:
                     self.committed += 1

@@ -18,6 +18,7 @@ import pyarrow as pa
 from ecm.contracts.result import ErrorClass
 from ecm.contracts.task import TaskType
 from ecm.errors import ContractError, EngineDied, ResourceExhausted
+from ecm.models.caption_ladder import FALLBACK
 from ecm.models.captioner import Captioner, Description
 from ecm.models.manifest import ModelManifest
 from ecm.stages.analyse import (
@@ -66,6 +67,7 @@ class _Said:
 
     descriptions: dict[int, Description] = field(default_factory=dict)
     failures: Failures = field(default_factory=dict)
+    blocks: dict[int, int] = field(default_factory=dict)
 
 
 class CaptionStage:
@@ -83,7 +85,7 @@ class CaptionStage:
         self._gate = Gate(settings.requests, settings.window)
         self._mending = asyncio.Lock()
         self._runner: asyncio.Runner | None = None
-        self._asks = 0
+        self._asks = self._blocks = 0
         self._mended = 0
 
     def __enter__(self) -> CaptionStage:
@@ -104,6 +106,13 @@ class CaptionStage:
         """The block with the columns of the vision task; its rows share the engine with others'."""
         if table.num_rows == 0:
             return table
+        self._blocks += 1
+        try:
+            return await self._captioned(table)
+        finally:
+            self._blocks -= 1
+
+    async def _captioned(self, table: pa.Table) -> pa.Table:
         started = time.perf_counter()
         rows = rows_needing(table, _NEEDS)
         pictures = Pictures(table.column(self._column), rows)
@@ -123,10 +132,11 @@ class CaptionStage:
             columns["tags"][row] = tidy_labels(description.tags)
             columns["classification"][row] = tidy_labels(description.classification)
             columns["visible_text"][row] = [line.model_dump() for line in description.ocr]
+            caption = description.caption
             efforts[row] = {
                 **vars(description.effort),
-                "fallback": description.caption is not None
-                and description.caption.scheme == "fallback",
+                "fallback": caption is not None and caption.scheme == FALLBACK,
+                "blocks": said.blocks[place],
             }
         table = merge(table.drop_columns([self._column]), columns)
         table = with_column(table, "effort", efforts, EFFORT)
@@ -138,6 +148,7 @@ class CaptionStage:
         match outcome:
             case Description():
                 said.descriptions[place] = outcome
+                said.blocks[place] = self._blocks
             case RowFailure():
                 said.failures[place] = outcome
 

@@ -54,9 +54,10 @@ EFFORT = pa.struct(
         ("cached_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
         ("fallback", pa.bool_()),
+        ("blocks", pa.int32()),
     ]
 )
-"""What the answer of a captioner took."""
+"""What the answer of a captioner took; `blocks` shared the engine when it was asked."""
 
 MODEL_ERRORS = pa.list_(pa.struct([("task_type", pa.string()), ("error", ERROR)]))
 """Failures of single task types: the other tasks of the row are unharmed."""

@@ -6,6 +6,7 @@ Knows contracts and columns. Knows no model, ledger, store or Ray.
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class EnvelopeStage:
             image=_facts(row),
             linked=linked,
             outputs=outputs,
-            telemetry=_telemetry(row),
+            telemetry=_telemetry(row, TaskType(task["task_type"])),
             status=EnvelopeStatus.FAILED if error else EnvelopeStatus.SUCCESS,
             error=error,
             observed_at=time.time(),
@@ -121,12 +122,13 @@ def _error_of(row: dict[str, Any], task_type: str) -> EnvelopeError | None:
 
 def _outputs(row: dict[str, Any], kind: TaskType, thumbnail: bytes | None) -> Outputs:
     if kind is TaskType.VISION:
-        caption = row["caption"]
+        caption, read = row["caption"], row.get("visible_text") or ()
         return Outputs.model_validate(
             {
                 "caption": None if caption is None else text_statement(caption),
                 "tags": tuple(LabelStatement(**tag) for tag in row["tags"]),
                 "classification": tuple(LabelStatement(**c) for c in row["classification"]),
+                "ocr": tuple(text_statement(line) for line in read),
                 "thumbnail": _base64(thumbnail),
             }
         )
@@ -153,6 +155,15 @@ def _facts(row: dict[str, Any]) -> ImageFacts | None:
     )
 
 
-def _telemetry(row: dict[str, Any]) -> Telemetry:
+def _telemetry(row: dict[str, Any], kind: TaskType) -> Telemetry:
     times = {name: row[name] for name in _TIMES if row.get(name) is not None}
-    return Telemetry(latency_ms=times, batch_size=row.get("model_ms_batch") or 0)
+    counts = _counts(row["effort"]) if kind is TaskType.VISION and row.get("effort") else {}
+    batch = row.get("model_ms_batch") or 0
+    return Telemetry(latency_ms=times, batch_size=batch, counts=counts)
+
+
+def _counts(effort: dict[str, Any]) -> dict[str, float]:
+    """What an answer took, in numbers that add up over images."""
+    told = {name: float(value) for name, value in effort.items() if name != "finish_reason"}
+    reason = re.sub(r"[^a-z_]", "_", effort["finish_reason"].lower())[:32] or "none"
+    return {"captioned": 1.0, f"finish_{reason}": 1.0, **told}
