@@ -17,6 +17,7 @@ import pytest
 
 from tests.object_server import ObjectServer
 from tests.postgres_server import PostgresServer, binaries
+from tests.tiny_checkpoints import make_tiny
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -89,6 +90,12 @@ def object_server() -> Iterator[ObjectServer]:
     """One S3 server, in memory, for all tests of the session; each store has its own bucket."""
     with ObjectServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of manifests of tiny checkpoints; read only, their files are beside it."""
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
