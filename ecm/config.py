@@ -57,6 +57,7 @@ class Profile(Part):
     models: ModelChoice = ModelChoice()
     models_folder: Path = Field(description="model manifests")
     ranking_folder: Path = Field(description="ranking profiles")
+    gates: Path = Field(description="what a rollout must measure up to; see: ecm rollout")
     search: SearchConfig = SearchConfig()
     spool: Path = Field(description="batches on their way into the store; a local disk")
     cache: Path = Field(description="scratch of runs; may be deleted between them")
@@ -142,6 +143,7 @@ def _places(conf: Path) -> Tree:
         "home": DEFAULT_HOME,
         "models_folder": str(conf / "models"),
         "ranking_folder": str(conf / "ranking"),
+        "gates": str(conf / "gates.yaml"),
     }
 
 
