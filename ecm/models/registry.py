@@ -10,12 +10,14 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ecm.errors import BackendMissing, ManifestError, ManifestMismatch
+from ecm.models.attestation import attest
 from ecm.models.base import ImageModel, TextEmbedder, VisualQueryEncoder
 from ecm.models.captioner import Captioner
-from ecm.models.manifest import ModelManifest, verify_files
+from ecm.models.manifest import ModelManifest
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Backend:
 IMAGE_MODELS = {
     "efficientnet-lite0": Backend("ecm.models.efficientnet:EfficientNetLite0", "pip install torch"),
     "fake-image": Backend("ecm.models.fakes:FakeImageModel", "pip install ecm"),
+    "fake-ocr": Backend("ecm.models.fake_ocr:FakeOcr", "pip install ecm"),
+    "rapidocr": Backend("ecm.models.rapid_ocr:RapidOcr", "pip install 'ecm[ocr]'"),
 }
 CAPTIONERS = {
     "vllm": Backend("ecm.models.vllm_captioner:vllm_captioner", "pip install 'ecm[gpu]'"),
@@ -46,32 +50,39 @@ QUERY_ENCODERS = {
 }
 
 
-def open_image_model(manifest: ModelManifest, *, threads: int) -> ImageModel:
+def open_image_model(
+    manifest: ModelManifest, *, threads: int, memory: Path | None = None
+) -> ImageModel:
     """The image model of `manifest`, computing with `threads` CPU threads.
 
+    `memory` is where digests of files are remembered; None: every file is read.
     Raises ManifestMismatch, ManifestError or BackendMissing before any weight is used.
     """
     build = _backend(IMAGE_MODELS, manifest, "image model")
-    model: ImageModel = build(manifest, verify_files(manifest), threads=threads)
+    model: ImageModel = build(manifest, attest(manifest, memory), threads=threads)
     return model
 
 
-def open_captioner(manifest: ModelManifest, *, threads: int) -> Captioner:
+def open_captioner(
+    manifest: ModelManifest, *, threads: int, memory: Path | None = None
+) -> Captioner:
     """The captioner of `manifest`; errors as for `open_image_model`."""
     build = _backend(CAPTIONERS, manifest, "captioner")
-    captioner: Captioner = build(manifest, verify_files(manifest), threads=threads)
+    captioner: Captioner = build(manifest, attest(manifest, memory), threads=threads)
     return captioner
 
 
-def open_text_embedder(manifest: ModelManifest, *, threads: int) -> TextEmbedder:
+def open_text_embedder(
+    manifest: ModelManifest, *, threads: int, memory: Path | None = None
+) -> TextEmbedder:
     """The text embedder of `manifest`; errors as for `open_image_model`."""
     build = _backend(TEXT_EMBEDDERS, manifest, "text embedder")
-    embedder: TextEmbedder = build(manifest, verify_files(manifest), threads=threads)
+    embedder: TextEmbedder = build(manifest, attest(manifest, memory), threads=threads)
     return embedder
 
 
 def open_query_encoder(
-    manifest: ModelManifest, *, reaches: ModelManifest, threads: int
+    manifest: ModelManifest, *, reaches: ModelManifest, threads: int, memory: Path | None = None
 ) -> VisualQueryEncoder:
     """The encoder of query texts into the vv space of the manifest `reaches`.
 
@@ -87,7 +98,7 @@ def open_query_encoder(
             )
     build = _backend(QUERY_ENCODERS, manifest, "query encoder")
     encoder: VisualQueryEncoder = build(
-        manifest, verify_files(manifest), reaches=reaches, threads=threads
+        manifest, attest(manifest, memory), reaches=reaches, threads=threads
     )
     return encoder
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from ecm.contracts.result import (
     ResultEnvelope,
     Space,
     Telemetry,
+    TextStatement,
     VectorStatement,
 )
 from ecm.contracts.task import TaskType
@@ -37,6 +38,10 @@ _VECTOR_COLUMNS = {
     TaskType.X_EMBED: (Space.X, "x"),
     TaskType.MV_EMBED: (Space.MV, "mv"),
 }
+_WORD_COLUMNS = {TaskType.VISION: "tags", TaskType.OCR: "ocr"}
+"""Lists that are there, if empty, once a task in words was done."""
+_LOOKED = ("vv", "caption", "tags", "ocr")
+"""Columns of which one has a value when a network looked at the image."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class EnvelopeStage:
         return pa.Table.from_pylist(sealed, schema=ENVELOPE_SCHEMA)
 
     def _resource(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        modelled = row.get("vv") is not None or row.get("caption") is not None
+        modelled = any(row.get(column) is not None for column in _LOOKED)
         thumbnail = row.get("thumbnail")
         for place, task in enumerate(row["tasks"]):
             linked = task["task_id"] in row["linked"]
@@ -109,7 +114,8 @@ def _error_of(row: dict[str, Any], task_type: str) -> EnvelopeError | None:
     for mark in row.get("model_errors") or ():
         if mark["task_type"] == task_type:
             return EnvelopeError.model_validate(mark["error"])
-    column = "tags" if task_type == TaskType.VISION else _VECTOR_COLUMNS[TaskType(task_type)][1]
+    kind = TaskType(task_type)
+    column = _WORD_COLUMNS[kind] if kind in _WORD_COLUMNS else _VECTOR_COLUMNS[kind][1]
     if row.get(column) is None:
         return RowFailure(
             ErrorClass.INTERNAL,
@@ -122,20 +128,27 @@ def _error_of(row: dict[str, Any], task_type: str) -> EnvelopeError | None:
 
 def _outputs(row: dict[str, Any], kind: TaskType, thumbnail: bytes | None) -> Outputs:
     if kind is TaskType.VISION:
-        caption, read = row["caption"], row.get("visible_text") or ()
+        caption = row["caption"]
         return Outputs.model_validate(
             {
                 "caption": None if caption is None else text_statement(caption),
                 "tags": tuple(LabelStatement(**tag) for tag in row["tags"]),
                 "classification": tuple(LabelStatement(**c) for c in row["classification"]),
-                "ocr": tuple(text_statement(line) for line in read),
+                "ocr": _read(row.get("visible_text")),
                 "thumbnail": _base64(thumbnail),
             }
         )
+    if kind is TaskType.OCR:
+        return Outputs(ocr=_read(row["ocr"]), thumbnail=_base64(thumbnail))
     space, column = _VECTOR_COLUMNS[kind]
     values = np.asarray(row[column]["values"], dtype=np.float32)
     vector = VectorStatement.of(space, values, row[column]["norm"])
     return Outputs(vectors=(vector,), thumbnail=_base64(thumbnail))
+
+
+def _read(lines: Sequence[Mapping[str, Any]] | None) -> tuple[TextStatement, ...]:
+    """Lines of text that were read in the picture, in their order."""
+    return tuple(text_statement(line) for line in lines or ())
 
 
 def _base64(data: bytes | None) -> bytes | None:
