@@ -25,6 +25,7 @@ from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.policy import SnapshotConfig
 from ecm.images.limits import ImageLimits
 from ecm.ledger.config import LedgerConfig
+from ecm.models.tiers import load_tier
 from ecm.search.config import SearchConfig
 
 ENV_PREFIX = "ECM_"
@@ -120,20 +121,18 @@ def load_profile(
     """
     conf = conf_folder(environ)
     chosen = profile if profile is not None else environ.get("ECM_PROFILE") or None
-    layers = [("defaults", _places(conf))]
+    levels: list[list[tuple[str, Tree]]] = [[("defaults", _places(conf))]]
     if chosen is not None:
         path = _profile_path(chosen, conf)
-        layers.append((str(chosen), _read_yaml(path)))
-    layers += [*_env_layers(environ), *(_override_layer(text) for text in overrides)]
+        levels.append([(str(chosen), _read_yaml(path))])
+    levels += [[*_env_layers(environ)], [_override_layer(text) for text in overrides]]
     if home is not None:
-        layers.append(("--home", {"home": str(home)}))
+        levels.append([("--home", {"home": str(home)})])
     if tenant is not None:
-        layers.append(("--tenant", {"tenant": tenant}))
-    merged: Tree = {}
-    for _, layer in layers:
-        merged = _merge(merged, layer)
+        levels.append([("--tenant", {"tenant": tenant})])
+    layers = [layer for level in levels for layer in level]
     try:
-        return Profile.model_validate(_with_home(merged))
+        return Profile.model_validate(_with_home(_merged(levels)))
     except ValidationError as error:
         raise _config_error(error, layers) from None  # its words show what was set
 
@@ -158,6 +157,31 @@ def _with_home(tree: Tree) -> Tree:
         "evidence": {"uri": str(home / "store"), "cache_folder": f"{cache}/snapshots"},
     }
     return _merge(filled, {**tree, "home": str(home)})
+
+
+def _merged(levels: Sequence[Sequence[tuple[str, Tree]]]) -> Tree:
+    """All levels, with the models of the tiers they name: a tier goes before the models of lower
+    levels, and after those named beside it. Raises ConfigError for an unknown tier.
+    """
+    merged: Tree = {}
+    trees = []
+    for level in levels:
+        tree: Tree = {}
+        for _, layer in level:
+            tree = _merge(tree, layer)
+        trees.append(tree)
+        merged = _merge(merged, tree)
+    folder = Path(str(merged["models_folder"]))
+    merged = {}
+    for tree in trees:
+        merged = _merge(merged, _merge(_tier(tree.get("models"), folder), tree))
+    return merged
+
+
+def _tier(models: Any, folder: Path) -> Tree:
+    """What the tier in a level's `models` fills in."""
+    name = models.get("tier") if isinstance(models, dict) else None
+    return {"models": load_tier(str(name), folder).roles()} if name is not None else {}
 
 
 def _merge(below: Tree, above: Tree) -> Tree:

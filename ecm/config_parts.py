@@ -19,11 +19,19 @@ class Part(BaseModel):
 class ModelChoice(Part):
     """Manifest names (files of `models_folder`) by role; null switches a role off."""
 
+    tier: str | None = Field(
+        default=None,
+        description="a tier of models (ecm models tiers), for roles not named beside it",
+    )
     vision: str | None = "efficientnet-lite0"
     vv: str | None = "efficientnet-lite0"
     x: str | None = "structure"
     mv: str | None = "all-minilm-l6-v2"
     ocr: str | None = None
+
+    def named(self) -> frozenset[str]:
+        """The manifests that play a role."""
+        return frozenset(filter(None, self.model_dump(exclude={"tier"}).values()))
 
 
 class PipelineConfig(Part):
@@ -47,6 +55,7 @@ class PipelineConfig(Part):
         default=1, ge=0, le=4096, description="0: the text model lives in the model actors"
     )
     text_cpus: float = Field(default=0.5, ge=0, le=64, description="per text actor")
+    text_gpus: float = Field(default=0.0, ge=0, le=16, description="per text actor")
     threads: int = Field(default=1, ge=1, le=256, description="per model actor")
     batch_size: int = Field(default=32, ge=1, le=4096, description="images per model call")
     probe_images: int = Field(

@@ -91,7 +91,7 @@ class Check:
 def examine(profile: Profile, environ: Mapping[str, str]) -> tuple[Check, ...]:
     """Every check for `profile`, in the order one would mend them; none stops the others."""
     constraints = conf_folder(environ).parent / "constraints.txt"
-    used = frozenset(filter(None, profile.models.model_dump().values()))
+    used = profile.models.named()
     return (
         check_python(sys.version_info[:2]),
         *check_libraries(read_pins(constraints)),

@@ -92,7 +92,7 @@ def estimate(
 def _pool(config: PipelineConfig, plan: TransformPlan, kind: TaskType) -> tuple[int, float]:
     """Actors of the pool that a task type is computed in, and GPUs of each."""
     if kind is TaskType.MV_EMBED:
-        return max(1, config.text_actors), 0.0
+        return max(1, config.text_actors), config.text_gpus
     if plan.computes_structure(kind):
         return config.decode_workers, 0.0
     if plan.by_type[kind].manifest.backend in CAPTIONERS:
