@@ -25,7 +25,8 @@ from ecm.errors import EcmError, ManifestError
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.storage import STORE_HEADER, open_storage
 from ecm.images.decode import decoder_report
-from ecm.models.manifest import ModelManifest, list_manifests, verify_files
+from ecm.models.attestation import verify_files
+from ecm.models.manifest import ModelManifest, list_manifests
 
 if TYPE_CHECKING:
     from ecm.evidence.races import Trial

@@ -71,7 +71,8 @@ def models_verify(
     as_json: JsonOption = False,
 ) -> None:
     """Hash every file of the manifests and compare with what they declare."""
-    from ecm.models.manifest import list_manifests, load_manifest, verify_files
+    from ecm.models.attestation import verify_files
+    from ecm.models.manifest import list_manifests, load_manifest
 
     settings = open_profile(profile, home, overrides)
     folder = settings.models_folder

@@ -195,15 +195,16 @@ def _verified_plan(profile: Profile) -> tuple[TransformPlan, str | None]:
     Those of others are never leased here; one line says so. Raises ManifestError when none is left.
     """
     from ecm.contracts.task import TaskType
-    from ecm.models.manifest import verify_files
+    from ecm.models.attestation import attest, memory_below
     from ecm.opening import plan_of
     from ecm.stages.plan import TransformPlan
 
     whole = plan_of(profile)
+    memory = memory_below(profile.cache)
     sound = dict(whole.by_type)
     for kind, transform in whole.by_type.items():
         try:
-            verify_files(transform.manifest)
+            attest(transform.manifest, memory)
         except ManifestError as error:
             note(f"this worker leaves {kind} to others: {error}")
             sound.pop(kind)

@@ -29,7 +29,7 @@ from ecm.errors import EcmError, ManifestError
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
-from ecm.models.manifest import verify_files
+from ecm.models.attestation import attest, memory_below
 from ecm.stages.assembly import StageSettings
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
@@ -108,10 +108,11 @@ def _attest(run: Run) -> None:
     Those of this run's tenant: other tenants' runs may be on machines whose files are right.
     Raises ManifestError. The actors verify again on the machines they run on.
     """
+    memory = memory_below(run.profile.cache)
     mismatch: ManifestError | None = None
     for transform in run.plan.by_type.values():
         try:
-            verify_files(transform.manifest)
+            attest(transform.manifest, memory)
         except ManifestError as error:
             run.ledger.scoped(run.tenant_id).mark_mismatch(
                 transform.fingerprint, error.message, run.ledger.now()

@@ -1,14 +1,12 @@
 """Model manifests: which files, preprocessing and parameters make a transform, and its fingerprint.
 
-Knows YAML, sha256 and where installed packages keep their files. Knows no model library and loads
-no model: a file is only hashed here. Every error is a ManifestError that names the manifest and the
-file.
+Knows YAML and folders of manifests. Knows no model library and reads no model's files: whether they
+are the declared ones is `ecm.models.attestation`'s to say. Every error is a ManifestError that
+names the manifest.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 from ecm.contracts.identity import Contract, Digest, digest
 from ecm.contracts.result import Space
 from ecm.contracts.task import ModelSpec, TaskType
-from ecm.errors import ManifestError, ManifestMismatch
+from ecm.errors import ManifestError
 from ecm.models.meaning import MEANING_VERSION
 
 Scalar = str | int | float | bool
@@ -32,7 +30,6 @@ _SPACE_OF = {
     TaskType.X_EMBED: Space.X,
     TaskType.MV_EMBED: Space.MV,
 }
-_CHUNK = 1 << 20
 
 
 class ModelFile(Contract):
@@ -239,7 +236,7 @@ def _pixels(cut: Preprocessing | None, bounds: PixelBounds | None) -> object:
 
 @dataclass(frozen=True)
 class VerifiedFiles:
-    """Paths of files whose sha256 was the declared one when they were read."""
+    """Paths of files whose sha256 is the declared one, by their names in the manifest."""
 
     paths: Mapping[str, Path]
 
@@ -276,24 +273,18 @@ def _placed(file: ModelFile, folder: Path) -> ModelFile:
     return file.model_copy(update={"path": str(folder / file.path)})
 
 
-def list_manifests(folder: Path) -> tuple[ModelManifest, ...]:
-    """Every manifest in `folder`, by name. Raises ManifestError when the folder or one of them is
-    wrong.
+def list_manifests(folder: Path, pinned: Path | None = None) -> tuple[ModelManifest, ...]:
+    """Every manifest in `folder`, and in `pinned` where that is there, which goes before; by name.
+
+    Raises ManifestError when the folder or one of them is wrong.
     """
     if not folder.is_dir():
         raise ManifestError(f"no folder of manifests at {folder}")
-    found = [load_manifest(path) for path in sorted(folder.glob("*.yaml"))]
+    paths = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    if pinned is not None:
+        paths |= {path.stem: path for path in sorted(pinned.glob("*.yaml"))}
+    found = [load_manifest(path) for path in paths.values()]
     return tuple(sorted(found, key=lambda manifest: manifest.name))
-
-
-def verify_files(manifest: ModelManifest) -> VerifiedFiles:
-    """Reads every file of the manifest once and compares size and sha256 before anything may use
-    it.
-
-    Raises ManifestError when a file or its package is missing, ManifestMismatch when it is another
-    one.
-    """
-    return VerifiedFiles({file.name: _verified(manifest.name, file) for file in manifest.files})
 
 
 def _first_cause(error: ValidationError) -> str:
@@ -312,39 +303,3 @@ def _manifest_path(given: str, folders: Sequence[Path]) -> Path:
             return candidate
     places = ", ".join(str(folder) for folder in folders) or "no folder given"
     raise ManifestError(f"no manifest {given}.yaml in {places}", hint="ecm models list shows them")
-
-
-def _verified(manifest: str, file: ModelFile) -> Path:
-    path = _locate(manifest, file)
-    found = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                found.update(chunk)
-    except OSError as error:
-        raise ManifestError(
-            f"manifest {manifest}: cannot read {file.name} at {path}: {error.strerror or error}"
-        ) from error
-    if found.hexdigest() != file.sha256:
-        raise ManifestMismatch(
-            f"manifest {manifest}: file {file.name} at {path} has sha256 {found.hexdigest()}, "
-            f"expected {file.sha256}",
-            hint="install the declared version of the file, or correct the manifest",
-        )
-    return path
-
-
-def _locate(manifest: str, file: ModelFile) -> Path:
-    if file.path is not None:
-        return Path(file.path)
-    package, resource = str(file.package), str(file.resource)
-    try:
-        spec = importlib.util.find_spec(package)
-    except ModuleNotFoundError:
-        spec = None
-    if spec is None or not spec.submodule_search_locations:
-        raise ManifestError(
-            f"manifest {manifest}: package {package}, which carries {file.name}, is not installed",
-            hint=f"pip install {package.partition('.')[0].replace('_', '-')}",
-        )
-    return Path(spec.submodule_search_locations[0]) / resource

@@ -10,9 +10,10 @@ import pytest
 
 import ecm.models
 from ecm.errors import ManifestError
+from ecm.models.attestation import verify_files
 from ecm.models.bridge import ancestor_directions, class_directions, load_names, name_directions
 from ecm.models.lite0 import load_weights
-from ecm.models.manifest import load_manifest, verify_files
+from ecm.models.manifest import load_manifest
 from ecm.models.registry import open_query_encoder, open_text_embedder
 from ecm.models.vocabulary import load_vocabulary
 

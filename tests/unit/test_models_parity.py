@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from ecm.models.attestation import verify_files
 from ecm.models.lite0 import OneDnnNetwork, PlainNetwork, load_weights
-from ecm.models.manifest import load_manifest, verify_files
+from ecm.models.manifest import load_manifest
 from ecm.models.registry import open_text_embedder
 
 CONF = Path(__file__).parents[2] / "conf" / "models"
