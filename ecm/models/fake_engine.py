@@ -8,9 +8,9 @@ pictures befalls the same ones each time: it goes by a hash of their pixels.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -21,7 +21,7 @@ from ecm.errors import ContractError, EngineDied, ResourceExhausted
 from ecm.models.base import Pixels
 from ecm.models.caption_ladder import CaptionParams, LadderCaptioner
 from ecm.models.engine import Ask, Output, read_prompt
-from ecm.models.fakes import COLOURS, closeness
+from ecm.models.fakes import COLOURS, chance, closeness
 from ecm.models.manifest import ModelManifest, VerifiedFiles
 
 _CHARACTERS_PER_TOKEN: Final = 4
@@ -114,7 +114,8 @@ class FakeEngine:
         yield Output(text, finish, prompt, cached, len(text) // _CHARACTERS_PER_TOKEN)
 
     def _text(self, ask: Ask, request_id: str, colour: str) -> tuple[str, str]:
-        told, fate, first = self._serving, _Fate(ask.pixels), request_id.endswith(".0")
+        told, first = self._serving, request_id.endswith(".0")
+        fate = partial(chance, ask.pixels)
         height, width = ask.pixels.shape[:2]
         shape = "wide" if width > height else "tall" if height > width else "square"
         caption = f"a mostly {colour} picture in a {shape} frame"
@@ -152,10 +153,8 @@ class FakeEngine:
     def _note(self, request_id: str) -> None:
         if self._serving.journal:
             line = f"{request_id} {self._running}\n".encode()
-            with open(
-                self._serving.journal, "ab", buffering=0
-            ) as journal:  # one write: whole lines
-                journal.write(line)
+            with open(self._serving.journal, "ab", buffering=0) as journal:
+                journal.write(line)  # in one write: lines stay whole
 
 
 def fake_captioner(
@@ -165,17 +164,6 @@ def fake_captioner(
     prompt = read_prompt(files["prompt"].read_text("utf-8"))
     engine = FakeEngine(manifest.serving_as(FakeServing))
     return LadderCaptioner(manifest, engine, prompt, manifest.params_as(CaptionParams))
-
-
-class _Fate:
-    """Where pictures stand between 0 and 1, for each flaw anew, by a hash of their pixels."""
-
-    def __init__(self, pixels: Pixels) -> None:
-        self._mark = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest()
-
-    def __call__(self, flaw: str) -> float:
-        drawn = hashlib.sha256(self._mark + flaw.encode()).digest()[:8]
-        return int.from_bytes(drawn) / 2**64
 
 
 def _colour(pixels: Pixels) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from ecm.contracts.identity import Contract, Digest
 from ecm.contracts.result import LabelStatement, Space, TextStatement
@@ -38,9 +39,13 @@ _SOFTNESS = 60.0
 
 
 class FakeParams(Contract):
-    """`journal`: a local file that gets a line per call with its number of images; "": none."""
+    """`journal`: a local file that gets a line per call with its number of images; "": none.
+
+    `empty_share` is the share of pictures that get no caption, the same ones each time.
+    """
 
     journal: str = ""
+    empty_share: float = Field(default=0.0, ge=0, le=1)
 
 
 class FakeImageModel:
@@ -48,7 +53,9 @@ class FakeImageModel:
 
     def __init__(self, manifest: ModelManifest, files: VerifiedFiles, *, threads: int) -> None:
         self.manifest = manifest
-        self._journal = manifest.params_as(FakeParams).journal
+        params = manifest.params_as(FakeParams)
+        self._journal = params.journal
+        self._empty_share = params.empty_share
         self._dim = manifest.space_dim(Space.VV)
 
     def analyse(self, pixels: Pixels, wanted: frozenset[TaskType]) -> ImageOutputs:
@@ -63,11 +70,15 @@ class FakeImageModel:
             tags = []
         looks = TaskType.VV_EMBED in wanted
         return ImageOutputs(
-            captions=[_caption(row[0]) for row in tags],
+            captions=[self._said(pixels[i], row[0]) for i, row in enumerate(tags)],
             tags=tags,
             classification=[row[:1] for row in tags],
             vectors={Space.VV: normalised(_padded(near, self._dim))} if looks else {},
         )
+
+    def _said(self, picture: Pixels, nearest: LabelStatement) -> TextStatement | None:
+        share = self._empty_share
+        return None if share and chance(picture, "empty") < share else _caption(nearest)
 
 
 class FakeTextEmbedder:
@@ -119,6 +130,12 @@ def closeness(means: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     distance = np.linalg.norm(means[:, None, :] - _ANCHORS[None, :, :], axis=2)
     weights = np.exp(-(distance - distance.min(axis=1, keepdims=True)) / _SOFTNESS)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def chance(pixels: Pixels, flaw: str) -> float:
+    """Where a picture stands in [0, 1) by a hash of its pixels, for each flaw anew."""
+    mark = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest()
+    return int.from_bytes(hashlib.sha256(mark + flaw.encode()).digest()[:8]) / 2**64
 
 
 def _tags(row: npt.NDArray[np.float64]) -> tuple[LabelStatement, ...]:
