@@ -39,6 +39,7 @@ class SearchParts:
     `manifests` are those of the indexing models by vector axis, `transforms` their fingerprints:
     what a snapshot must have been made with for a query to be comparable. `image_speaks`: the vv
     model is also the tagger, and no other text enters the meaning vectors.
+    Digests of model files are remembered in `memory`; None: every file is read.
     """
 
     evidence: EvidenceConfig
@@ -49,6 +50,7 @@ class SearchParts:
     manifests: Mapping[Axis, ModelManifest]
     transforms: Mapping[Axis, str]
     image_speaks: bool = False
+    memory: Path | None = None
 
 
 def open_ranking(parts: SearchParts) -> RankingProfile:
@@ -67,7 +69,11 @@ def open_encoder(parts: SearchParts) -> LocalEncoder:
     image, visual_text = _open_visual(parts, missing)
     meaning = None
     if manifest := parts.manifests.get(Axis.MV):
-        meaning = _opened(lambda: open_text_embedder(manifest, threads=threads), Axis.MV, missing)
+        meaning = _opened(
+            lambda: open_text_embedder(manifest, threads=threads, memory=parts.memory),
+            Axis.MV,
+            missing,
+        )
     encoder = LocalEncoder(
         QueryModels(image, visual_text, meaning, parts.image_speaks),
         parts.transforms,
@@ -112,13 +118,15 @@ def _open_visual(
     if manifest is None:
         return None, None
     threads = parts.search.threads
-    image = _opened(lambda: open_image_model(manifest, threads=threads), Axis.VV, missing)
+    image = _opened(
+        lambda: open_image_model(manifest, threads=threads, memory=parts.memory), Axis.VV, missing
+    )
     if image is None or not manifest.query_encoder:
         return image, None
 
     def bridge() -> VisualQueryEncoder:
         own = load_manifest(manifest.query_encoder, [parts.models_folder])
-        return open_query_encoder(own, reaches=manifest, threads=threads)
+        return open_query_encoder(own, reaches=manifest, threads=threads, memory=parts.memory)
 
     return image, _opened(bridge, Axis.VV, missing)
 
