@@ -208,7 +208,7 @@ def _show_analysis(analysis: dict[str, Any], console: Console) -> None:
     )
     for said in analysis["texts"]:
         sure = "" if said["confidence"] is None else f" ({said['confidence']:.2f})"
-        console.print(f"      {said['kind']}: {_text(said['text'])}{sure}")
+        console.print(f"      {said['kind']}: {_text(said['text'])}{sure}{_place(said['box'])}")
     for measure in analysis["measures"]:
         console.print(f"      {_text(measure['name'])} = {measure['value']:g}")
     for vector in analysis["vectors"]:
@@ -242,7 +242,18 @@ def _words(said: dict[str, Any]) -> str:
     sure = "" if said["confidence"] is None else f" ({said['confidence']:.2f})"
     verdict = _text("; ".join(said["problems"])) or "verified"
     where = f"evidence {said['evidence_id']} in {said['table'] or 'no table'}"
-    return f"{said['kind']}:{text}{sure}  [bold]{verdict}[/bold], {where}"
+    place = _place(said["box"])
+    return f"{said['kind']}:{text}{sure}{place}  [bold]{verdict}[/bold], {where}"
+
+
+def _place(box: dict[str, float] | None) -> str:
+    """Where words stand in the picture, in percent of its width and height; empty if unknown."""
+    if box is None:
+        return ""
+    left, top, right, bottom = (
+        round(100 * box[side]) for side in ("left", "top", "right", "bottom")
+    )
+    return f" at {left}-{right} % across, {top}-{bottom} % down"
 
 
 def _source(said: dict[str, Any]) -> tuple[str, str, str]:

@@ -21,6 +21,7 @@ from ecm.evidence.schema import (
     ASSET_VERSIONS,
     ASSETS,
     EVIDENCE_MEASURES,
+    EVIDENCE_REGIONS,
     EVIDENCE_TEXT,
     THUMBNAILS,
     is_evidence_table,
@@ -146,10 +147,13 @@ def _belongs(task: Committed, table: TableExam) -> bool:
     """Whether what the task said should have rows in an evidence table.
 
     Numbers beside other statements cannot be told from the task: a key is looked for among them
-    when it is nowhere else.
+    when it is nowhere else. Lines of text that were read stand somewhere; that an OCR task found
+    none cannot be told either, so that of these some are done again in vain.
     """
     if is_vector_table(table.name):
         return table.name.endswith(f"_{task.transform[:12]}")
+    if table.name == EVIDENCE_REGIONS:
+        return task.task_type == TaskType.OCR
     return table.name == EVIDENCE_TEXT and task.task_type in _WORDS
 
 

@@ -30,6 +30,7 @@ from ecm.evidence.schema import (
     ASSET_VERSIONS,
     ASSETS,
     EVIDENCE_MEASURES,
+    EVIDENCE_REGIONS,
     EVIDENCE_TEXT,
     THUMBNAILS,
 )
@@ -37,7 +38,7 @@ from ecm.evidence.store import EvidenceStore
 from ecm.stages.plan import TransformPlan
 
 _FIRST: Final = (ASSETS, ASSET_VERSIONS, ASSET_SIGHTINGS, THUMBNAILS)
-_BETWEEN: Final = (EVIDENCE_TEXT, EVIDENCE_MEASURES)
+_BETWEEN: Final = (EVIDENCE_TEXT, EVIDENCE_REGIONS, EVIDENCE_MEASURES)
 APPEND_BYTES: Final = 64 << 20
 
 

@@ -21,6 +21,7 @@ from ecm.evidence.schema import (
     ASSET_VERSIONS,
     ASSETS,
     EVIDENCE_MEASURES,
+    EVIDENCE_REGIONS,
     EVIDENCE_TEXT,
     THUMBNAILS,
     TextKind,
@@ -70,6 +71,8 @@ def each_table(
     yield from _vector_tables(spoken, batch_id)
     texts = [row for key, e in spoken for row in _text_rows(key, e, batch_id)]
     yield from _statements(EVIDENCE_TEXT, texts)
+    regions = [row for key, e in spoken if e.outputs.ocr for row in _region_rows(key, e, batch_id)]
+    yield from _statements(EVIDENCE_REGIONS, regions)
     measured = [
         row for key, e in spoken if e.outputs.measures for row in _measure_rows(key, e, batch_id)
     ]
@@ -183,6 +186,16 @@ def _text_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[tu
     for kind, place, words in texts:
         name = kind.value
         yield (evidence_id(key, name, place), *common, place, name, *words)
+
+
+def _region_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[tuple[Any, ...]]:
+    """A row for each stored line of text that says where it stands, under the line's own id."""
+    common = _common(key, envelope, batch_id)
+    name = TextKind.OCR.value
+    for place, line in enumerate(envelope.outputs.ocr):
+        if line.box is not None and tidy_lines(line.text, MAX_TEXT):
+            sides = tuple(line.box.model_dump().values())
+            yield (evidence_id(key, name, place), *common, place, name, *sides)
 
 
 def _measure_rows(key: str, envelope: ResultEnvelope, batch_id: str) -> Iterator[tuple[Any, ...]]:

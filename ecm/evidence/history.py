@@ -17,6 +17,7 @@ from ecm.contracts.identity import Contract
 from ecm.errors import QueryError, SnapshotNotFound, StoreCorrupt
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.refs import SnapshotRef, all_refs, read_published, read_ref
+from ecm.evidence.regions import boxes
 from ecm.evidence.runs import RunState
 from ecm.evidence.schema import (
     ANALYSIS_RUNS,
@@ -182,6 +183,9 @@ def _analyses(
     mine = of_assets(tenant_id, [asset_id])
     columns = [*_SAID, "kind", "text", "confidence", "scheme", "composed"]
     texts = _read(store, EVIDENCE_TEXT, columns, mine, MAX_STATEMENTS)
+    said_by = pc.field("evidence_id").isin([row["evidence_id"] for row in texts])
+    where = boxes(store, mine & said_by) if texts else {}
+    texts = [{**row, "box": where.get(row["evidence_id"])} for row in texts]
     measures = _read(store, EVIDENCE_MEASURES, [*_SAID, "name", "value"], mine, MAX_STATEMENTS)
     vectors = _vectors(store, mine)
     cut = max(len(texts), len(measures)) > MAX_STATEMENTS

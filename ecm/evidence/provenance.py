@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecm.contracts.identity import Contract, Digest, TenantId
+from ecm.contracts.result import Box
 from ecm.errors import QueryError, SnapshotNotFound
 from ecm.evidence.bundle import ModelNote
 from ecm.evidence.changes import CREATED
@@ -23,6 +24,7 @@ from ecm.evidence.faults import lance_errors
 from ecm.evidence.history import asset_story
 from ecm.evidence.reader import SnapshotReader, SnapshotRow
 from ecm.evidence.refs import SnapshotRef, read_published, read_ref
+from ecm.evidence.regions import boxes
 from ecm.evidence.row_checks import RowFault, check_rows
 from ecm.evidence.runs import RunState
 from ecm.evidence.schema import EVIDENCE_TEXT, is_vector_table
@@ -44,14 +46,16 @@ class Proof(Contract):
     """One statement that is shown, and the row of evidence it was taken from.
 
     `observed_at` is when the run said it, `committed_at` when the row entered the store (Unix
-    seconds, UTC; null when the version that brought it was cleaned up). `problems` is empty when
-    the row is what it should be and the snapshot shows what it says.
+    seconds, UTC; null when the version that brought it was cleaned up). `box` is where in the
+    picture its words stand, if that is known. `problems` is empty when the row is what it should be
+    and the snapshot shows what it says.
     """
 
     kind: str
     ordinal: int
     text: str | None
     confidence: float | None
+    box: Box | None = None
     evidence_id: str
     evidence_key: str | None = None
     table: str
@@ -142,8 +146,15 @@ def provenance(
         )
     story = asset_story(store, tenant_id, asset_id, {})
     claims = [*_words(shown[0]), *_vectors(store, ref, shown[0])]
-    rows = _rows(store, tenant_id, asset_id, {claim.evidence_id for claim in claims})
-    proofs = tuple(_proof(claim, rows.get(claim.evidence_id, [])) for claim in claims)
+    ids = {claim.evidence_id for claim in claims}
+    rows = _rows(store, tenant_id, asset_id, ids)
+    where = boxes(
+        store, of_assets(tenant_id, [asset_id]) & pc.field("evidence_id").isin(sorted(ids))
+    )
+    proofs = tuple(
+        _proof(claim, rows.get(claim.evidence_id, []), where.get(claim.evidence_id))
+        for claim in claims
+    )
     problems = tuple(f"{p.kind} {p.evidence_id}: {each}" for p in proofs for each in p.problems)
     return Provenance(
         tenant_id=tenant_id,
@@ -236,12 +247,13 @@ def _commit_times(dataset: Any) -> dict[int, float]:
     return {each["version"]: each["timestamp"].timestamp() for each in dataset.versions()}
 
 
-def _proof(claim: _Claim, rows: Sequence[Mapping[str, Any]]) -> Proof:
+def _proof(claim: _Claim, rows: Sequence[Mapping[str, Any]], box: Box | None) -> Proof:
     base: dict[str, Any] = {
         "kind": claim.kind,
         "ordinal": claim.ordinal,
         "text": claim.text,
         "confidence": claim.confidence,
+        "box": box,
         "evidence_id": claim.evidence_id,
         "transform": claim.transform,
         "run_id": claim.run_id,

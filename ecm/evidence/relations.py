@@ -23,6 +23,7 @@ from ecm.evidence.schema import (
     ASSET_VERSIONS,
     ASSETS,
     EVIDENCE_MEASURES,
+    EVIDENCE_REGIONS,
     EVIDENCE_TEXT,
     EVIDENCE_VECTORS,
     THUMBNAILS,
@@ -47,6 +48,7 @@ _ABOUT: Final = {
     ASSET_SIGHTINGS: "what a later look at a place found: present, gone or altered",
     THUMBNAILS: "one small JPEG per asset",
     EVIDENCE_TEXT: "captions, tags, classes and recognised text: one statement a row",
+    EVIDENCE_REGIONS: "where words that were read stand: shares of the picture's width and height",
     EVIDENCE_MEASURES: "named numbers a task reported about an image",
     EVIDENCE_VECTORS: "all vectors of all spaces and transforms, without their values",
     ANALYSIS_RUNS: "two rows per run: one when it began, one when it ended",
@@ -60,6 +62,7 @@ _FIXED: Final = (
     ASSET_SIGHTINGS,
     THUMBNAILS,
     EVIDENCE_TEXT,
+    EVIDENCE_REGIONS,
     EVIDENCE_MEASURES,
     ANALYSIS_RUNS,
 )

@@ -30,6 +30,7 @@ from ecm.evidence.schema import (
     ASSET_VERSIONS,
     ASSETS,
     EVIDENCE_MEASURES,
+    EVIDENCE_REGIONS,
     EVIDENCE_TEXT,
     THUMBNAILS,
     Sighting,
@@ -123,6 +124,8 @@ def _checks(table: str) -> Iterator[tuple[RowFault, Callable[[pa.RecordBatch], M
     if table == EVIDENCE_TEXT:
         yield RowFault.TEXT, _no_text
         yield RowFault.CONFIDENCE, _no_confidence
+    if table == EVIDENCE_REGIONS:
+        yield RowFault.VALUE, _no_region
     if table == THUMBNAILS:
         yield RowFault.VALUE, _no_jpeg
     if table == ASSETS:
@@ -174,6 +177,16 @@ def _no_confidence(batch: pa.RecordBatch) -> Mask:
     said = batch["confidence"]
     inside = pc.and_(pc.greater_equal(said, 0.0), pc.less_equal(said, 1.0))
     return _mask(pc.invert(pc.fill_null(inside, True)))
+
+
+def _no_region(batch: pa.RecordBatch) -> Mask:
+    """Shares of the picture's sides, the first before the last; only words read have a region."""
+    inside = pc.equal(batch["kind"], TextKind.OCR.value)
+    for first, last in (("left", "right"), ("top", "bottom")):
+        ordered = pc.less_equal(batch[first], batch[last])
+        within = pc.and_(pc.greater_equal(batch[first], 0.0), pc.less_equal(batch[last], 1.0))
+        inside = pc.and_(inside, pc.and_(ordered, within))
+    return _mask(pc.invert(inside))
 
 
 def _no_jpeg(batch: pa.RecordBatch) -> Mask:
@@ -251,6 +264,7 @@ def _sighting(*fields: Any) -> str:
 _PLACE: Final = ("uri", "size", "mtime_ns", "etag")
 _KEY_OF: Final[dict[str, tuple[Callable[..., str], tuple[str, ...]]]] = {
     EVIDENCE_TEXT: (evidence_key, ("tenant_id", "asset_id", "task_type", "transform")),
+    EVIDENCE_REGIONS: (evidence_key, ("tenant_id", "asset_id", "task_type", "transform")),
     EVIDENCE_MEASURES: (evidence_key, ("tenant_id", "asset_id", "task_type", "transform")),
     ASSETS: (asset_key, ("tenant_id", "asset_id")),
     THUMBNAILS: (asset_key, ("tenant_id", "asset_id")),

@@ -7,6 +7,7 @@ Knows columns and what makes a row unique. Knows no Lance, no files and no envel
     asset_sightings     what a later look at such a place found: back, gone or altered
     thumbnails          one small JPEG per asset
     evidence_text       captions, tags, classes and recognised text, one statement a row
+    evidence_regions    where in the picture the words of a statement in evidence_text stand
     evidence_measures   named numbers a task reported about an image
     evidence_vectors_*  one table per space and transform: two models never share an index
     analysis_runs       who ran what, when, and with what outcome
@@ -30,9 +31,13 @@ ASSET_VERSIONS: Final = "asset_versions"
 ASSET_SIGHTINGS: Final = "asset_sightings"
 THUMBNAILS: Final = "thumbnails"
 EVIDENCE_TEXT: Final = "evidence_text"
+EVIDENCE_REGIONS: Final = "evidence_regions"
 EVIDENCE_MEASURES: Final = "evidence_measures"
 EVIDENCE_VECTORS: Final = "evidence_vectors"
 ANALYSIS_RUNS: Final = "analysis_runs"
+
+SIDES: Final = ("left", "top", "right", "bottom")
+"""Edges of a region, as shares of the width and height of the upright picture."""
 
 _VERSION_KEY: Final = b"ecm.schema_version"
 _VECTOR_NAME: Final = re.compile(r"^evidence_vectors_(vv|x|mv)_([0-9a-f]{12})$")
@@ -142,6 +147,13 @@ _FIXED: Final[dict[str, pa.Schema]] = {
             _required("composed", pa.bool_()),
         ]
     ),
+    EVIDENCE_REGIONS: _schema(
+        [
+            *_STATEMENT,
+            _required("kind", pa.string()),
+            *(_required(side, pa.float64()) for side in SIDES),
+        ]
+    ),
     EVIDENCE_MEASURES: _schema(
         [*_STATEMENT, _required("name", pa.string()), _required("value", pa.float64())]
     ),
@@ -166,6 +178,8 @@ _FIXED: Final[dict[str, pa.Schema]] = {
     ),
 }
 
+_WORDS_AND_NUMBERS: Final = (EVIDENCE_TEXT, EVIDENCE_REGIONS, EVIDENCE_MEASURES)
+
 _KEYS: Final = {
     ASSETS: "asset_key",
     ASSET_VERSIONS: "version_id",
@@ -186,7 +200,7 @@ def is_vector_table(name: str) -> bool:
 
 def is_evidence_table(name: str) -> bool:
     """Whether rows of the table belong to an evidence key, so that a task can be traced in it."""
-    return name in (EVIDENCE_TEXT, EVIDENCE_MEASURES) or is_vector_table(name)
+    return name in _WORDS_AND_NUMBERS or is_vector_table(name)
 
 
 def vector_schema(space: Space, transform: str, dim: int) -> pa.Schema:

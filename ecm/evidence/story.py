@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from ecm.contracts.identity import Contract, Digest, TenantId
-from ecm.contracts.result import Space
+from ecm.contracts.result import Box, Space
 from ecm.evidence.runs import RunState
 from ecm.evidence.timeline import PlaceEvent
 
 
 class Said(Contract):
-    """One statement in words; confidence in [0, 1], if there is one."""
+    """One statement in words; confidence in [0, 1], if there is one; `box` is where in the picture
+    the words stand, if that is known.
+    """
 
     evidence_id: str
     kind: str
@@ -18,6 +20,7 @@ class Said(Contract):
     confidence: float | None
     scheme: str = ""
     composed: bool = False
+    box: Box | None = None
 
 
 class Measured(Contract):

@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import Field
 
 from ecm.contracts.identity import Contract, Digest, TenantId
+from ecm.contracts.result import Box
 from ecm.contracts.search import EvidenceRef
 from ecm.errors import QueryError
 from ecm.evidence.reader import SnapshotReader
+from ecm.evidence.regions import boxes
 from ecm.evidence.schema import ASSET_VERSIONS, ASSETS, EVIDENCE_TEXT, TextKind, is_vector_table
 from ecm.evidence.store import EvidenceStore, of_assets
 
@@ -31,9 +33,13 @@ class AssetVersion(Contract):
 
 
 class StoredEvidence(EvidenceRef):
-    """A statement of any run; `chosen` when the snapshot shows it."""
+    """A statement of any run; `chosen` when the snapshot shows it.
+
+    `box` is where in the upright picture the words stand, if that is known.
+    """
 
     chosen: bool = False
+    box: Box | None = None
 
 
 class AssetView(Contract):
@@ -109,6 +115,7 @@ def _texts(
         return []
     columns = [*_ORIGIN, "kind", "ordinal", "text", "confidence", "observed_at"]
     rows = store.read(EVIDENCE_TEXT, columns, of_assets(tenant_id, [asset_id])).to_pylist()
+    where = boxes(store, of_assets(tenant_id, [asset_id]))
     rows.sort(key=lambda row: (-row["observed_at"], row["run_id"], row["kind"], row["ordinal"]))
     return [
         StoredEvidence(
@@ -116,6 +123,7 @@ def _texts(
             text=row["text"],
             confidence=row["confidence"],
             chosen=row["evidence_id"] in chosen,
+            box=where.get(row["evidence_id"]),
             **{name: row[name] for name in _ORIGIN},
         )
         for row in rows
