@@ -6,14 +6,20 @@ The only module besides them that sees a whole profile; it hands every package i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from ecm.config import Profile
+from ecm.config import ModelChoice, Profile
 from ecm.contracts.search import Axis
 from ecm.contracts.task import TaskType
 from ecm.delivery.desk import DeskSettings
 from ecm.delivery.fingerprints import known_transforms, note_of
+from ecm.delivery.replacing import ROLES
 from ecm.delivery.scrutiny import SPACE_OF
+from ecm.errors import ManifestMismatch
 from ecm.evidence.bundle import ModelNote
+from ecm.evidence.rollouts import Rollout, all_rollouts, in_force, roles_after
+from ecm.evidence.storage import open_storage
+from ecm.models.attestation import memory_below
 from ecm.models.manifest import list_manifests, load_manifest
 from ecm.search.engine import SearchEngine
 from ecm.search.opening import SearchParts
@@ -29,22 +35,55 @@ AXIS_OF: Mapping[TaskType, Axis] = {
 """The axis that the evidence of a task type is searched on."""
 
 
+def effective(profile: Profile) -> Profile:
+    """The profile with the models that rollouts of its store have promoted in their roles.
+
+    Raises StoreCorrupt or StoreUnavailable where the store's rollouts cannot be read.
+    """
+    found = all_rollouts(open_storage(profile.evidence))
+    roles = roles_after(profile.models.model_dump(), found)
+    if not roles:
+        return profile
+    return profile.model_copy(update={"models": profile.models.model_copy(update=roles)})
+
+
 def plan_of(profile: Profile) -> TransformPlan:
-    """The manifests the profile names, as a plan. Raises ManifestError or ConfigError."""
-    roles = {
-        TaskType.VISION: profile.models.vision,
-        TaskType.OCR: profile.models.ocr,
-        TaskType.VV_EMBED: profile.models.vv,
-        TaskType.X_EMBED: profile.models.x,
-        TaskType.MV_EMBED: profile.models.mv,
-    }
+    """The manifests the profile names, or what was promoted in their place, as a plan.
+
+    Raises ManifestError or ConfigError; ManifestMismatch when a promoted manifest is another one
+    than was tried; and as `effective` does.
+    """
+    storage = open_storage(profile.evidence)
+    found = all_rollouts(storage)
+    roles = roles_after(profile.models.model_dump(), found)
+    plan = plan_for(profile.models.model_copy(update=roles), profile.models_folder)
+    for rollout in in_force(found):
+        for role in rollout.terms.roles:
+            if roles.get(role) == rollout.terms.new:
+                _check_promoted(rollout, ROLES[role], plan)
+    return plan
+
+
+def plan_for(models: ModelChoice, folder: Path) -> TransformPlan:
+    """The plan of manifests by role, whatever was promoted. Raises as `plan_transforms`."""
     return plan_transforms(
         {
-            kind: load_manifest(name, [profile.models_folder])
-            for kind, name in roles.items()
-            if name is not None
+            kind: load_manifest(name, [folder])
+            for role, kind in ROLES.items()
+            if (name := getattr(models, role)) is not None
         }
     )
+
+
+def _check_promoted(rollout: Rollout, kind: TaskType, plan: TransformPlan) -> None:
+    """What was promoted is a transform, not a file name. Meaning depends on other models, too."""
+    tried = rollout.terms.after.get(kind)
+    if kind is not TaskType.MV_EMBED and plan.by_type[kind].fingerprint != tried:
+        raise ManifestMismatch(
+            f"model '{rollout.terms.new}' is not what rollout {rollout.rollout_id} promoted: "
+            f"{kind.value} has another fingerprint",
+            hint="restore its manifest, roll back, or name another model in the profile",
+        )
 
 
 def model_notes(profile: Profile) -> dict[str, ModelNote]:
@@ -66,7 +105,7 @@ def axis_transforms(plan: TransformPlan) -> dict[Axis, str]:
 
 def search_parts(profile: Profile) -> SearchParts:
     """The parts of a profile that search needs. Raises ManifestError or ConfigError."""
-    plan = plan_of(profile)
+    plan, models = plan_of(profile), effective(profile).models
     return SearchParts(
         evidence=profile.evidence,
         search=profile.search,
@@ -79,7 +118,7 @@ def search_parts(profile: Profile) -> SearchParts:
             if kind in AXIS_OF and kind is not TaskType.VISION
         },
         transforms=axis_transforms(plan),
-        image_speaks=profile.models.vision == profile.models.vv and profile.models.ocr is None,
+        image_speaks=models.vision == models.vv and models.ocr is None,
     )
 
 

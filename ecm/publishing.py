@@ -17,6 +17,7 @@ from ecm.evidence.committer import StillMine, unquestioned
 from ecm.evidence.policy import SnapshotConfig, SnapshotPolicy
 from ecm.evidence.refs import SnapshotRef
 from ecm.evidence.retention import Retention
+from ecm.evidence.rollouts import all_rollouts, unproven
 from ecm.evidence.sealing import seal_store
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
@@ -32,12 +33,16 @@ _AS_USUAL: Final = SnapshotConfig()
 def policy_of(
     store: EvidenceStore, plan: TransformPlan, settings: SnapshotConfig, now: float
 ) -> SnapshotPolicy:
-    """Prefer the transforms of the profile on every axis; what was imported apart stays apart."""
+    """Prefer the transforms of the profile on every axis; what was imported apart stays apart, and
+    so does what a rollout has on trial or has turned down.
+    """
     days = settings.max_age_days
+    wanted = plan.fingerprints
+    trial = unproven(all_rollouts(store.storage)) - set(wanted)
     return SnapshotPolicy(
         transforms={axis: (t,) for axis, t in axis_transforms(plan).items()},
         others=settings.others,
-        apart=never_chosen(store, plan.fingerprints),
+        apart=tuple(sorted({*never_chosen(store, wanted), *trial})),
         min_confidence=settings.min_confidence,
         evidence_since=None if days is None else now // DAY * DAY - days * DAY,
         tenants=settings.tenants,

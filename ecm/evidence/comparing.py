@@ -123,7 +123,7 @@ def _space(pair: Paired, a: VectorRows, b: VectorRows, wishes: Wishes) -> SpaceA
     drawn = np.random.default_rng(wishes.seed).permutation(len(places))[: wishes.sample]
     sample = np.sort(places[drawn])
     k = max(min(wishes.neighbours, len(places) - 1), 0)
-    left, right = (_neighbours(pair, rows, sample, k) for rows in (a, b))
+    left, right = (neighbourhoods(pair, rows, sample, k) for rows in (a, b))
     return SpaceAgreement(
         space=a.space,
         transform_a=a.transform,
@@ -138,9 +138,10 @@ def _space(pair: Paired, a: VectorRows, b: VectorRows, wishes: Wishes) -> SpaceA
     )
 
 
-def _neighbours(
+def neighbourhoods(
     pair: Paired, rows: VectorRows, sample: npt.NDArray[np.int64], k: int
 ) -> dict[int, list[int]]:
+    """The k nearest of all common vectors to each of a sample, by place; {} of none."""
     portions = list(pair.vectors(rows, sample))
     if not portions or not k:
         return {}

@@ -135,7 +135,7 @@ def _correlation(a: Flags, b: Flags) -> float:
 
 
 def _resampled(rows: Values, surety: Surety) -> Values:
-    """(RESAMPLES, columns): the column means of rows (n, columns) drawn n at a time with repeats."""
+    """(RESAMPLES, columns): column means of rows (n, columns), n of them drawn with repeats."""
     rng = np.random.default_rng(surety.seed)
     at_once = max(1, _CELLS // len(rows))
     parts = []

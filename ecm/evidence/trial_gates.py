@@ -15,7 +15,6 @@ from pydantic import Field, model_validator
 from ecm.contracts.identity import Contract
 from ecm.evidence.intervals import Interval
 
-
 _HOW: Final = frozenset({"failures", "throughput"})
 """Measures of how a model works, not of what it says."""
 
