@@ -33,12 +33,15 @@ from ecm.stages.analyse import (
     timed,
 )
 from ecm.stages.columns import EFFORT, RowFailure, pixels_column, with_column
-from ecm.stages.gate import Gate
+from ecm.stages.gate import Gate, Visit
+from ecm.stages.marks import Marks
 
-_DEATHS: Final = 3
+_DEATHS: Final = 8
 """Deaths of the engine that one request lives through before its row is given back."""
 
-_SHORTAGES: Final = 4
+_SHORTAGES: Final = 8
+"""Times that the device has no memory for one request before its row is given back."""
+
 _NEEDS: Final = frozenset({TaskType.VISION.value, TaskType.MV_EMBED.value})
 
 
@@ -86,12 +89,15 @@ class CaptionStage:
         self._mending = asyncio.Lock()
         self._runner: asyncio.Runner | None = None
         self._asks = self._blocks = 0
-        self._mended = 0
 
     def __enter__(self) -> CaptionStage:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the engine, and the event loop that `__call__` brought."""
         self._captioner.close()
         if self._runner is not None:
             self._runner.close()
@@ -153,9 +159,9 @@ class CaptionStage:
                 said.failures[place] = outcome
 
     async def _asked(self, key: str, pictures: Pictures, place: int) -> Description | RowFailure:
-        marks = _Marks(self._settings.scratch, self._stage, key)
-        if marks.killed_alone():
-            return self._culprit("the model's worker died on this image")
+        marks = Marks(self._settings.scratch, self._stage, key)
+        if marks.refused():
+            return self._culprit("the model's worker or engine died of this image")
         if marks.suspected():
             self._gate.suspect(key)
         deaths = shortages = 0
@@ -168,15 +174,15 @@ class CaptionStage:
                 shortages += 1
                 if shortages == _SHORTAGES:
                     return self._failure(ErrorClass.RESOURCE, error.code, error.message)
-                self._gate.narrow()
             except _KilledEngine as killed:
+                marks.convict()
                 return self._culprit(killed.message)
             except EngineDied as error:
                 deaths += 1
                 if deaths == _DEATHS:
                     return self._failure(ErrorClass.RESOURCE, error.code, error.message)
 
-    async def _visit(self, key: str, pictures: Pictures, place: int, marks: _Marks) -> Description:
+    async def _visit(self, key: str, pictures: Pictures, place: int, marks: Marks) -> Description:
         """One try. Raises what `describe` raises, and _KilledEngine when this picture did it."""
         async with self._gate.visit(key) as visit:
             marks.enter(alone=visit.alone)
@@ -190,22 +196,27 @@ class CaptionStage:
             try:
                 request = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{self._number()}"
                 return await self._captioner.describe(request, pictures.one(place), looked)
+            except ResourceExhausted:
+                self._gate.narrow(visit)
+                raise
             except EngineDied as error:
-                suspects = self._gate.died(visit)
-                await self._mend(visit.deaths)
-                if suspects == {key}:
+                if await self._killed(visit):
                     raise _KilledEngine(f"this image killed the engine: {error.message}") from error
                 raise
             finally:
                 marks.leave()
                 await asyncio.gather(*waking)
 
-    async def _mend(self, deaths: int) -> None:
-        """A new engine, once for each death, before anybody goes in again."""
+    async def _killed(self, visit: Visit) -> bool:
+        """Whether the request of `visit`, and no other, can have killed the engine; there is a new
+        one then, one for each death.
+        """
+        suspects = self._gate.died(visit)
         async with self._mending:
-            if self._mended <= deaths:
-                self._mended = deaths + 1
+            if self._gate.mended < self._gate.deaths:
                 await self._captioner.restart()
+                await self._gate.mend()
+        return suspects == {visit.key}
 
     def _number(self) -> int:
         self._asks += 1
@@ -224,32 +235,3 @@ class CaptionStage:
 
 class _KilledEngine(EngineDied):
     default_code = "model.kills_engine"
-
-
-class _Marks:
-    """Files that tell the next process what the engine of this one was looking at when it died."""
-
-    def __init__(self, folder: Path | None, stage: str, key: str) -> None:
-        self._folder = folder
-        name = f"{stage}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-        self._among = folder / f"{name}.among" if folder else None
-        self._alone = folder / f"{name}.alone" if folder else None
-
-    def suspected(self) -> bool:
-        """A process died while its engine was looking at this picture, and maybe at others."""
-        return self._among is not None and self._among.exists()
-
-    def killed_alone(self) -> bool:
-        """A process died while its engine was looking at this picture alone."""
-        return self._alone is not None and self._alone.exists()
-
-    def enter(self, *, alone: bool) -> None:
-        chosen = self._alone if alone else self._among
-        if self._folder is not None and chosen is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            chosen.touch()
-
-    def leave(self) -> None:
-        for chosen in (self._alone, self._among):
-            if chosen is not None:
-                chosen.unlink(missing_ok=True)

@@ -2,7 +2,9 @@
 
 A picture kills an engine before the engine begins to answer about it. At most `window` requests
 are let in that have not been answered to yet: with a window of one, a death has one suspect. Where
-there are more, each goes in alone afterwards. Knows requests by their keys; no engine and no row.
+there are more, each goes in afterwards with nobody else unanswered. When an engine dies that had
+begun to answer all of them, each of them goes in by itself, until its end: that death may have had
+another cause, and a second one by itself has not. Knows requests by their keys; no engine, no row.
 """
 
 from __future__ import annotations
@@ -15,11 +17,15 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Visit:
-    """One request in the engine. `deaths` of the engine were counted when it went in."""
+    """One request in the engine, which had died `deaths` times when it went in and had room for
+    `limit` then. Nobody else is unanswered while one is `alone`, nor inside while one is `only`.
+    """
 
     key: str
     deaths: int
+    limit: int
     alone: bool = False
+    only: bool = False
     looked: bool = False
 
 
@@ -27,23 +33,25 @@ class Visit:
 class Gate:
     """Lets requests in: `limit` in all, `window` of them unanswered (0: no limit of these).
 
-    For one event loop. `deaths` counts those of the engine.
+    For one event loop. `deaths` counts those of the engine, `mended` the engines after one.
     """
 
     limit: int
     window: int
     deaths: int = 0
+    mended: int = 0
     _inside: list[Visit] = field(default_factory=list)
     _suspects: frozenset[str] = frozenset()
+    _late: frozenset[str] = frozenset()
     _last: frozenset[str] = frozenset()
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @asynccontextmanager
     async def visit(self, key: str) -> AsyncIterator[Visit]:
-        """Goes in when there is room; suspects only when nobody else is unanswered."""
+        """Goes in when there is room for it in a living engine."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._room(key))
-            visit = Visit(key, self.deaths, alone=key in self._suspects)
+            visit = Visit(key, self.deaths, self.limit, key in self._suspects, key in self._late)
             self._inside.append(visit)
         try:
             yield visit
@@ -51,6 +59,8 @@ class Gate:
             self._inside.remove(visit)
             if visit.looked or visit.deaths == self.deaths:
                 self._suspects -= {key}
+            if visit.deaths == self.deaths:
+                self._late -= {key}
             await self.turned()
 
     def looked(self, visit: Visit) -> None:
@@ -66,28 +76,44 @@ class Gate:
     def died(self, visit: Visit) -> frozenset[str]:
         """The keys of which one killed the engine that `visit` was in; empty: nobody is suspected.
 
-        The first of its visits to tell counts the death.
+        The first of its visits to tell counts the death. Nobody goes in before `mend`.
         """
         if visit.deaths == self.deaths:
             self.deaths += 1
-            unanswered = [v for v in self._inside if v.deaths == visit.deaths and not v.looked]
-            self._last = frozenset(v.key for v in unanswered)
-            if len(self._last) > 1:
-                self._suspects |= self._last
+            inside = [v for v in self._inside if v.deaths == visit.deaths]
+            unanswered = frozenset(v.key for v in inside if not v.looked)
+            self._last = unanswered or frozenset(v.key for v in inside if v.only)
+            if len(unanswered) > 1:
+                self._suspects |= unanswered
+            if not unanswered:
+                self._late |= {v.key for v in inside}
         return self._last if visit.deaths == self.deaths - 1 else frozenset()
+
+    async def mend(self) -> None:
+        """There is an engine again."""
+        self.mended = self.deaths
+        await self.turned()
 
     def suspect(self, key: str) -> None:
         """Let this one go in alone: a process died while its engine was looking at it."""
         self._suspects |= {key}
 
-    def narrow(self) -> None:
-        """Half as many at once from now on: the device has no memory for more."""
-        self.limit = max(1, min(self.limit, len(self._inside)) // 2)
+    def narrow(self, visit: Visit) -> None:
+        """Half as many at once from now on: the device had no memory for as many as there were.
+
+        Once for all visits that went in when there was room for more than there is now.
+        """
+        if visit.limit == self.limit:
+            self.limit = max(1, min(self.limit, len(self._inside)) // 2)
 
     def _room(self, key: str) -> bool:
-        unanswered = [visit for visit in self._inside if not visit.looked]
-        if len(self._inside) >= self.limit:
+        if self.mended < self.deaths or len(self._inside) >= self.limit:
             return False
+        if key in self._late:
+            return not self._inside
+        if any(visit.only for visit in self._inside):
+            return False
+        unanswered = [visit for visit in self._inside if not visit.looked]
         if key in self._suspects:
             return not unanswered
         if any(visit.alone for visit in unanswered):
