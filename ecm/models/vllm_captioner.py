@@ -21,6 +21,7 @@ from ecm.errors import ContractError, EngineDied, ManifestError, ResourceExhaust
 from ecm.models.caption_ladder import CaptionParams, LadderCaptioner
 from ecm.models.engine import Ask, Output, Prompt, read_prompt
 from ecm.models.manifest import ModelManifest, VerifiedFiles
+from ecm.models.orphans import Warden, children
 
 _OFFLINE: Final = {
     "HF_HUB_OFFLINE": "1",
@@ -75,6 +76,7 @@ class VllmEngine:
         self._serving = serving
         self._prompts: dict[Prompt, str] = {}
         self._engine: Any = None
+        self._warden: Warden | None = None
         self._starting: asyncio.Lock | None = None
 
     async def generate(self, ask: Ask, request_id: str) -> AsyncIterator[Output]:
@@ -124,13 +126,19 @@ class VllmEngine:
         if self._engine is not None:
             self._engine.shutdown()
             self._engine = None
+        if self._warden is not None:
+            self._warden.close()
+            self._warden = None
 
     async def _running(self) -> Any:
         if self._starting is None:
             self._starting = asyncio.Lock()
         async with self._starting:
             if self._engine is None:
+                before = children()
                 self._engine = self._started()
+                self._warden = self._warden or Warden()
+                self._warden.watch(children() - before)
             return self._engine
 
     def _started(self) -> Any:
