@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import psutil
+
+_POLL_SECONDS: Final = 0.2
 
 # Only the standard library: it must start at once and stay small. A process is known by its number
 # and the moment of its start, so that a number used again is not mistaken for it.
@@ -58,6 +62,28 @@ class Warden:
         for pid in pids:
             self._process.stdin.write(f"{pid}\n")
         self._process.stdin.flush()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Watch whatever this process starts meanwhile, from the moment it is there."""
+        before, done = children(), threading.Event()
+
+        def look() -> None:
+            known = set(before)
+            last = False
+            while not last:
+                last = done.wait(_POLL_SECONDS)
+                found = children() - known - {self._process.pid}
+                self.watch(found)
+                known |= found
+
+        looking = threading.Thread(target=look, name="warden", daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            done.set()
+            looking.join()
 
     def close(self) -> None:
         """End what is watched now."""

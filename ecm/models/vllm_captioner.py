@@ -21,7 +21,7 @@ from ecm.errors import ContractError, EngineDied, ManifestError, ResourceExhaust
 from ecm.models.caption_ladder import CaptionParams, LadderCaptioner
 from ecm.models.engine import Ask, Output, Prompt, read_prompt
 from ecm.models.manifest import ModelManifest, VerifiedFiles
-from ecm.models.orphans import Warden, children
+from ecm.models.orphans import Warden
 
 _OFFLINE: Final = {
     "HF_HUB_OFFLINE": "1",
@@ -135,10 +135,9 @@ class VllmEngine:
             self._starting = asyncio.Lock()
         async with self._starting:
             if self._engine is None:
-                before = children()
-                self._engine = self._started()
                 self._warden = self._warden or Warden()
-                self._warden.watch(children() - before)
+                with self._warden.starting():
+                    self._engine = self._started()
             return self._engine
 
     def _started(self) -> Any:

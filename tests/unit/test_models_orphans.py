@@ -16,9 +16,9 @@ from ecm.models.orphans import Warden, children
 OWNER = """
 import subprocess, sys, time
 from ecm.models.orphans import Warden, children
-sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 warden = Warden()
-warden.watch([sleeper.pid])
+with warden.starting():
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(sleeper.pid, flush=True)
 time.sleep(600)
 """
