@@ -170,7 +170,9 @@ def make_dinov3(folder: Path) -> None:
 
 
 def make_qwen_embedding(folder: Path) -> None:
-    """Qwen3Model with the mark that ends every text."""
+    """Qwen3Model with the mark that ends every text, which is no padding to the model: random
+    weights would be zero there.
+    """
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer, ids = _bpe(specials)
     end = specials[0]
@@ -185,7 +187,6 @@ def make_qwen_embedding(folder: Path) -> None:
         max_position_embeddings=1024,
         bos_token_id=ids[end],
         eos_token_id=ids["<|im_end|>"],
-        pad_token_id=ids[end],
     )
     _save(transformers.Qwen3Model(config), folder)
 

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,21 @@ from ecm.models.manifest import ModelManifest
 
 @dataclass(frozen=True)
 class Backend:
-    """Where a back end lives (`module:Class`) and what to install when its library is missing."""
+    """Where a back end lives (`module:Class`) and what to install when its library is missing.
+
+    `remembers`: it keeps what it measured in the profile's cache, and is told where.
+    """
 
     target: str
     install: str
+    remembers: bool = False
 
 
+TRANSFORMERS = "pip install torch 'transformers>=5,<6'"
 IMAGE_MODELS = {
     "efficientnet-lite0": Backend("ecm.models.efficientnet:EfficientNetLite0", "pip install torch"),
+    "dual-encoder": Backend("ecm.models.dual_encoder:DualEncoder", TRANSFORMERS, remembers=True),
+    "dino": Backend("ecm.models.dino:Dino", TRANSFORMERS, remembers=True),
     "fake-image": Backend("ecm.models.fakes:FakeImageModel", "pip install ecm"),
     "fake-ocr": Backend("ecm.models.fake_ocr:FakeOcr", "pip install ecm"),
     "rapidocr": Backend("ecm.models.rapid_ocr:RapidOcr", "pip install 'ecm[ocr]'"),
@@ -40,11 +48,17 @@ CAPTIONERS = {
 }
 TEXT_EMBEDDERS = {
     "minilm": Backend("ecm.models.minilm:MiniLM", "pip install torch tokenizers safetensors"),
+    "qwen-embedding": Backend(
+        "ecm.models.qwen_embedding:QwenEmbedding", TRANSFORMERS, remembers=True
+    ),
     "fake-text": Backend("ecm.models.fakes:FakeTextEmbedder", "pip install ecm"),
 }
 QUERY_ENCODERS = {
     "class-bridge": Backend(
         "ecm.models.bridge:ClassBridge", "pip install torch tokenizers safetensors"
+    ),
+    "dual-encoder": Backend(
+        "ecm.models.dual_encoder:dual_query_encoder", TRANSFORMERS, remembers=True
     ),
     "fake-query": Backend("ecm.models.fakes:FakeQueryEncoder", "pip install ecm"),
 }
@@ -58,7 +72,7 @@ def open_image_model(
     `memory` is where digests of files are remembered; None: every file is read.
     Raises ManifestMismatch, ManifestError or BackendMissing before any weight is used.
     """
-    build = _backend(IMAGE_MODELS, manifest, "image model")
+    build = _backend(IMAGE_MODELS, manifest, "image model", memory)
     model: ImageModel = build(manifest, attest(manifest, memory), threads=threads)
     return model
 
@@ -67,7 +81,7 @@ def open_captioner(
     manifest: ModelManifest, *, threads: int, memory: Path | None = None
 ) -> Captioner:
     """The captioner of `manifest`; errors as for `open_image_model`."""
-    build = _backend(CAPTIONERS, manifest, "captioner")
+    build = _backend(CAPTIONERS, manifest, "captioner", memory)
     captioner: Captioner = build(manifest, attest(manifest, memory), threads=threads)
     return captioner
 
@@ -76,7 +90,7 @@ def open_text_embedder(
     manifest: ModelManifest, *, threads: int, memory: Path | None = None
 ) -> TextEmbedder:
     """The text embedder of `manifest`; errors as for `open_image_model`."""
-    build = _backend(TEXT_EMBEDDERS, manifest, "text embedder")
+    build = _backend(TEXT_EMBEDDERS, manifest, "text embedder", memory)
     embedder: TextEmbedder = build(manifest, attest(manifest, memory), threads=threads)
     return embedder
 
@@ -96,14 +110,16 @@ def open_query_encoder(
                 f"query encoder {manifest.name} uses file {file.name} {file.sha256}, but "
                 f"{reaches.name} was made with expected {theirs[file.name]}"
             )
-    build = _backend(QUERY_ENCODERS, manifest, "query encoder")
+    build = _backend(QUERY_ENCODERS, manifest, "query encoder", memory)
     encoder: VisualQueryEncoder = build(
         manifest, attest(manifest, memory), reaches=reaches, threads=threads
     )
     return encoder
 
 
-def _backend(table: dict[str, Backend], manifest: ModelManifest, kind: str) -> Any:
+def _backend(
+    table: dict[str, Backend], manifest: ModelManifest, kind: str, memory: Path | None
+) -> Any:
     if manifest.backend not in table:
         raise ManifestError(
             f"manifest {manifest.name}: no {kind} back end called {manifest.backend!r}",
@@ -116,7 +132,8 @@ def _backend(table: dict[str, Backend], manifest: ModelManifest, kind: str) -> A
         # busy machine one query took 650 ms instead of 20. Read when torch is loaded, never after.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        return getattr(importlib.import_module(module), name)
+        build = getattr(importlib.import_module(module), name)
+        return partial(build, memory=memory) if backend.remembers else build
     except ModuleNotFoundError as error:
         raise BackendMissing(
             f"back end {manifest.backend} needs {error.name}, which is not installed",
