@@ -19,9 +19,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.errors import EcmError, ResourceExhausted
-from ecm.stages.assembly import SEAL, StageSettings, image_parts, open_part, open_prepare
+from ecm.stages.assembly import (
+    SEAL,
+    StageSettings,
+    image_parts,
+    open_part,
+    open_prepare,
+    watch_of,
+)
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
+from ecm.stages.vigil import Tell
 
 DEATHS = 64
 """Deaths over one block after which something else than an image must be at fault."""
@@ -36,15 +45,19 @@ class LeaseGone(Exception):
 
 
 class Analyst:
-    """All stages of a plan in this process, with their models open. A context manager."""
+    """All stages of a plan in this process, with their models open. A context manager.
 
-    def __init__(self, settings: StageSettings, worker_id: str, admit: Admit) -> None:
+    `tell` hears of golden probes that failed.
+    """
+
+    def __init__(self, settings: StageSettings, worker_id: str, admit: Admit, tell: Tell) -> None:
         self._prepare = open_prepare(settings, admit)
         parts = [*image_parts(settings.plan), SEAL]
-        self._stages = [s for part in parts for s in open_part(part, settings, worker_id)]
+        watch = watch_of(settings, worker_id, tell)
+        self._stages = [s for part in parts for s in open_part(part, settings, worker_id, watch)]
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """ENVELOPE_SCHEMA rows for CLAIM_SCHEMA rows."""
+        """ENVELOPE_SCHEMA rows for CLAIM_SCHEMA rows. Raises ModelDrifted."""
         block = self._prepare(block)
         for stage in self._stages:
             block = stage(block)
@@ -64,12 +77,13 @@ class IsolatedAnalyst:
     because the death of the worker itself says nothing about an image.
     """
 
-    def __init__(self, settings: StageSettings, worker_id: str, admit: Admit) -> None:
+    def __init__(self, settings: StageSettings, worker_id: str, admit: Admit, tell: Tell) -> None:
         if settings.scratch is None:
             raise ValueError("a child needs a folder for its marks")
         self._settings = replace(settings, scratch=settings.scratch / settings.run_id)
         self._worker_id = worker_id
         self._admit = admit
+        self._tell = tell
         self._child: tuple[Any, Connection] | None = None
 
     def __enter__(self) -> IsolatedAnalyst:
@@ -83,7 +97,7 @@ class IsolatedAnalyst:
             shutil.rmtree(self._settings.scratch, ignore_errors=True)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """ENVELOPE_SCHEMA rows for CLAIM_SCHEMA rows. Raises LeaseGone."""
+        """ENVELOPE_SCHEMA rows for CLAIM_SCHEMA rows. Raises LeaseGone, ModelDrifted."""
         for _ in range(DEATHS):
             try:
                 return self._asked(block)
@@ -103,6 +117,9 @@ class IsolatedAnalyst:
             match pipe.recv():
                 case ("admit", requests):
                     pipe.send(self._admitted(requests))
+                case ("quarantine", notice):
+                    self._tell(notice)
+                    pipe.send("told")
                 case ("sealed", sealed):
                     return sealed
                 case ("gone",):
@@ -159,7 +176,12 @@ def _serve(pipe: Connection, settings: StageSettings, worker_id: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        with Analyst(settings, worker_id, lambda requests: _ask(pipe, requests)) as analyst:
+        with Analyst(
+            settings,
+            worker_id,
+            lambda requests: _ask(pipe, requests),
+            lambda notice: _tell(pipe, notice),
+        ) as analyst:
             pipe.send(("ready",))
             while True:
                 pipe.send(_answer(analyst, pipe.recv()))
@@ -175,6 +197,12 @@ def _ask(pipe: Connection, requests: Sequence[AdmitRequest]) -> Sequence[AdmitDe
     if decisions is None:
         raise LeaseGone
     return decisions
+
+
+def _tell(pipe: Connection, notice: QuarantineNotice) -> None:
+    """Returns when the worker has made the notice durable."""
+    pipe.send(("quarantine", notice))
+    pipe.recv()
 
 
 def _answer(analyst: Analyst, block: pa.Table) -> tuple[Any, ...]:

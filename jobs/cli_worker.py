@@ -116,6 +116,7 @@ def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
     from ecm.delivery.incarnation import Incarnation
     from ecm.delivery.receipts import WorkerRun
     from ecm.delivery.workplace import Terms
+    from ecm.models.attestation import memory_below
     from ecm.stages.assembly import StageSettings
     from jobs.analyst import IsolatedAnalyst
     from jobs.progress import LiveProgress, stderr_console
@@ -136,6 +137,8 @@ def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
         batch_size=profile.pipeline.batch_size,
         threads=profile.pipeline.threads,
         scratch=profile.cache / "scratch",
+        probe_images=profile.pipeline.probe_images,
+        memory=memory_below(profile.cache),
     )
     record = WorkerRun(
         run_id=run_id,
@@ -151,7 +154,9 @@ def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
         place = stack.enter_context(_workplace(profile, options, terms, holder))
         progress = stack.enter_context(LiveProgress(console, began))
         hand = Worker(place, work, str(holder), record, summary, progress)
-        analyst = stack.enter_context(IsolatedAnalyst(stages, summary.worker_id, hand.admit))
+        analyst = stack.enter_context(
+            IsolatedAnalyst(stages, summary.worker_id, hand.admit, hand.quarantine)
+        )
         stack.enter_context(_interrupt_on_terminate())
         try:
             hand.run(analyst)

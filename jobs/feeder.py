@@ -88,12 +88,11 @@ class Feeder:
 
         Raises StoreUnavailable when it cannot be done.
         """
-        from ecm.evidence.quarantine import quarantine  # Lance takes seconds; few runs need it.
-        from ecm.evidence.store import EvidenceStore
+        from ecm.delivery.quarantining import tell  # Lance takes seconds; few runs need it.
 
         for attempt in range(TELLING):
             try:
-                return quarantine(EvidenceStore.open(self._settings.evidence), notice)
+                return tell(self._settings.evidence, notice)
             except StoreUnavailable:
                 if attempt == TELLING - 1:
                     raise

@@ -22,6 +22,7 @@ from ecm.delivery.captioned import Captioned, captioned
 from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.concluding import conclude_job
 from ecm.delivery.estimates import actors_of
+from ecm.delivery.fitting import check_machine, check_settings
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.listed import ListedPlaces, listing_on_disk
 from ecm.delivery.recovery import Recovered
@@ -34,11 +35,13 @@ from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.images.listing import list_source
 from ecm.ledger.ledger import open_ledger
+from ecm.models.devices import present_gpus
 from ecm.opening import plan_of
 from jobs.enqueue import EnqueueRequest, Listing, confine
 from jobs.materialize import materialize
 from jobs.passes import Credit, Run, process
 from jobs.progress import LiveProgress
+from jobs.runtime import is_local
 from jobs.watching import Watch
 
 
@@ -105,12 +108,16 @@ def run_index(
 ) -> IndexSummary:
     """List `sources`, run the pipeline until the ledger has no more for it, audit and publish.
 
-    Raises LeaseLost while another run commits to the same store.
+    Raises LeaseLost while another run commits to the same store, ConfigError when a model does not
+    fit on the GPUs there are.
     """
     rereading = rereading or Rereading()
     began = time.monotonic()
     started_at = time.time()
     plan = plan_of(profile)
+    check_settings(plan, profile.pipeline)
+    if is_local(profile):
+        check_machine(plan, profile.pipeline, present_gpus)
     there = tuple(source for source in sources if _is_there(source, profile, rereading))
     lost = tuple(source for source in sources if source not in there)
     run_id = time.strftime("run-%Y%m%dT%H%M%S-", time.gmtime()) + uuid.uuid4().hex[:8]
@@ -258,7 +265,12 @@ def _summary(
         startup_seconds=round(max(0.0, run.warm - run.began), 3) if run.warm else 0.0,
         snapshot_id=snapshot,
         key_digest=audit.key_digest,
-        problems=(*audit.problems, *found.problems, *verified.problems()),
+        problems=(
+            *run.blocked.lines.values(),
+            *audit.problems,
+            *found.problems,
+            *verified.problems(),
+        ),
         retried=totals.retried,
         stale=totals.stale,
         throttled_seconds=round(run.listing.progress.throttled_seconds, 3),

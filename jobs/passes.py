@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +33,7 @@ from ecm.models.attestation import attest, memory_below
 from ecm.stages.assembly import StageSettings
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
+from jobs.blocking import Blocked
 from jobs.enqueue import Listing, ListingProgress
 from jobs.feeder import Feeder, FeederSettings
 from jobs.progress import LiveProgress, Reading
@@ -60,6 +61,12 @@ class Run:
     began: float
     blocks: int = 0
     warm: float | None = None
+    blocked: Blocked = field(default_factory=Blocked)
+
+    @property
+    def sound(self) -> TransformPlan:
+        """The part of the plan that no failed probe has blocked."""
+        return self.blocked.left_of(self.plan)
 
     def reading(self, note: str = "") -> Reading:
         listed = self.listing.progress
@@ -88,7 +95,10 @@ class Credit:
 
 
 def process(run: Run, credit: Credit) -> None:
-    """Passes until the listing is closed and nothing of this tenant is claimable any more."""
+    """Passes until the listing is closed and nothing of this tenant is claimable any more.
+
+    A golden probe that fails ends a pass; the run goes on with the models that are sound.
+    """
     with ExitStack() as stack:
         started = False
         for blocks in _passes(run):
@@ -96,10 +106,7 @@ def process(run: Run, credit: Credit) -> None:
                 _attest(run)
                 stack.enter_context(ray_session(run.profile))
                 started = True
-            try:
-                _run_pass(run, credit, blocks)
-            except RayError as error:
-                raise pipeline_failure(error) from error
+            _run_pass(run, credit, blocks)
 
 
 def _attest(run: Run) -> None:
@@ -137,7 +144,8 @@ def _passes(run: Run) -> Iterator[int]:
         closed = run.listing.progress.closed
         run.listing.check()
         now = run.ledger.now()
-        runnable = run.ledger.runnable(run.tenant_id, run.plan.fingerprints, now)
+        run.blocked.mark(run.ledger, run.tenant_id)
+        runnable = run.ledger.runnable(run.tenant_id, run.sound.fingerprints, now)
         enough = runnable.resources >= FIRST_PASS_BLOCKS * config.block_images
         if runnable.resources and (closed or enough):
             blocks = math.ceil(runnable.resources / config.block_images)
@@ -159,12 +167,14 @@ def _run_pass(run: Run, credit: Credit, blocks: int) -> None:
     credit.feeder = feeder
     config = run.profile.pipeline
     stages = StageSettings(
-        plan=run.plan,
+        plan=run.sound,
         limits=run.profile.images,
         run_id=run.run_id,
         batch_size=config.batch_size,
         threads=config.threads,
         scratch=scratch,
+        probe_images=config.probe_images,
+        memory=memory_below(run.profile.cache),
     )
     settings = pipeline.PipelineSettings(config, stages)
     try:
@@ -176,6 +186,10 @@ def _run_pass(run: Run, credit: Credit, blocks: int) -> None:
             run.progress.show(run.reading())
         run.loop.drain(lambda: run.progress.show(run.reading()))
         run.progress.show(run.reading())
+    except RayError as error:
+        if not run.blocked.notice_new(run.store, run.run_id, run.plan):
+            raise pipeline_failure(error) from error
+        run.loop.drain(lambda: run.progress.show(run.reading()))  # while its tasks are still leased
     finally:
         credit.feeder = None
         ray.get(feeder.stop.remote())
@@ -186,16 +200,17 @@ def _run_pass(run: Run, credit: Credit, blocks: int) -> None:
 
 def _start_feeder(run: Run) -> Any:
     config = run.profile.pipeline
-    vision = run.plan.by_type.get(TaskType.VISION)
+    plan = run.sound
+    vision = plan.by_type.get(TaskType.VISION)
     settings = FeederSettings(
         ledger=run.profile.ledger,
         evidence=run.profile.evidence,
         holder=run.holder,
         tenant_id=run.tenant_id,
-        transforms=run.plan.fingerprints,
+        transforms=plan.fingerprints,
         vision_transform=vision.fingerprint if vision else None,
         block_images=config.block_images,
-        window_tasks=config.window_blocks * config.block_images * len(run.plan.by_type),
+        window_tasks=config.window_blocks * config.block_images * len(plan.by_type),
     )
     here = ray.get_runtime_context().get_node_id()
     actor = ray.remote(Feeder).options(

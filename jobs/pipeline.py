@@ -20,6 +20,7 @@ from ray.data import ActorPoolStrategy, Dataset
 from ray.util.annotations import RayDeprecationWarning
 
 from ecm.config import PipelineConfig
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.stages.assembly import (
     SEAL,
     CaptionPart,
@@ -29,9 +30,11 @@ from ecm.stages.assembly import (
     open_captions,
     open_part,
     open_prepare,
+    watch_of,
 )
 from ecm.stages.columns import ENVELOPE_SCHEMA
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
+from ecm.stages.vigil import Tell
 from jobs.source import LedgerSource
 
 
@@ -61,17 +64,17 @@ def build(feeder: Any, settings: PipelineSettings, blocks: int, first: int) -> D
         concurrency=config.decode_workers,
     )
     for pool in _pools(settings):
-        images = _mapped(images, pool, settings)
+        images = _mapped(images, pool, settings, feeder)
     return images
 
 
-def _mapped(images: Dataset, pool: Pool, settings: PipelineSettings) -> Dataset:
+def _mapped(images: Dataset, pool: Pool, settings: PipelineSettings, feeder: Any) -> Dataset:
     with warnings.catch_warnings():
         # The only way to say how many blocks an actor works on at once, until Ray has another.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         return images.map_batches(
             pool.actor,
-            fn_constructor_args=(pool.parts, settings),
+            fn_constructor_args=(pool.parts, settings, feeder),
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
@@ -123,9 +126,10 @@ def _pools(settings: PipelineSettings) -> Iterator[Pool]:
 class ModelActor:
     """Holds the models of its parts for as long as a pass."""
 
-    def __init__(self, parts: tuple[Part, ...], settings: PipelineSettings) -> None:
+    def __init__(self, parts: tuple[Part, ...], settings: PipelineSettings, feeder: Any) -> None:
         me = worker_id()
-        self._stages = [s for part in parts for s in open_part(part, settings.stages, me)]
+        watch = watch_of(settings.stages, me, _telling(feeder))
+        self._stages = [s for part in parts for s in open_part(part, settings.stages, me, watch)]
         self._empty = ENVELOPE_SCHEMA.empty_table() if parts[-1] is SEAL else None
 
     def __call__(self, block: pa.Table) -> pa.Table:
@@ -139,11 +143,21 @@ class ModelActor:
 class CaptionActor:
     """Holds one captioner for as long as a pass; several blocks share its engine."""
 
-    def __init__(self, parts: tuple[CaptionPart], settings: PipelineSettings) -> None:
-        self._stage = open_captions(parts[0], settings.stages)
+    def __init__(self, parts: tuple[CaptionPart], settings: PipelineSettings, feeder: Any) -> None:
+        watch = watch_of(settings.stages, worker_id(), _telling(feeder))
+        self._stage = open_captions(parts[0], settings.stages, watch)
 
     async def __call__(self, block: pa.Table) -> AsyncIterator[pa.Table]:
         yield await self._stage.run(block) if block.num_rows else block
+
+
+def _telling(feeder: Any) -> Tell:
+    """Notices go to the feeder, which has the store; it answers when they are durable."""
+
+    def tell(notice: QuarantineNotice) -> None:
+        ray.get(feeder.quarantine.remote(notice))
+
+    return tell
 
 
 def worker_id() -> str:

@@ -18,12 +18,13 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.claimed import block_of
 from ecm.delivery.incarnation import Incarnation
 from ecm.delivery.receipts import WorkerRun
 from ecm.delivery.workplace import Workplace
-from ecm.errors import LeaseLost, Overloaded, TransientError
+from ecm.errors import LeaseLost, ModelDrifted, Overloaded, TransientError
 from ecm.ledger.records import ClaimedTask, Lease
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
 from jobs.analyst import LeaseGone
@@ -137,10 +138,15 @@ class Worker:
         """For the stages: ask, however long it takes. Raises LeaseGone."""
         return self._patiently(lambda: self._place.admit(requests), self._tenure)
 
+    def quarantine(self, notice: QuarantineNotice) -> None:
+        """For the stages: returns when a notice is durable, however long it takes."""
+        self._patiently(lambda: self._place.quarantine(notice), None)
+
     def run(self, analyse: Callable[[pa.Table], pa.Table]) -> None:
         """Work until nothing is left (`once`) or an interrupt; the lease is given back either way.
 
-        Raises what makes further work impossible, such as Forbidden.
+        Raises what makes further work impossible, such as Forbidden. With ModelDrifted nothing more
+        is delivered: what this worker still holds goes back to the queue.
         """
         threads = [
             threading.Thread(target=self._guarded, args=(part,), name=name, daemon=True)
@@ -153,9 +159,19 @@ class Worker:
             while not self._stop.is_set():
                 self._check()
                 self._turn(analyse)
+        except ModelDrifted:
+            self._abandon()
+            raise
         finally:
             self._finish(threads)
         self._check()
+
+    def _abandon(self) -> None:
+        """Give everything back; deliveries that are under way are refused by their fences."""
+        tenure = self._tenure
+        if tenure is not None and not tenure.lost.is_set():
+            tenure.lost.set()
+            self._patiently(lambda: self._place.release(tenure.lease), None)
 
     def _turn(self, analyse: Callable[[pa.Table], pa.Table]) -> None:
         """Claim and work off one block, or wait for one."""

@@ -15,7 +15,13 @@ from starlette.responses import Response
 import ecm
 from ecm.contracts.identity import TenantId
 from ecm.contracts.search import MAX_IMAGE_BYTES, SearchRequest
-from ecm.delivery.remote import ADMIT_BYTES, ADMIT_PATH, RESULTS_BYTES, RESULTS_PATH
+from ecm.delivery.remote import (
+    ADMIT_BYTES,
+    ADMIT_PATH,
+    QUARANTINES_PATH,
+    RESULTS_BYTES,
+    RESULTS_PATH,
+)
 from ecm.ledger.wire import OPERATIONS
 from ecm.ledger.wire import PATH as LEDGER_PATH
 from serve.edge import BodyLimit, SecureHeaders
@@ -30,6 +36,7 @@ BODY_LIMITS = {
     "/v1/tasks": SUBMISSION_BYTES,
     ADMIT_PATH: ADMIT_BYTES,
     RESULTS_PATH: RESULTS_BYTES,
+    QUARANTINES_PATH: ADMIT_BYTES,
     "/v1/dead-letters/redrive": REDRIVE_BYTES,
     **{f"{LEDGER_PATH}/{name}": each.body_bytes for name, each in OPERATIONS.items()},
 }

@@ -16,6 +16,7 @@ from typing import TypeVar
 from ray import serve
 
 from ecm.config import Profile
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.contracts.result import ResultEnvelope
 from ecm.crashpoints import arm
 from ecm.delivery.desk import Desk as DeliveryDesk
@@ -68,6 +69,10 @@ class Desk:
     async def record(self, run: WorkerRun, tenant_id: str) -> None:
         """A worker has begun or ended."""
         await self._in_thread(lambda: self._opened().record(run, tenant_id))
+
+    async def quarantine(self, notice: QuarantineNotice) -> None:
+        """A worker's golden probe has failed."""
+        await self._in_thread(lambda: self._opened().quarantine(notice))
 
     async def check_health(self) -> None:
         """Asked by Serve from time to time; a desk that could not be opened is tried again."""

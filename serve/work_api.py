@@ -15,8 +15,15 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.responses import Response
 
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, Receipt, WorkerRun
-from ecm.delivery.remote import ADMIT_PATH, RESULTS_PATH, RESULTS_TYPE, RUNS_PATH
+from ecm.delivery.remote import (
+    ADMIT_PATH,
+    QUARANTINES_PATH,
+    RESULTS_PATH,
+    RESULTS_TYPE,
+    RUNS_PATH,
+)
 from ecm.delivery.scrutiny import parse_results
 from ecm.errors import EcmError
 from serve.api import PROBLEMS, Failed
@@ -98,6 +105,19 @@ def work_routes(
         caller = door_of(request).caller(request)
         desk = desk_of(request)
         await desk.asked(desk.desk.record.remote(run, caller.tenant))
+        return Response(status_code=204)
+
+    @router.post(QUARANTINES_PATH, responses=PROBLEMS, status_code=204)
+    async def quarantines(
+        request: Request, notice: Annotated[QuarantineNotice, Body()]
+    ) -> Response:
+        """A golden probe of a worker's model has failed: the evidence it names by key and run is
+        shown by no snapshot that is built from now on. May be sent again.
+        """
+        caller = door_of(request).caller(request)
+        _own(caller, notice.tenant_id)
+        desk = desk_of(request)
+        await desk.asked(desk.desk.quarantine.remote(notice))
         return Response(status_code=204)
 
     return router

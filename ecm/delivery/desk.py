@@ -20,11 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecm.contracts.identity import TenantId
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.contracts.result import ResultEnvelope, Space
 from ecm.delivery.admission import Admission
 from ecm.delivery.closing import Books
 from ecm.delivery.committing import CommitLoop, CommitSettings
 from ecm.delivery.entries import Entry, Fate, Settled
+from ecm.delivery.quarantining import tell
 from ecm.delivery.receipts import Receipt, WorkerRun
 from ecm.delivery.recovery import free_the_dead
 from ecm.delivery.scrutiny import Dimensions, check_task
@@ -55,9 +57,7 @@ ANSWER_SECONDS = 0.5
 @dataclass(frozen=True)
 class DeskSettings:
     """Where results go, how they are batched, and how long (seconds) the right is kept unused, and
-    kept at all.
-
-    `dimensions` are declared ones, by space and transform.
+    kept at all. `dimensions` are declared ones, by space and transform.
     """
 
     ledger: LedgerConfig
@@ -134,10 +134,7 @@ class Desk:
         return self._admission.admit(requests, vision_transform)
 
     def record(self, run: WorkerRun, tenant_id: TenantId) -> None:
-        """Put a worker's run on record, which its evidence refers to. May be repeated.
-
-        Raises TransientError as `deliver` does.
-        """
+        """Put a worker's run on record. May be repeated. Raises TransientError as `deliver`."""
         record = RunRecord(
             run_id=run.run_id,
             tenant_id=tenant_id,
@@ -154,6 +151,10 @@ class Desk:
             self._opened()
             record_run(self._opened_store(), record)
             self._used = time.monotonic()
+
+    def quarantine(self, notice: QuarantineNotice) -> None:
+        """See `quarantining.tell`."""
+        tell(self._settings.evidence, notice)
 
     def deliver(self, envelopes: Sequence[ResultEnvelope]) -> Future[Receipt]:
         """Take results in; the answer comes when each of them is committed or refused.

@@ -1,12 +1,14 @@
-"""Quarantined evidence done again: its rows leave the tables, its tasks are queued.
+"""Quarantines told and done again: a notice is stored at once; later, once it is asked for, its
+rows leave the tables and its tasks are queued.
 
-Tasks first, rows second, the record last: whoever dies in between is repeated and finds what is
-left. Touches only rows of the notice's run: what another run has derived meanwhile stays. The
-caller holds the right to commit. Runs no model.
+Tasks come first then, rows second, the record last: whoever dies in between is repeated and finds
+what is left. Touches only rows of the notice's run: what another run has derived meanwhile stays.
+The caller holds the right to commit. Runs no model.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -14,16 +16,27 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.crashpoints import crash_point
 from ecm.errors import ConfigError
 from ecm.evidence.committer import StillMine
+from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.faults import lance_errors
-from ecm.evidence.quarantine import Quarantine, QuarantineState, Redone, mark_redone, shut_out_by
+from ecm.evidence.quarantine import (
+    Quarantine,
+    QuarantineState,
+    Redone,
+    mark_redone,
+    quarantine,
+    shut_out_by,
+)
 from ecm.evidence.schema import is_evidence_table
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
 from ecm.ledger.records import Redrive
 from ecm.ledger.states import TaskState
+
+log = logging.getLogger("ecm.quarantine")
 
 _KEYS_AT_ONCE: Final = 5000
 
@@ -39,6 +52,17 @@ class RedoneNow:
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
+
+
+def tell(evidence: EvidenceConfig, notice: QuarantineNotice) -> str:
+    """Make a notice durable, for which the right to commit is not needed; its id. Repeatable.
+
+    Raises StoreUnavailable.
+    """
+    quarantine_id = quarantine(EvidenceStore.open(evidence), notice)
+    crash_point("quarantine.told")
+    log.warning("%s: %s; %d keys", quarantine_id, notice.line(), len(notice.keys))
+    return quarantine_id
 
 
 def redo(ledger: Ledger, store: EvidenceStore, one: Quarantine, still_mine: StillMine) -> RedoneNow:

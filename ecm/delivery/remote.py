@@ -11,6 +11,7 @@ from typing import Final
 
 import httpx
 
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.receipts import (
     MAX_ADMIT,
@@ -30,6 +31,7 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 ADMIT_PATH: Final = "/v1/work/admit"
 RESULTS_PATH: Final = "/v1/work/results"
 RUNS_PATH: Final = "/v1/work/runs"
+QUARANTINES_PATH: Final = "/v1/work/quarantines"
 RESULTS_TYPE: Final = "application/x-ndjson"
 ADMIT_BYTES: Final = 8 * 2**20
 RESULTS_BYTES: Final = 64 * 2**20
@@ -71,6 +73,9 @@ class RemoteWorkplace(LeasedWork):
 
     def record(self, run: WorkerRun) -> None:
         self._post(RUNS_PATH, run.model_dump_json().encode(), "application/json")
+
+    def quarantine(self, notice: QuarantineNotice) -> None:
+        self._post(QUARANTINES_PATH, notice.model_dump_json().encode(), "application/json")
 
     def _post(self, path: str, body: bytes, kind: str) -> bytes:
         try:

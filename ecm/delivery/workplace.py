@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ecm.contracts.identity import TenantId
+from ecm.contracts.quarantine import QuarantineNotice
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.desk import Desk
 from ecm.delivery.receipts import Receipt, WorkerRun
@@ -68,6 +69,10 @@ class Workplace(Protocol):
         """Put the worker's run on record. May be repeated."""
         ...
 
+    def quarantine(self, notice: QuarantineNotice) -> None:
+        """Make a notice durable. May be repeated."""
+        ...
+
 
 class LeasedWork:
     """Leases of a ledger, on one worker's terms: what every workplace does alike."""
@@ -120,3 +125,6 @@ class LocalWorkplace(LeasedWork):
 
     def record(self, run: WorkerRun) -> None:
         self._desk.record(run, self._tenant_id)
+
+    def quarantine(self, notice: QuarantineNotice) -> None:
+        self._desk.quarantine(notice)

@@ -10,6 +10,7 @@ through its models can be counted: the fake image model keeps a journal where it
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 
@@ -42,9 +43,12 @@ class FakeParams(Contract):
     """`journal`: a local file that gets a line per call with its number of images; "": none.
 
     `empty_share` is the share of pictures that get no caption, the same ones each time.
+    `drifts_by` is a local file: while it is there the model says something else once it has seen as
+    many images as stand in it, so that one manifest can be sound and drift.
     """
 
     journal: str = ""
+    drifts_by: str = ""
     empty_share: float = Field(default=0.0, ge=0, le=1)
 
 
@@ -56,6 +60,8 @@ class FakeImageModel:
         params = manifest.params_as(FakeParams)
         self._journal = params.journal
         self._empty_share = params.empty_share
+        self._drifts_by = params.drifts_by
+        self._seen = 0
         self._dim = manifest.space_dim(Space.VV)
 
     def analyse(self, pixels: Pixels, wanted: frozenset[TaskType]) -> ImageOutputs:
@@ -65,6 +71,8 @@ class FakeImageModel:
             with open(self._journal, "ab", buffering=0) as journal:  # one write: lines stay whole
                 journal.write(f"{len(pixels)}\n".encode())
         near = closeness(pixels.mean(axis=(1, 2), dtype=np.float64))
+        if self._drifted(len(pixels)):
+            near = np.roll(near, 1, axis=1)
         tags = [_tags(row) for row in near]
         if TaskType.VISION not in wanted:
             tags = []
@@ -79,6 +87,13 @@ class FakeImageModel:
     def _said(self, picture: Pixels, nearest: LabelStatement) -> TextStatement | None:
         share = self._empty_share
         return None if share and chance(picture, "empty") < share else _caption(nearest)
+
+    def _drifted(self, images: int) -> bool:
+        self._seen += images
+        if not self._drifts_by or not os.path.exists(self._drifts_by):
+            return False
+        with open(self._drifts_by, encoding="ascii") as told:
+            return self._seen > int(told.read())
 
 
 class FakeTextEmbedder:

@@ -24,6 +24,9 @@ from ecm.stages.caption import CaptionSettings, CaptionStage
 from ecm.stages.envelope import EnvelopeStage
 from ecm.stages.plan import TransformPlan
 from ecm.stages.prepare import Admission, PrepareSettings, PrepareStage
+from ecm.stages.probing import image_probing, text_probing
+from ecm.stages.vigil import Probing, Tell, Vigil, Watch, Watched, WatchedStage
+from ecm.stages.watched_captions import WatchedCaptions
 
 TEXTS = 4
 """Texts per model call for each image: short ones, and equal ones among many are embedded once."""
@@ -37,6 +40,8 @@ class StageSettings:
 
     `batch_size` is images per model call, `threads` those of one model. Crash markers lie in
     `scratch`, which must survive a worker process and not the run; None: no crash protection.
+    Models are probed before the first image and after every `probe_images`; 0: only before.
+    `memory` is where digests of model files are remembered; None: every file is read.
     """
 
     plan: TransformPlan
@@ -45,6 +50,8 @@ class StageSettings:
     batch_size: int
     threads: int
     scratch: Path | None
+    probe_images: int = 0
+    memory: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,30 +90,60 @@ def _part(manifest: ModelManifest, kinds: frozenset[TaskType]) -> ImagePart | Ca
     return ImagePart(manifest, kinds)
 
 
-def open_captions(part: CaptionPart, settings: StageSettings) -> CaptionStage:
+def open_captions(
+    part: CaptionPart, settings: StageSettings, watch: Watch | None
+) -> CaptionStage | WatchedCaptions:
     """The stage of a captioner, with its model. To be closed. Raises as `open_part`."""
-    captioner = open_captioner(part.manifest, threads=settings.threads)
-    return CaptionStage(captioner, CaptionSettings.of(part.manifest, settings.scratch))
+    captioner = open_captioner(part.manifest, threads=settings.threads, memory=settings.memory)
+    stage = CaptionStage(captioner, CaptionSettings.of(part.manifest, settings.scratch))
+    return stage if watch is None else WatchedCaptions(stage, captioner, watch)
 
 
-def open_part(part: Part, settings: StageSettings, worker_id: str) -> Iterator[Stage]:
-    """The stages of one part, with their models. Raises ManifestError, BackendMissing."""
+def watch_of(settings: StageSettings, worker_id: str, tell: Tell) -> Watch:
+    """How the models of a run are watched by a worker."""
+    return Watch(settings.run_id, worker_id, settings.probe_images, tell)
+
+
+def open_part(
+    part: Part, settings: StageSettings, worker_id: str, watch: Watch | None = None
+) -> Iterator[Stage]:
+    """The stages of one part, with their models. Raises ManifestError, BackendMissing.
+
+    Under `watch` a model that ships with golden probes is probed, and the stage raises
+    ModelDrifted from the first probe on that fails.
+    """
     batches = BatchSettings(settings.batch_size, settings.scratch)
     match part:
         case ImagePart(manifest=manifest, kinds=kinds):
-            model = open_image_model(manifest, threads=settings.threads)
-            yield ImageModelStage(model, kinds, batches)
+            model = open_image_model(manifest, threads=settings.threads, memory=settings.memory)
+            stage = ImageModelStage(model, kinds, batches)
+            yield _watched(
+                stage,
+                Watched(manifest.name, kinds, True),
+                image_probing(model, settings.memory),
+                watch,
+            )
         case CaptionPart():
-            yield open_captions(part, settings)
+            yield open_captions(part, settings, watch)
         case Seal():
             text = settings.plan.text_model()
             if text is not None:
-                embedder = open_text_embedder(text, threads=settings.threads)
+                embedder = open_text_embedder(
+                    text, threads=settings.threads, memory=settings.memory
+                )
                 texts = replace(batches, batch_size=TEXTS * batches.batch_size)
-                yield TextModelStage(embedder, texts)
+                words = Watched(text.name, frozenset({TaskType.MV_EMBED}), False)
+                said = TextModelStage(embedder, texts)
+                yield _watched(said, words, text_probing(embedder, settings.memory), watch)
             yield EnvelopeStage(settings.run_id, worker_id)
         case _:
             assert_never(part)
+
+
+def _watched(stage: Stage, model: Watched, probing: Probing | None, watch: Watch | None) -> Stage:
+    if watch is None or probing is None:
+        return stage
+    return WatchedStage(stage, Vigil(model, probing, watch))
 
 
 def open_prepare(settings: StageSettings, admission: Admission) -> PrepareStage:

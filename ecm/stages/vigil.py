@@ -31,7 +31,10 @@ HINT = "see `ecm quarantine list`; give this machine the declared model, then `e
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is watched, how often, and who hears of it: `every` images between probes, 0: never."""
+    """Who watches, how often, and who hears of it.
+
+    `every` is images between two probes; 0: none but the first.
+    """
 
     run_id: str
     worker_id: str
@@ -63,6 +66,7 @@ class Vigil:
         self._watch = watch
         self._clock = clock
         self._lock = threading.Lock()
+        self._begun = False
         self._images = 0
         self._since = clock()
         self._said: defaultdict[str, set[str]] = defaultdict(set)
@@ -70,12 +74,19 @@ class Vigil:
         self._fault: ModelDrifted | None = None
         self._untold: list[QuarantineNotice] = []
 
-    def refuse(self) -> None:
-        """Raises ModelDrifted once a probe has failed, after telling what is still untold."""
+    def begin(self, block: pa.Table) -> None:
+        """Before the model sees a block: it is probed before its first one.
+
+        Raises ModelDrifted once a probe has failed, after telling what is still untold. A model
+        that has never passed has said nothing: its notices name no keys.
+        """
         with self._lock:
-            if self._fault is not None:
-                self._tell_all()
-                raise self._fault
+            if not self._begun:
+                self._begun = True
+                for tenant_id in set(block["tenant_id"].to_pylist()):
+                    self._said[tenant_id].update(())
+                self._probe()
+            self._raise_fault()
 
     def watch(self, block: pa.Table) -> None:
         """What the model has just said of a block; probes when enough has come together.
@@ -88,9 +99,7 @@ class Vigil:
                 self._remember(block)
                 if 0 < self._watch.every <= self._images:
                     self._probe()
-            if self._fault is not None:
-                self._tell_all()
-                raise self._fault
+            self._raise_fault()
 
     def close(self) -> None:
         """Probe what has been said since the last time, at the end of a model's life.
@@ -100,9 +109,7 @@ class Vigil:
         with self._lock:
             if self._fault is None and self._images and self._watch.every:
                 self._probe()
-                self._tell_all()
-                if self._fault is not None:
-                    raise self._fault
+                self._raise_fault()
 
     def _probe(self) -> None:
         drift = self._probing()
@@ -145,6 +152,11 @@ class Vigil:
             self._transforms.add(transform)
         self._images += len(looked_at)
 
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            self._tell_all()
+            raise self._fault
+
     def _tell_all(self) -> None:
         """A notice leaves the list when it is durable: one that could not be told is told again
         with the next block.
@@ -162,8 +174,8 @@ class WatchedStage:
     vigil: Vigil
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """As the stage. Raises ModelDrifted as `Vigil.watch`."""
-        self.vigil.refuse()
+        """As the stage. Raises ModelDrifted as the vigil does."""
+        self.vigil.begin(block)
         said = self.stage(block)
         self.vigil.watch(said)
         return said

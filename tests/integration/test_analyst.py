@@ -78,7 +78,7 @@ def test_only_the_image_that_kills_is_lost(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(KILLER, "utf-8")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.getcwd()]))
-    with IsolatedAnalyst(settings, "here/1/x", admit_everything) as analyst:
+    with IsolatedAnalyst(settings, "here/1/x", admit_everything, print) as analyst:
         results = [entry.envelope for entry in entries_of(analyst(block))]
     failed = {e.task_type: e.error for e in results if e.error is not None}
     assert {e.resource_fingerprint.uri[-10:] for e in results if e.error} == {"poison.png"}
@@ -91,7 +91,7 @@ def test_only_the_image_that_kills_is_lost(
 def test_a_child_that_is_killed_between_blocks_is_started_again(
     settings: StageSettings, block: pa.Table
 ) -> None:
-    with IsolatedAnalyst(settings, "here/1/x", admit_everything) as analyst:
+    with IsolatedAnalyst(settings, "here/1/x", admit_everything, print) as analyst:
         first = child()
         first.send_signal(signal.SIGKILL)
         first.wait(10)
@@ -111,7 +111,7 @@ def test_a_lost_lease_stops_the_block_and_not_the_child(
             raise LeaseGone
         return [AdmitDecision(frozenset()) for _ in requests]
 
-    with IsolatedAnalyst(settings, "here/1/x", admit) as analyst:
+    with IsolatedAnalyst(settings, "here/1/x", admit, print) as analyst:
         before = child()
         with pytest.raises(LeaseGone):
             analyst(block)
@@ -129,6 +129,6 @@ def test_a_model_that_cannot_be_opened_is_told_before_anything_is_leased(
     plan = TransformPlan({TaskType.VISION: dataclasses.replace(vision, manifest=broken)})
     with (
         pytest.raises(ManifestError),
-        IsolatedAnalyst(dataclasses.replace(settings, plan=plan), "w", admit_everything),
+        IsolatedAnalyst(dataclasses.replace(settings, plan=plan), "w", admit_everything, print),
     ):
         pass

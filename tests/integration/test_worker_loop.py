@@ -112,7 +112,7 @@ def work(
     )
     with LiveProgress(console or Console(file=io.StringIO())) as progress:
         worker = Worker(place, ONCE, HOLDER, record, summary, progress)
-        with Analyst(stages, "here/1/x", worker.admit) as analyst:
+        with Analyst(stages, "here/1/x", worker.admit, worker.quarantine) as analyst:
 
             def analyse(block: pa.Table) -> pa.Table:
                 during(block)

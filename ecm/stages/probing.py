@@ -1,0 +1,109 @@
+"""Golden probes of an opened model as a vigil asks for them: a call that says what has drifted.
+
+Knows how a picture becomes what a manifest's model sees; which probes there are and what passes is
+known to `ecm.models`. A manifest without probes is not watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from ecm.contracts.quarantine import Drift
+from ecm.errors import EcmError
+from ecm.images.cuts import Bounded, Cut, bounded, cut
+from ecm.models.attestation import probes_of
+from ecm.models.base import ImageModel, Pixels, TextEmbedder
+from ecm.models.captioner import Captioner
+from ecm.models.manifest import ModelManifest
+from ecm.models.probe_files import ProbeSet, read_probes
+from ecm.models.probes import (
+    LEAST_COSINE,
+    Look,
+    ProbeVerdict,
+    probe_captioner,
+    probe_image_model,
+    probe_text_embedder,
+)
+from ecm.stages.vigil import Probing
+
+_SECONDS = 600.0
+"""An engine that has not answered its probes by then is not the one that was pinned."""
+
+
+def image_probing(model: ImageModel, memory: Path | None = None) -> Probing | None:
+    """The probes of an image model, None where it ships with none. Raises ManifestError."""
+    probes = _read(model.manifest, memory)
+    if probes is None:
+        return None
+    look = look_of(model.manifest)
+    return lambda: _drift(probe_image_model(model, probes, look))
+
+
+def text_probing(model: TextEmbedder, memory: Path | None = None) -> Probing | None:
+    """The probes of a text embedder, None where it ships with none. Raises ManifestError."""
+    probes = _read(model.manifest, memory)
+    return None if probes is None else lambda: _drift(probe_text_embedder(model, probes))
+
+
+def caption_probing(
+    model: Captioner, loop: asyncio.AbstractEventLoop, memory: Path | None = None
+) -> Probing | None:
+    """The probes of a captioner whose engine lives in `loop`, to be called from another thread."""
+    probes = _read(model.manifest, memory)
+    look = look_of(model.manifest)
+
+    def ask(known: ProbeSet) -> Drift | None:
+        asked = probe_captioner(model, known, look)
+        try:
+            return _drift(asyncio.run_coroutine_threadsafe(asked, loop).result(_SECONDS))
+        except TimeoutError:
+            return Drift(probe="all", said=f"no answer to the probes in {_SECONDS:g} s")
+        except EcmError as error:
+            return Drift(probe="all", said=f"no answer to the probes: {error.message}"[:1000])
+
+    return None if probes is None else lambda: ask(probes)
+
+
+def look_of(manifest: ModelManifest) -> Look:
+    """How pixels uint8 (h, w, 3) become what the manifest's model sees."""
+    if manifest.bounds is not None:
+        within = Bounded(
+            name=manifest.name,
+            min_pixels=manifest.bounds.min_pixels,
+            max_pixels=manifest.bounds.max_pixels,
+        )
+        return lambda picture: bounded(picture, within)
+    if manifest.preprocessing is None:
+        return _as_it_is
+    spec = Cut(
+        name=manifest.name,
+        resize_shorter=manifest.preprocessing.resize_shorter,
+        crop=manifest.preprocessing.crop,
+        interpolation=manifest.preprocessing.interpolation,
+        geometry=manifest.preprocessing.geometry,
+    )
+    return lambda picture: cut(picture, spec)
+
+
+def _as_it_is(picture: Pixels) -> Pixels:
+    return picture
+
+
+def _read(manifest: ModelManifest, memory: Path | None) -> ProbeSet | None:
+    path = probes_of(manifest, memory)
+    return None if path is None else read_probes(path)
+
+
+def _drift(verdict: ProbeVerdict) -> Drift | None:
+    """The first probe that failed; where it has a number, what was measured and needed."""
+    if verdict.passed:
+        return None
+    first = verdict.faults[0]
+    by_cosine = "cosine" in first.said
+    return Drift(
+        probe=first.probe,
+        measured=verdict.least_cosine if by_cosine else None,
+        needed=LEAST_COSINE if by_cosine else None,
+        said=f"probe {first.probe}: {first.said}"[:1000],
+    )
