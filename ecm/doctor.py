@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
@@ -21,12 +21,16 @@ from typing import TYPE_CHECKING
 import psutil
 
 from ecm.config import Profile, conf_folder
-from ecm.errors import EcmError, ManifestError
+from ecm.delivery.fitting import check_machine, check_settings, demands
+from ecm.delivery.replacing import manifests_of
+from ecm.errors import ConfigError, EcmError, ManifestError
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.storage import STORE_HEADER, open_storage
 from ecm.images.decode import decoder_report
 from ecm.models.attestation import verify_files
+from ecm.models.devices import Gpu, present_gpus
 from ecm.models.manifest import ModelManifest, list_manifests
+from ecm.stages.plan import plan_transforms
 
 if TYPE_CHECKING:
     from ecm.evidence.races import Trial
@@ -101,6 +105,7 @@ def examine(profile: Profile, environ: Mapping[str, str]) -> tuple[Check, ...]:
         check_decoder(),
         check_commits(),
         *check_models(profile.models_folder, used),
+        check_gpus(profile, present_gpus()),
         *check_home(profile.home),
         check_store(profile.evidence),
         check_memory(os.cpu_count() or 1, psutil.virtual_memory().available),
@@ -228,6 +233,27 @@ def _check_model(manifest: ModelManifest, used: bool) -> Check:
     size = sum(file.bytes for file in manifest.files)
     detail = f"{len(verified.paths)} files as declared, {size / 2**20:.0f} MiB"
     return Check(name, Status.OK, detail if used else f"{detail} (not used by the profile)")
+
+
+def check_gpus(profile: Profile, gpus: Sequence[Gpu]) -> Check:
+    """What GPUs there are, and whether the profile's models fit on them with all their actors.
+
+    Where the profile names a cluster, its machines hold the models: then nothing is judged here.
+    """
+    there = "; ".join(map(str, gpus)) or "none"
+    if profile.pipeline.address:
+        return Check("gpus", Status.OK, f"{there}; models run on {profile.pipeline.address}")
+    try:
+        plan = plan_transforms(manifests_of(profile.models, profile.models_folder))
+        check_settings(plan, profile.pipeline)
+        check_machine(plan, profile.pipeline, lambda: gpus)
+    except ConfigError as error:
+        return Check("gpus", Status.FAIL, error.message, error.hint)
+    except ManifestError as error:
+        return Check("gpus", Status.WARN, f"{there}; not compared: {error.message}")
+    asked = demands(plan, profile.pipeline)
+    fit = ", ".join(f"{m.name} needs {m.needs.gpu_memory_gib:g} GiB" for m, _ in asked)
+    return Check("gpus", Status.OK, f"{there}; {fit or 'no model of the profile needs one'}")
 
 
 def check_home(home: Path) -> Iterator[Check]:

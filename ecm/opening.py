@@ -13,14 +13,13 @@ from ecm.contracts.search import Axis
 from ecm.contracts.task import TaskType
 from ecm.delivery.desk import DeskSettings
 from ecm.delivery.fingerprints import known_transforms, note_of
-from ecm.delivery.replacing import ROLES
+from ecm.delivery.replacing import ROLES, manifests_of
 from ecm.delivery.scrutiny import SPACE_OF
 from ecm.errors import ManifestMismatch
 from ecm.evidence.bundle import ModelNote
 from ecm.evidence.rollouts import Rollout, all_rollouts, in_force, roles_after
 from ecm.evidence.storage import open_storage
-from ecm.models.attestation import memory_below
-from ecm.models.manifest import list_manifests, load_manifest
+from ecm.models.manifest import list_manifests
 from ecm.search.engine import SearchEngine
 from ecm.search.opening import SearchParts
 from ecm.search.opening import open_engine as open_engine_of
@@ -66,13 +65,7 @@ def plan_of(profile: Profile) -> TransformPlan:
 
 def plan_for(models: ModelChoice, folder: Path) -> TransformPlan:
     """The plan of manifests by role, whatever was promoted. Raises as `plan_transforms`."""
-    return plan_transforms(
-        {
-            kind: load_manifest(name, [folder])
-            for role, kind in ROLES.items()
-            if (name := getattr(models, role)) is not None
-        }
-    )
+    return plan_transforms(manifests_of(models, folder))
 
 
 def _check_promoted(rollout: Rollout, kind: TaskType, plan: TransformPlan) -> None:

@@ -36,7 +36,7 @@ from ecm.evidence.store import EvidenceStore
 from ecm.evidence.whereabouts import Whereabouts
 from ecm.images.listing import Found, Skipped, list_source
 from ecm.ledger.ledger import open_ledger
-from ecm.opening import plan_of
+from ecm.opening import effective, plan_for, plan_of
 from ecm.stages.plan import TransformPlan
 from jobs.cli_ledger import missing_ledger
 from jobs.enqueue import confine
@@ -75,10 +75,10 @@ def plan_run(
     LedgerUnavailable, StoreUnavailable, StoreCorrupt.
     """
     models, replacements = replaced(
-        profile.models, request.transforms, request.roles, profile.models_folder
+        effective(profile).models, request.transforms, request.roles, profile.models_folder
     )
     wanted = profile.model_copy(update={"models": models})
-    plan = plan_of(wanted)
+    plan = plan_for(models, profile.models_folder) if replacements else plan_of(profile)
     for source in request.sources:
         confine(source, profile.roots)
     store = _existing_store(profile)

@@ -46,8 +46,17 @@ def ray_session(profile: Profile) -> Iterator[None]:
         ray.shutdown()
 
 
+def is_local(profile: Profile) -> bool:
+    """Whether a run of the profile starts a Ray of its own on this machine."""
+    return not (ray.is_initialized() or _address(profile))
+
+
+def _address(profile: Profile) -> str | None:
+    return os.environ.get("RAY_ADDRESS") or profile.pipeline.address
+
+
 def _start(profile: Profile) -> None:
-    address = os.environ.get("RAY_ADDRESS") or profile.pipeline.address
+    address = _address(profile)
     if address:
         ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
         return

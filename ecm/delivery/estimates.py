@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from ecm.config import PipelineConfig
 from ecm.contracts.task import TaskType
 from ecm.delivery.planning import Tally
+from ecm.delivery.pools import pool_of
 from ecm.delivery.rates import Rate
 from ecm.delivery.scrutiny import SPACE_OF
 from ecm.evidence.footprint import Footprint
-from ecm.models.registry import CAPTIONERS
 from ecm.stages.plan import TransformPlan
 
 SECONDS_PER_HOUR = 3600.0
@@ -51,7 +51,7 @@ class Estimate:
 
 def actors_of(config: PipelineConfig, plan: TransformPlan) -> dict[TaskType, int]:
     """How many actors work on each task type of a plan at once."""
-    return {kind: _pool(config, plan, kind)[0] for kind in plan.by_type}
+    return {kind: pool_of(config, plan, kind).actors for kind in plan.by_type}
 
 
 def estimate(
@@ -75,7 +75,7 @@ def estimate(
     by_type = {}
     for kind, transform in plan.by_type.items():
         images = tally.work(kind)
-        rate, source = _rate(kind, _pool(config, plan, kind)[0], rates, given)
+        rate, source = _rate(kind, pool_of(config, plan, kind).actors, rates, given)
         hours = images / rate / SECONDS_PER_HOUR if rate else (None if images else 0.0)
         dim = transform.manifest.dims.get(SPACE_OF[kind], 0) if kind in SPACE_OF else 0
         each = _bytes_of(kind, transform.fingerprint, dim, footprint)
@@ -87,17 +87,6 @@ def estimate(
     price = config.gpu_hour_price
     cost = None if price is None or gpu_hours is None else gpu_hours * price
     return Estimate(by_type, hours, gpus, gpu_hours, cost, _room(by_type, tally, footprint))
-
-
-def _pool(config: PipelineConfig, plan: TransformPlan, kind: TaskType) -> tuple[int, float]:
-    """Actors of the pool that a task type is computed in, and GPUs of each."""
-    if kind is TaskType.MV_EMBED:
-        return max(1, config.text_actors), config.text_gpus
-    if plan.computes_structure(kind):
-        return config.decode_workers, 0.0
-    if plan.by_type[kind].manifest.backend in CAPTIONERS:
-        return config.caption_actors, config.caption_gpus
-    return config.model_actors, config.model_gpus
 
 
 def _rate(
@@ -128,9 +117,9 @@ def _gpus(
     """GPUs that the pools hold which have something to do."""
     held: dict[str, float] = {}
     for kind, told in by_type.items():
-        actors, gpus = _pool(config, plan, kind)
+        pool = pool_of(config, plan, kind)
         if told.images:
-            held[plan.by_type[kind].manifest.name] = actors * gpus
+            held[plan.by_type[kind].manifest.name] = pool.actors * pool.gpus
     return sum(held.values())
 
 

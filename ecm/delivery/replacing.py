@@ -34,6 +34,15 @@ class Replacement:
     after: str
 
 
+def manifests_of(models: ModelChoice, folder: Path) -> dict[TaskType, ModelManifest]:
+    """The manifests that play a role, by its task type. Raises ManifestError."""
+    return {
+        kind: load_manifest(name, [folder])
+        for role, kind in ROLES.items()
+        if (name := getattr(models, role)) is not None
+    }
+
+
 def replaced(
     models: ModelChoice, news: Sequence[str], roles: Sequence[str], folder: Path
 ) -> tuple[ModelChoice, tuple[Replacement, ...]]:
