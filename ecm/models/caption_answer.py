@@ -177,11 +177,16 @@ def _said(raw: dict[str, Any], limits: AnswerLimits) -> Said:
 
 
 def _classes(raw: dict[str, Any], limits: AnswerLimits) -> Iterable[tuple[str, str]]:
-    for scheme in ("image_type", "scene", "style"):
+    """What is to be chosen from a list and is not on it was not chosen."""
+    kind = _line(raw.get("image_type"), MAX_LABEL).lower()
+    if kind in IMAGE_TYPES:
+        yield "image_type", kind
+    for scheme in ("scene", "style"):
         if label := _line(raw.get(scheme), limits.word_chars).lower():
             yield scheme, label
-    for colour in _lines(raw.get("colours"), 4, limits.word_chars):
-        yield "colour", colour.lower()
+    for colour in _lines(raw.get("colours"), 4, MAX_LABEL):
+        if colour.lower() in COLOURS:
+            yield "colour", colour.lower()
 
 
 def _line(raw: object, limit: int) -> str:
