@@ -22,7 +22,9 @@ from jobs import (
     cli_maintain,
     cli_models,
     cli_plan,
+    cli_quarantine,
     cli_repair,
+    cli_rollout,
     cli_search,
     cli_snapshots,
     cli_status,
@@ -60,7 +62,9 @@ cli_history.register(app)
 cli_bundle.register(app)
 cli_maintain.register(app)
 cli_repair.register(app)
+cli_quarantine.register(app)
 cli_snapshots.register(app)
+cli_rollout.register(app)
 cli_models.register(app)
 cli_search.register(app)
 cli_worker.register(app)

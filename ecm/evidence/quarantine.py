@@ -126,16 +126,21 @@ def quarantine_of(store: EvidenceStore, quarantine_id: str) -> Quarantine:
     if _ID.match(quarantine_id):
         notice = _read(store, quarantine_id, "notice", QuarantineNotice)
     if notice is None:
-        raise ConfigError(
-            f"no quarantine {quarantine_id[:100]!r}",
-            "quarantine.unknown",
-            "`ecm quarantine list` shows those there are",
-        )
+        raise unknown(quarantine_id)
     return Quarantine(
         quarantine_id,
         notice,
         _read(store, quarantine_id, "released", Release),
         _read(store, quarantine_id, "redone", Redone),
+    )
+
+
+def unknown(quarantine_id: str) -> ConfigError:
+    """The error for an id of no quarantine, or of another tenant's."""
+    return ConfigError(
+        f"no quarantine {quarantine_id[:100]!r}",
+        "quarantine.unknown",
+        "`ecm quarantine list` shows those there are",
     )
 
 
