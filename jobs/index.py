@@ -223,7 +223,8 @@ def _published(run: Run) -> str | SnapshotRejected:
     """The snapshot that is served now, or why the one just made is not."""
     try:
         mine = partial(run.ledger.confirm_right, run.loop.right)
-        return materialize(run.store, run.plan, run.profile.snapshots, mine).snapshot_id
+        plan = plan_of(run.profile)  # a rollout may have been taken back since the run began
+        return materialize(run.store, plan, run.profile.snapshots, mine).snapshot_id
     except SnapshotRejected as error:
         return error
 

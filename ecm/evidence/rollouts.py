@@ -30,7 +30,8 @@ _EVENT: Final = re.compile(r"^[0-9]{4}\.json$")
 class RolloutState(StrEnum):
     """The kinds of events; the newest of a rollout is its state.
 
-    `held`: a step did not pass for sure; `resume` looks again. `flipping`: every step passed, the
+    `held`: a step did not pass for sure; `resume` looks again. `accepted`: somebody let it pass who
+    answers for it. `flipping`: every step passed, the
     snapshot of the new model is being built. `promoted`: the new model has the roles.
     `rolled_back`: it failed, or was taken back after it was promoted. `aborted`: somebody ended it.
     """
@@ -39,6 +40,7 @@ class RolloutState(StrEnum):
     COMPUTING = "computing"
     COMPARED = "compared"
     HELD = "held"
+    ACCEPTED = "accepted"
     FLIPPING = "flipping"
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
@@ -144,6 +146,8 @@ class Rollout:
 
 
 def _passed(event: RolloutEvent) -> bool:
+    if event.state is RolloutState.ACCEPTED:
+        return True
     return event.report is not None and event.report.outcome is Outcome.PASSED
 
 

@@ -34,15 +34,19 @@ class Facts:
     changed: frozenset[TaskType]
     old: Pace = Pace()
     new: Pace = Pace()
-    no_score: str = ""
 
 
-def measures_of(trial: Trial, facts: Facts, gates: RolloutGates) -> tuple[Measured, ...]:
-    """Every measure of a step that its change makes sense of, judged by the gates."""
+def measures_of(
+    trial: Trial, facts: Facts, no_score: str, gates: RolloutGates
+) -> tuple[Measured, ...]:
+    """Every measure of a step that its change makes sense of, judged by the gates.
+
+    `no_score` says why captions cannot be compared with images, and is empty when they can.
+    """
     surety = Surety(gates.confidence, facts.population)
     found: list[Measured] = []
     if TaskType.VISION in facts.changed:
-        found += _words(trial, facts, gates, surety)
+        found += _words(trial, no_score, gates, surety)
     for kind in sorted(facts.changed):
         if kind.value.endswith("_embed"):
             found.append(_neighbours(trial, kind, gates.measures.neighbours, surety))
@@ -52,7 +56,7 @@ def measures_of(trial: Trial, facts: Facts, gates: RolloutGates) -> tuple[Measur
     return tuple(found)
 
 
-def _words(trial: Trial, facts: Facts, gates: RolloutGates, surety: Surety) -> Iterator[Measured]:
+def _words(trial: Trial, no_score: str, gates: RolloutGates, surety: Surety) -> Iterator[Measured]:
     words, bounds = trial.words, gates.measures
     for name, flags, limit in (
         ("empty_captions", words.empty, bounds.empty_captions),
@@ -73,7 +77,7 @@ def _words(trial: Trial, facts: Facts, gates: RolloutGates, surety: Surety) -> I
         )
     else:
         yield judged("tag_agreement", mean(beyond, surety), bounds.tag_agreement)
-    yield _score(trial, facts, bounds.image_text_score, surety)
+    yield _score(trial, no_score, bounds.image_text_score, surety)
 
 
 def _length(
@@ -87,10 +91,10 @@ def _length(
     return judged("caption_length", ratio(a, b, surety), bounds, float(a.mean()), float(b.mean()))
 
 
-def _score(trial: Trial, facts: Facts, bounds: Bounds | None, surety: Surety) -> Measured:
+def _score(trial: Trial, no_score: str, bounds: Bounds | None, surety: Surety) -> Measured:
     a, b = (np.array(side, dtype=np.float64) for side in trial.scores)
     if not len(a):
-        note = facts.no_score or "no captions and images on both sides"
+        note = no_score or "no captions and images on both sides"
         return Measured(name="image_text_score", bounds=bounds, note=note)
     found = mean(b - a, surety)
     return judged("image_text_score", found, bounds, float(a.mean()), float(b.mean()))
