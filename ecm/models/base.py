@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -78,8 +78,9 @@ class TextEmbedder(Protocol):
         ...
 
 
+@runtime_checkable
 class VisualQueryEncoder(Protocol):
-    """Brings query texts into a visual space vv.
+    """Brings query texts into a visual space vv. An image model may be one itself.
 
     `reaches` is the fingerprint of the vv transform whose vectors the result may be compared with;
     `fingerprint` names this encoder itself.

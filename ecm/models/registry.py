@@ -33,6 +33,9 @@ class Backend:
     remembers: bool = False
 
 
+STRUCTURE_BACKEND = "structure"
+"""Computed from pixels without a network, by `ecm.images.structure`: no model is opened for it."""
+
 TRANSFORMERS = "pip install torch 'transformers>=5,<6'"
 IMAGE_MODELS = {
     "efficientnet-lite0": Backend("ecm.models.efficientnet:EfficientNetLite0", "pip install torch"),

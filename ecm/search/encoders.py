@@ -21,7 +21,7 @@ from ecm.images.cuts import Cut, cut
 from ecm.images.decode import DecodedImage, decode
 from ecm.images.limits import ImageLimits
 from ecm.images.structure import structure_descriptor
-from ecm.models.base import ImageModel, TextEmbedder, VisualQueryEncoder, normalised
+from ecm.models.base import ImageModel, ImageOutputs, TextEmbedder, VisualQueryEncoder, normalised
 from ecm.models.manifest import ModelManifest
 from ecm.models.meaning import meaning_text
 from ecm.search.sketch import read_sketch, sketch_vector
@@ -36,6 +36,7 @@ NO_ENCODER = {
     Axis.X: "the words of the query name nothing that can be drawn",
     Axis.MV: "no model of this service brings the query into the meaning space",
 }
+NO_WORDS_FOR_LOOKS = "texts do not reach x, which is what a network sees here: ask with an image"
 INDEXED_SHORTER_SIDE = 256
 """Shorter side in pixels that indexing decodes to at least (its thumbnail): queries do the same."""
 
@@ -81,13 +82,15 @@ class QueryModels:
     """The models a question may need. None: the profile names none, and the axis says so.
 
     `image_speaks`: the image model is also the one whose words the meaning vectors were made of, so
-    that an image alone can be asked for on mv, through what the model says of it.
+    that an image alone can be asked for on mv, through what the model says of it. `look` makes x
+    where x comes of a network: then images alone reach it; None: x is the structure descriptor.
     """
 
     image: ImageModel | None
     visual_text: VisualQueryEncoder | None
     meaning: TextEmbedder | None
     image_speaks: bool = False
+    look: ImageModel | None = None
 
 
 class LocalEncoder:
@@ -108,6 +111,8 @@ class LocalEncoder:
         self._transforms = dict(transforms)
         self._limits = limits
         self._missing = dict(missing or {})
+        if models.look is not None:
+            self._missing[Axis.X] = NO_WORDS_FOR_LOOKS
 
     def reaches(self) -> dict[Axis, str]:
         """The transform that query vectors may be compared with, per axis that has a model."""
@@ -119,7 +124,8 @@ class LocalEncoder:
         """One outcome per request; all texts share one forward pass per model, so do all images."""
         drafts = [_Draft(request) for request in requests]
         self._encode_images(drafts)
-        self._draw([draft for draft in drafts if draft.wants_text(Axis.X)])
+        if self._models.look is None:
+            self._draw([draft for draft in drafts if draft.wants_text(Axis.X)])
         meaning, visual = self._models.meaning, self._models.visual_text
         texts = [draft for draft in drafts if draft.wants_text(Axis.MV)]
         if meaning is not None:
@@ -159,8 +165,9 @@ class LocalEncoder:
                 draft.refused = error
                 continue
             decoded.append((draft, image))
-            if Axis.X in draft.request.axes and Axis.X in self._transforms:
-                self._describe(draft, image)
+        asked = [each for each in decoded if Axis.X in each[0].request.axes]
+        if asked and Axis.X in self._transforms:
+            self._describe(asked)
         if decoded and self._models.image is not None:
             self._look(decoded, self._models.image)
 
@@ -171,40 +178,60 @@ class LocalEncoder:
             if sketch is not None and Axis.X in self._transforms:
                 draft.vectors[Axis.X] = AxisVector(sketch_vector(sketch), self._transforms[Axis.X])
 
-    def _describe(self, draft: _Draft, image: DecodedImage) -> None:
-        try:
-            raw = structure_descriptor(image.pixels, image.width, image.height)
-            row = normalised(raw[None, :]).vectors[0]
-        except EcmError as error:
-            draft.failures[Axis.X] = _reason(error)
+    def _describe(self, seen: Sequence[tuple[_Draft, DecodedImage]]) -> None:
+        """The x of images, as it was indexed: through a network, or the structure descriptor."""
+        if self._models.look is not None:
+            wanted = frozenset({TaskType.X_EMBED})
+            self._outputs(seen, self._models.look, wanted, Axis.X)
             return
-        draft.vectors[Axis.X] = AxisVector(row, self._transforms[Axis.X])
+        for draft, image in seen:
+            try:
+                raw = structure_descriptor(image.pixels, image.width, image.height)
+                row = normalised(raw[None, :]).vectors[0]
+            except EcmError as error:
+                draft.failures[Axis.X] = _reason(error)
+                continue
+            draft.vectors[Axis.X] = AxisVector(row, self._transforms[Axis.X])
 
     def _look(self, seen: Sequence[tuple[_Draft, DecodedImage]], model: ImageModel) -> None:
         """The look of every image, and of those without text what would be said of them."""
-        spec = _cut_of(model.manifest)
-        wanted = {TaskType.VV_EMBED} | ({TaskType.VISION} if self._models.image_speaks else set())
-        try:
-            pixels = np.stack([cut(image.pixels, spec) for _, image in seen])
-            outputs = model.analyse(pixels, frozenset(wanted))
-            if Space.VV not in outputs.vectors:
-                raise ContractError(f"model {model.manifest.name} gave no vectors", "model.vectors")
-            rows = outputs.vectors[Space.VV].vectors
-        except MODEL_FAILURES as error:
-            for draft, _ in seen:
-                draft.failures[Axis.VV] = _reason(error)
+        speaks = {TaskType.VISION} if self._models.image_speaks else set()
+        outputs = self._outputs(seen, model, frozenset({TaskType.VV_EMBED} | speaks), Axis.VV)
+        if outputs is None or not speaks:
             return
         for place, (draft, _) in enumerate(seen):
-            if Axis.VV in draft.request.axes and Axis.VV in self._transforms:
-                draft.vectors[Axis.VV] = AxisVector(rows[place], self._transforms[Axis.VV])
-            if not draft.text and self._models.image_speaks:
+            if not draft.text:
                 draft.text = meaning_text(
                     outputs.captions[place], outputs.tags[place], outputs.classification[place], ()
                 )
 
+    def _outputs(
+        self,
+        seen: Sequence[tuple[_Draft, DecodedImage]],
+        model: ImageModel,
+        wanted: frozenset[TaskType],
+        axis: Axis,
+    ) -> ImageOutputs | None:
+        """What a model says of images; their vectors become those of the axis, where asked for."""
+        spec, space = _cut_of(model.manifest), Space(axis.value)
+        try:
+            pixels = np.stack([cut(image.pixels, spec) for _, image in seen])
+            outputs = model.analyse(pixels, wanted)
+            if space not in outputs.vectors:
+                raise ContractError(f"model {model.manifest.name} gave no vectors", "model.vectors")
+            rows = outputs.vectors[space].vectors
+        except MODEL_FAILURES as error:
+            for draft, _ in seen:
+                draft.failures[axis] = _reason(error)
+            return None
+        for row, (draft, _) in zip(rows, seen, strict=True):
+            if axis in draft.request.axes and axis in self._transforms:
+                draft.vectors[axis] = AxisVector(row, self._transforms[axis])
+        return outputs
+
     def _shorter_side(self) -> int:
-        model = self._models.image
-        cuts = [_cut_of(model.manifest).resize_shorter] if model is not None else []
+        models = [model for model in (self._models.image, self._models.look) if model is not None]
+        cuts = [_cut_of(model.manifest).resize_shorter for model in models]
         return max(INDEXED_SHORTER_SIDE, *cuts)
 
 
@@ -240,6 +267,7 @@ def _cut_of(manifest: ModelManifest) -> Cut:
         resize_shorter=preprocessing.resize_shorter,
         crop=preprocessing.crop,
         interpolation=preprocessing.interpolation,
+        geometry=preprocessing.geometry,
     )
 
 

@@ -23,7 +23,12 @@ from ecm.images.cuts import thumbnail_jpeg
 from ecm.images.limits import ImageLimits
 from ecm.models.base import ImageModel, VisualQueryEncoder
 from ecm.models.manifest import ModelManifest, load_manifest
-from ecm.models.registry import open_image_model, open_query_encoder, open_text_embedder
+from ecm.models.registry import (
+    STRUCTURE_BACKEND,
+    open_image_model,
+    open_query_encoder,
+    open_text_embedder,
+)
 from ecm.search.config import SearchConfig
 from ecm.search.encoders import EncodingRequest, LocalEncoder, QueryModels
 from ecm.search.engine import SearchEngine
@@ -74,9 +79,13 @@ def open_encoder(parts: SearchParts) -> LocalEncoder:
             Axis.MV,
             missing,
         )
+    transforms = dict(parts.transforms)
+    look = _open_look(parts, missing)
+    if look is None and _looks_through_network(parts):
+        transforms.pop(Axis.X, None)
     encoder = LocalEncoder(
-        QueryModels(image, visual_text, meaning, parts.image_speaks),
-        parts.transforms,
+        QueryModels(image, visual_text, meaning, parts.image_speaks, look),
+        transforms,
         parts.limits,
         missing,
     )
@@ -125,10 +134,30 @@ def _open_visual(
         return image, None
 
     def bridge() -> VisualQueryEncoder:
-        own = load_manifest(manifest.query_encoder, [parts.models_folder])
+        own = manifest
+        if manifest.query_encoder != manifest.name:
+            own = load_manifest(manifest.query_encoder, [parts.models_folder])
+        elif isinstance(image, VisualQueryEncoder):
+            return image  # pictures and texts through the same weights, which are here once
         return open_query_encoder(own, reaches=manifest, threads=threads, memory=parts.memory)
 
     return image, _opened(bridge, Axis.VV, missing)
+
+
+def _looks_through_network(parts: SearchParts) -> bool:
+    """Whether x is what a network sees, and not the structure descriptor."""
+    manifest = parts.manifests.get(Axis.X)
+    return manifest is not None and manifest.backend != STRUCTURE_BACKEND
+
+
+def _open_look(parts: SearchParts, missing: dict[Axis, str]) -> ImageModel | None:
+    manifest = parts.manifests.get(Axis.X)
+    if manifest is None or not _looks_through_network(parts):
+        return None
+    threads = parts.search.threads
+    return _opened(
+        lambda: open_image_model(manifest, threads=threads, memory=parts.memory), Axis.X, missing
+    )
 
 
 def _opened(build: Callable[[], Opened], axis: Axis, missing: dict[Axis, str]) -> Opened | None:

@@ -15,8 +15,7 @@ from ecm.errors import ConfigError
 from ecm.images.decode import DECODE_VERSION
 from ecm.images.structure import STRUCTURE_DIM, STRUCTURE_VERSION
 from ecm.models.manifest import ModelManifest
-
-STRUCTURE_BACKEND = "structure"
+from ecm.models.registry import STRUCTURE_BACKEND
 
 
 @dataclass(frozen=True)
