@@ -126,10 +126,10 @@ def _work(profile: Profile, options: WorkerOptions) -> tuple[WorkSummary, bool]:
     thread_environment()
     began = time.monotonic()
     console = stderr_console()
-    plan, vision = _verified_plan(profile)
+    plan, (vision, ocr) = _verified_plan(profile)
     holder = Incarnation.here()
     run_id = time.strftime("worker-%Y%m%dT%H%M%S-", time.gmtime()) + holder.nonce[:8]
-    terms = Terms(options.tenant, plan.fingerprints, vision, profile.ledger.lease_seconds)
+    terms = Terms(options.tenant, plan.fingerprints, vision, profile.ledger.lease_seconds, ocr)
     stages = StageSettings(
         plan=plan,
         limits=profile.images,
@@ -194,8 +194,8 @@ def _workplace(
             yield RemoteWorkplace(ledger, client, terms)
 
 
-def _verified_plan(profile: Profile) -> tuple[TransformPlan, str | None]:
-    """The transforms whose files are the declared ones, and the fingerprint of vision.
+def _verified_plan(profile: Profile) -> tuple[TransformPlan, tuple[str | None, str | None]]:
+    """The transforms whose files are the declared ones, and the fingerprints of vision and OCR.
 
     Those of others are never leased here; one line says so. Raises ManifestError when none is left.
     """
@@ -217,8 +217,9 @@ def _verified_plan(profile: Profile) -> tuple[TransformPlan, str | None]:
                 sound.pop(TaskType.MV_EMBED, None)
     if not sound:
         raise ManifestError("no model of this profile can work here", "worker.no_model")
-    vision = whole.by_type.get(TaskType.VISION)
-    return TransformPlan(sound), vision.fingerprint if vision else None
+    speaking = (whole.by_type.get(kind) for kind in (TaskType.VISION, TaskType.OCR))
+    vision, ocr = (each.fingerprint if each else None for each in speaking)
+    return TransformPlan(sound), (vision, ocr)
 
 
 def _api_key(file: Path | None) -> str:

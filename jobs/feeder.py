@@ -45,6 +45,7 @@ class FeederSettings:
     vision_transform: str | None
     block_images: int
     window_tasks: int
+    ocr_transform: str | None = None
 
 
 class Feeder:
@@ -76,7 +77,8 @@ class Feeder:
 
     async def admit(self, requests: Sequence[AdmitRequest]) -> list[AdmitDecision]:
         """Link tasks whose bytes were already analysed by their transform, or are right now."""
-        return self._admission.admit(requests, self._settings.vision_transform)
+        known = self._settings.vision_transform, self._settings.ocr_transform
+        return self._admission.admit(requests, *known)
 
     async def settled(self, tasks: int, ended: Sequence[tuple[str, str]]) -> None:
         """`tasks` are committed or failed: their credit and (evidence key, task id) are free."""

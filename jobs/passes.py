@@ -201,7 +201,7 @@ def _run_pass(run: Run, credit: Credit, blocks: int) -> None:
 def _start_feeder(run: Run) -> Any:
     config = run.profile.pipeline
     plan = run.sound
-    vision = plan.by_type.get(TaskType.VISION)
+    vision, ocr = plan.by_type.get(TaskType.VISION), plan.by_type.get(TaskType.OCR)
     settings = FeederSettings(
         ledger=run.profile.ledger,
         evidence=run.profile.evidence,
@@ -209,6 +209,7 @@ def _start_feeder(run: Run) -> Any:
         tenant_id=run.tenant_id,
         transforms=plan.fingerprints,
         vision_transform=vision.fingerprint if vision else None,
+        ocr_transform=ocr.fingerprint if ocr else None,
         block_images=config.block_images,
         window_tasks=config.window_blocks * config.block_images * len(plan.by_type),
     )

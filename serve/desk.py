@@ -87,7 +87,9 @@ class Desk:
 
     def _admit(self, question: AdmitQuestion) -> AdmitAnswer:
         requests = [wanted.request() for wanted in question.wanted]
-        decisions = self._opened().admit(requests, question.vision_transform)
+        decisions = self._opened().admit(
+            requests, question.vision_transform, question.ocr_transform
+        )
         return AdmitAnswer(admitted=tuple(map(AdmittedBytes.of, decisions)))
 
     def _deliver(self, envelopes: Sequence[ResultEnvelope]) -> Future[Receipt]:

@@ -20,6 +20,7 @@ from ecm.models.meaning import meaning_text
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
 
 if TYPE_CHECKING:
+    from ecm.evidence.statement import AssetTexts
     from ecm.evidence.store import EvidenceStore
 
 ALIVE = HELD | COMMITTED | {TaskState.REPORTED}
@@ -41,12 +42,15 @@ class Admission:
         self._in_flight: dict[str, str] = {}
 
     def admit(
-        self, requests: Sequence[AdmitRequest], vision_transform: str | None
+        self,
+        requests: Sequence[AdmitRequest],
+        vision_transform: str | None,
+        ocr_transform: str | None = None,
     ) -> list[AdmitDecision]:
         """Link tasks whose bytes were already analysed by their transform, or are right now.
 
-        `vision_transform` is the fingerprint whose texts a meaning vector embeds, if the plan of
-        the caller has one. Raises LedgerUnavailable, StoreUnavailable.
+        `vision_transform` and `ocr_transform` are the fingerprints whose texts a meaning vector
+        embeds, if the plan of the caller has them. Raises LedgerUnavailable, StoreUnavailable.
         """
         keys = {
             task_id: evidence_key(request.tenant_id, request.content_hash, kind.value, transform)
@@ -57,9 +61,15 @@ class Admission:
         ended = self._ended(set(keys.values()) - done)
         with self._lock:
             linked = [self._linked(request, keys, done, ended) for request in requests]
-        texts = self._stored_texts(requests, linked, vision_transform)
+        seen = self._stored(requests, linked, TaskType.VISION, vision_transform)
+        read = self._stored(requests, linked, TaskType.OCR, ocr_transform)
         return [
-            AdmitDecision(links, texts.get((request.tenant_id, request.content_hash)))
+            _decision(
+                links,
+                seen.get((request.tenant_id, request.content_hash)),
+                read.get((request.tenant_id, request.content_hash)),
+                ocr_transform,
+            )
             for request, links in zip(requests, linked, strict=True)
         ]
 
@@ -119,27 +129,28 @@ class Admission:
                 self._in_flight[key] = task_id
         return frozenset(linked)
 
-    def _stored_texts(
+    def _stored(
         self,
         requests: Sequence[AdmitRequest],
         linked: Sequence[frozenset[str]],
-        vision_transform: str | None,
-    ) -> dict[tuple[str, str], str]:
-        """What vision said earlier, by (tenant, asset), where only the meaning vector is made."""
+        kind: TaskType,
+        transform: str | None,
+    ) -> dict[tuple[str, str], AssetTexts]:
+        """What a transform said earlier, by (tenant, asset), where a meaning vector is made without
+        its being asked again.
+        """
         wanted: dict[str, list[str]] = defaultdict(list)
         for request, links in zip(requests, linked, strict=True):
-            running = {kind for task_id, kind, _ in request.tasks if task_id not in links}
-            if TaskType.MV_EMBED in running and TaskType.VISION not in running:
+            running = {asked for task_id, asked, _ in request.tasks if task_id not in links}
+            if TaskType.MV_EMBED in running and kind not in running:
                 wanted[request.tenant_id].append(request.content_hash)
-        if not wanted or vision_transform is None:
+        if not wanted or transform is None:
             return {}
         store = self._opened()
         return {
-            (tenant_id, asset_id): meaning_text(
-                said.caption, said.tags, said.classification, said.ocr
-            )
+            (tenant_id, asset_id): said
             for tenant_id, asset_ids in wanted.items()
-            for asset_id, said in store.texts_of(tenant_id, asset_ids, vision_transform).items()
+            for asset_id, said in store.texts_of(tenant_id, asset_ids, transform).items()
         }
 
     def _opened(self) -> EvidenceStore:
@@ -148,3 +159,18 @@ class Admission:
 
             self._store = EvidenceStore.open(self._config)
         return self._store
+
+
+def _decision(
+    linked: frozenset[str],
+    seen: AssetTexts | None,
+    read: AssetTexts | None,
+    ocr_transform: str | None,
+) -> AdmitDecision:
+    """`seen` and `read` are what vision and OCR said before, the latter by `ocr_transform`."""
+    text = None
+    if seen is not None:
+        text = meaning_text(seen.caption, seen.tags, seen.classification, ())
+    lines = [line.text for said in (seen, read) if said is not None for line in said.ocr]
+    known = read is not None or ocr_transform is None
+    return AdmitDecision(linked, text, " ".join(lines) if known else None)

@@ -128,10 +128,10 @@ class Desk:
                 self._leave(self._loop, math.inf)
 
     def admit(
-        self, requests: Sequence[AdmitRequest], vision_transform: str | None
+        self, requests: Sequence[AdmitRequest], vision: str | None, ocr: str | None = None
     ) -> list[AdmitDecision]:
         """See Admission."""
-        return self._admission.admit(requests, vision_transform)
+        return self._admission.admit(requests, vision, ocr)
 
     def record(self, run: WorkerRun, tenant_id: TenantId) -> None:
         """Put a worker's run on record. May be repeated. Raises TransientError as `deliver`."""

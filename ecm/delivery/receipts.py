@@ -86,24 +86,30 @@ class WantedBytes(Contract):
 
 
 class AdmitQuestion(Contract):
-    """Which of these bytes are to be analysed? `vision_transform`: whose texts mv embeds."""
+    """Which of these bytes are to be analysed? The transforms are those whose texts mv embeds."""
 
     vision_transform: Digest | None = None
+    ocr_transform: Digest | None = None
     wanted: tuple[WantedBytes, ...] = Field(max_length=MAX_ADMIT)
 
 
 class AdmittedBytes(Contract):
-    """The answer for one of the wanted: tasks that are linked, and the text known already."""
+    """The answer for one of the wanted: tasks that are linked, and the texts known already."""
 
     linked: tuple[Digest, ...] = ()
     known_text: str | None = None
+    known_read: str | None = ""
 
     @classmethod
     def of(cls, decision: AdmitDecision) -> AdmittedBytes:
-        return cls(linked=tuple(sorted(decision.linked)), known_text=decision.known_text)
+        return cls(
+            linked=tuple(sorted(decision.linked)),
+            known_text=decision.known_text,
+            known_read=decision.known_read,
+        )
 
     def decision(self) -> AdmitDecision:
-        return AdmitDecision(frozenset(self.linked), self.known_text)
+        return AdmitDecision(frozenset(self.linked), self.known_text, self.known_read)
 
 
 class AdmitAnswer(Contract):

@@ -52,6 +52,7 @@ class RemoteWorkplace(LeasedWork):
         for start in range(0, len(requests), MAX_ADMIT):
             question = AdmitQuestion(
                 vision_transform=self._terms.vision_transform,
+                ocr_transform=self._terms.ocr_transform,
                 wanted=tuple(map(WantedBytes.of, requests[start : start + MAX_ADMIT])),
             )
             said = self._post(ADMIT_PATH, question.model_dump_json().encode(), "application/json")

@@ -25,13 +25,15 @@ from ecm.stages.prepare import AdmitDecision, AdmitRequest
 class Terms:
     """Whose tasks a worker does (None: whoever's key it is), by which transforms, for how long.
 
-    `vision_transform` is the fingerprint whose texts its meaning vectors embed.
+    `vision_transform` and `ocr_transform` are the fingerprints whose texts its meaning vectors
+    embed.
     """
 
     tenant_id: TenantId | None
     transforms: tuple[str, ...]
     vision_transform: str | None
     lease_seconds: float
+    ocr_transform: str | None = None
 
 
 class Workplace(Protocol):
@@ -118,7 +120,7 @@ class LocalWorkplace(LeasedWork):
         self._desk = desk
 
     def admit(self, requests: Sequence[AdmitRequest]) -> list[AdmitDecision]:
-        return self._desk.admit(requests, self._terms.vision_transform)
+        return self._desk.admit(requests, self._terms.vision_transform, self._terms.ocr_transform)
 
     def deliver(self, envelopes: Sequence[ResultEnvelope]) -> Receipt:
         return self._desk.deliver(envelopes).result()

@@ -51,7 +51,19 @@ def meaning_text(
     labels = _labels(tags, classification)
     if labels:
         parts.append("a photo of " + ", ".join(labels))
-    parts.append(" ".join(line.text for line in ocr)[:MAX_OCR_CHARS])
+    return with_read(_joined(parts), [line.text for line in ocr])
+
+
+def with_read(said: str, read: Iterable[str]) -> str:
+    """The text of an image of which `said` is the text without the lines read in it, with these.
+
+    >>> with_read("a photo of a shop", ["OPEN", "9-17"])
+    'a photo of a shop. OPEN 9-17'
+    """
+    return _joined([said, " ".join(read)[:MAX_OCR_CHARS]])
+
+
+def _joined(parts: Iterable[str]) -> str:
     return ". ".join(part.strip() for part in parts if part.strip())
 
 

@@ -23,7 +23,7 @@ from ecm.contracts.tidy import MAX_LABEL, MAX_TEXT, tidy_line
 from ecm.errors import ContractError
 from ecm.models.base import ImageModel, ImageOutputs, TextEmbedder, normalised
 from ecm.models.manifest import ModelManifest
-from ecm.models.meaning import meaning_text
+from ecm.models.meaning import meaning_text, with_read
 from ecm.stages.columns import (
     LABEL,
     MODEL_ERRORS,
@@ -69,7 +69,7 @@ class ImageModelStage:
         if table.num_rows == 0:
             return table
         started = time.perf_counter()
-        rows = rows_needing(table, self._needs())
+        rows = rows_needing(table, self._needs(), unless_known=self._speaks())
         pixels = Pictures(table.column(self._column), rows)
         batches = self._settings if pixels.uniform else replace(self._settings, batch_size=1)
         said: dict[str, list[Any]] = {
@@ -92,11 +92,14 @@ class ImageModelStage:
         return timed(table, "model_ms", started, len(rows))
 
     def _needs(self) -> frozenset[str]:
-        """Task types whose presence makes a row need this model; mv needs the texts of vision."""
+        """Task types whose presence makes a row need this model; mv needs the words of others."""
         needs = {kind.value for kind in self._kinds}
-        return frozenset(
-            needs | ({TaskType.MV_EMBED.value} if TaskType.VISION in self._kinds else set())
-        )
+        return frozenset(needs | ({TaskType.MV_EMBED.value} if self._speaks() else set()))
+
+    def _speaks(self) -> tuple[str, ...]:
+        """Columns of what this model would say for a meaning vector, where it is known already."""
+        known = {TaskType.VISION: "known_text", TaskType.OCR: "known_read"}
+        return tuple(column for kind, column in known.items() if kind in self._kinds)
 
     def _record(
         self, said: dict[str, list[Any]], row: int, outputs: ImageOutputs, offset: int
@@ -137,7 +140,7 @@ class TextModelStage:
         if table.num_rows == 0:
             return table
         started = time.perf_counter()
-        rows = rows_needing(table, frozenset({TaskType.MV_EMBED.value}), with_pixels=False)
+        rows = rows_needing(table, frozenset({TaskType.MV_EMBED.value}), unless_known=())
         texts = [_text_of(table, row) for row in rows]
         vectors: list[Any] = [None] * table.num_rows
 
@@ -229,12 +232,15 @@ def keys_of(table: pa.Table, rows: Sequence[int]) -> list[str]:
     return [keys[row] for row in rows]
 
 
-def rows_needing(table: pa.Table, kinds: frozenset[str], *, with_pixels: bool = True) -> list[int]:
+def rows_needing(
+    table: pa.Table, kinds: frozenset[str], *, unless_known: Sequence[str] = ("known_text",)
+) -> list[int]:
     """Rows without an error that have an unlinked task of `kinds`.
 
-    Rows that only miss their meaning vector and know their text skip models that look at pixels.
+    Rows that only miss their meaning vector skip a model when all that it would say for that, in
+    the columns `unless_known`, is known.
     """
-    names = ["tasks", "linked", "known_text", "error"]
+    names = ["tasks", "linked", "error", *unless_known]
     if "model_errors" in table.column_names:
         names.append("model_errors")
     needing = []
@@ -243,7 +249,7 @@ def rows_needing(table: pa.Table, kinds: frozenset[str], *, with_pixels: bool = 
             continue
         open_kinds = {t["task_type"] for t in row["tasks"] if t["task_id"] not in row["linked"]}
         open_kinds -= {mark["task_type"] for mark in row.get("model_errors") or ()}
-        if with_pixels and row["known_text"] is not None:
+        if unless_known and all(row[column] is not None for column in unless_known):
             open_kinds.discard(TaskType.MV_EMBED.value)
         if open_kinds & kinds:
             needing.append(place)
@@ -293,24 +299,25 @@ def _pixels(array: pa.Array, rows: Sequence[int], side: int) -> npt.NDArray[np.u
 
 
 def _text_of(table: pa.Table, row: int) -> str:
-    known = table.column("known_text")[row].as_py()
+    known, known_read = (table.column(c)[row].as_py() for c in ("known_text", "known_read"))
     if known is not None:
-        return str(known)
+        return with_read(known, [line for line in (known_read, *_read(table, row, "ocr")) if line])
     caption = table.column("caption")[row].as_py()
-    return meaning_text(
+    said = meaning_text(
         text_statement(caption) if caption else None,
         tuple(LabelStatement(**tag) for tag in table.column("tags")[row].as_py() or ()),
         tuple(LabelStatement(**c) for c in table.column("classification")[row].as_py() or ()),
-        _read_lines(table, row),
+        (),
     )
+    read = [*_read(table, row, "visible_text"), known_read, *_read(table, row, "ocr")]
+    return with_read(said, [line for line in read if line])
 
 
-def _read_lines(table: pa.Table, row: int) -> tuple[TextStatement, ...]:
-    """What was read in the picture, by whoever looked at it."""
-    read = [name for name in ("visible_text", "ocr") if name in table.column_names]
-    return tuple(
-        text_statement(line) for name in read for line in table.column(name)[row].as_py() or ()
-    )
+def _read(table: pa.Table, row: int, column: str) -> list[str]:
+    """What a model has just read in the picture, line by line."""
+    if column not in table.column_names:
+        return []
+    return [line["text"] for line in table.column(column)[row].as_py() or ()]
 
 
 _KINDS: dict[str, Any] = {

@@ -80,6 +80,7 @@ PREPARED_FIELDS = [
     pa.field("bytes_read", pa.int64()),
     pa.field("linked", pa.list_(pa.string())),
     pa.field("known_text", pa.string()),
+    pa.field("known_read", pa.string()),
     pa.field("width", pa.int32()),
     pa.field("height", pa.int32()),
     pa.field("format", pa.string()),

@@ -45,11 +45,14 @@ class AdmitRequest:
 class AdmitDecision:
     """Tasks whose evidence exists or is in flight for the same bytes, and the text already stored.
 
-    `known_text` is what a meaning vector must embed when the vision task itself is linked.
+    `known_text` is what a meaning vector must embed when the vision task itself is linked, but for
+    words read in the picture; `known_read` are those that were read before, "" if none were or none
+    matter. None: not known, so that the model has to look.
     """
 
     linked: frozenset[str]
     known_text: str | None = None
+    known_read: str | None = ""
 
 
 Admission = Callable[[Sequence[AdmitRequest]], Sequence[AdmitDecision]]
@@ -57,7 +60,7 @@ Admission = Callable[[Sequence[AdmitRequest]], Sequence[AdmitDecision]]
 
 def admit_everything(requests: Sequence[AdmitRequest]) -> Sequence[AdmitDecision]:
     """The admission that knows no earlier work."""
-    return [AdmitDecision(frozenset()) for _ in requests]
+    return [AdmitDecision(frozenset(), known_read=None) for _ in requests]
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ class PrepareStage:
         for row, decision in zip(admitted, self._admission(requests), strict=True):
             row["linked"] = sorted(decision.linked)
             row["known_text"] = decision.known_text
+            row["known_read"] = decision.known_read
 
     def _decode_group(
         self, rows: list[dict[str, Any]], reads: Sequence[ResourceBytes | None]
@@ -213,7 +217,8 @@ class PrepareStage:
             unit = normalised(raw[None, :])
             row["x"] = {"values": unit.vectors[0], "norm": float(unit.norms[0])}
         if running & self._settings.looks or (
-            TaskType.MV_EMBED in running and row["known_text"] is None
+            TaskType.MV_EMBED in running
+            and (row["known_text"] is None or row["known_read"] is None)
         ):
             for name, spec in self._settings.cuts.items():
                 row[pixels_column(name)] = cut(image.pixels, spec).tobytes()
