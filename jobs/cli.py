@@ -29,6 +29,7 @@ from jobs import (
     cli_snapshots,
     cli_status,
     cli_tasks,
+    cli_tiers,
     cli_worker,
 )
 from jobs.edge import (
@@ -66,6 +67,7 @@ cli_quarantine.register(app)
 cli_snapshots.register(app)
 cli_rollout.register(app)
 cli_models.register(app)
+cli_tiers.register(app)
 cli_search.register(app)
 cli_worker.register(app)
 

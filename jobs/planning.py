@@ -14,6 +14,7 @@ from typing import Any
 from ecm.config import Profile
 from ecm.contracts.task import TaskType
 from ecm.delivery.estimates import Estimate, estimate
+from ecm.delivery.fitting import check_settings
 from ecm.delivery.planning import (
     Change,
     Course,
@@ -36,6 +37,7 @@ from ecm.evidence.store import EvidenceStore
 from ecm.evidence.whereabouts import Whereabouts
 from ecm.images.listing import Found, Skipped, list_source
 from ecm.ledger.ledger import open_ledger
+from ecm.models.checkpoint import is_recipe
 from ecm.opening import effective, plan_for, plan_of
 from ecm.stages.plan import TransformPlan
 from jobs.cli_ledger import missing_ledger
@@ -199,6 +201,16 @@ def _notes(planned: Planned) -> Iterator[str]:
             f"{planned.tally.unread:,} images are new or changed: what is planned for them is an "
             "upper bound, copies of known images are linked when they are read"
         )
+    if not sum(planned.tally.places.values()):
+        yield "no image is known to lie anywhere: name sources to plan for"
+    for transform in {t.manifest.name: t for t in planned.plan.by_type.values()}.values():
+        if is_recipe(transform.manifest):
+            name = transform.manifest.name
+            yield f"{name} is a recipe: ecm models fetch {name} before it can run"
+    try:
+        check_settings(planned.plan, planned.profile.pipeline)
+    except ConfigError as error:
+        yield f"a run would be refused: {error}"
     if planned.replacements:
         settings = " ".join(
             f"--set models.{each.role}={each.after}" for each in planned.replacements

@@ -117,9 +117,9 @@ def _gpus(
     """GPUs that the pools hold which have something to do."""
     held: dict[str, float] = {}
     for kind, told in by_type.items():
-        pool = pool_of(config, plan, kind)
-        if told.images:
-            held[plan.by_type[kind].manifest.name] = pool.actors * pool.gpus
+        pool, manifest = pool_of(config, plan, kind), plan.by_type[kind].manifest
+        if told.images:  # a pool that was given none would be refused: then what the model needs
+            held[manifest.name] = pool.actors * (pool.gpus or manifest.needs.gpus)
     return sum(held.values())
 
 
