@@ -69,6 +69,18 @@ class Profile(Part):
     pipeline: PipelineConfig = PipelineConfig()
     serve: ServeConfig = ServeConfig()
 
+    @property
+    def manifest_folders(self) -> tuple[Path, ...]:
+        """Where manifests are looked up by name, the first folder that has one wins."""
+        return self.pinned_models, self.models_folder
+
+    @property
+    def pinned_models(self) -> Path:
+        """Folder of manifests that `ecm models` pinned, which go before those of `models_folder`,
+        and of the files it fetched.
+        """
+        return self.home / "models"
+
     def describe(self) -> Tree:
         """The resolved profile as JSON values, secrets replaced by ``***``."""
         tree: Tree = _without_secrets(self.model_dump(mode="json"))

@@ -28,6 +28,7 @@ from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.storage import STORE_HEADER, open_storage
 from ecm.images.decode import decoder_report
 from ecm.models.attestation import verify_files
+from ecm.models.checkpoint import is_recipe
 from ecm.models.devices import Gpu, present_gpus
 from ecm.models.manifest import ModelManifest, list_manifests
 from ecm.stages.plan import plan_transforms
@@ -104,7 +105,7 @@ def examine(profile: Profile, environ: Mapping[str, str]) -> tuple[Check, ...]:
         check_ray(),
         check_decoder(),
         check_commits(),
-        *check_models(profile.models_folder, used),
+        *check_models(profile.models_folder, used, profile.pinned_models),
         check_gpus(profile, present_gpus()),
         *check_home(profile.home),
         check_store(profile.evidence),
@@ -208,10 +209,13 @@ def judge_commits(told: Trial, lance: str) -> Check:
     return Check("commits", Status.OK, f"{raced}, {late}")
 
 
-def check_models(folder: Path, used: frozenset[str]) -> Iterator[Check]:
-    """Reads every file of every manifest and compares its sha256; an unused manifest only warns."""
+def check_models(folder: Path, used: frozenset[str], pinned: Path | None = None) -> Iterator[Check]:
+    """Reads every file of every manifest and compares its sha256; an unused manifest only warns.
+
+    Recipes that the profile does not use are left out.
+    """
     try:
-        manifests = list_manifests(folder)
+        manifests = list_manifests(folder, pinned)
     except ManifestError as error:
         yield Check("models", Status.FAIL, error.message, error.hint or "set ECM_CONF")
         return
@@ -220,7 +224,9 @@ def check_models(folder: Path, used: frozenset[str]) -> Iterator[Check]:
         yield Check(f"model {missing}", Status.FAIL, detail, "correct models in the profile")
     encoders = {manifest.query_encoder for manifest in manifests if manifest.name in used}
     for manifest in manifests:
-        yield _check_model(manifest, manifest.name in used | encoders)
+        needed = manifest.name in used | encoders
+        if needed or not is_recipe(manifest):
+            yield _check_model(manifest, needed)
 
 
 def _check_model(manifest: ModelManifest, used: bool) -> Check:
@@ -244,7 +250,7 @@ def check_gpus(profile: Profile, gpus: Sequence[Gpu]) -> Check:
     if profile.pipeline.address:
         return Check("gpus", Status.OK, f"{there}; models run on {profile.pipeline.address}")
     try:
-        plan = plan_transforms(manifests_of(profile.models, profile.models_folder))
+        plan = plan_transforms(manifests_of(profile.models, profile.manifest_folders))
         check_settings(plan, profile.pipeline)
         check_machine(plan, profile.pipeline, lambda: gpus)
     except ConfigError as error:

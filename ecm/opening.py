@@ -5,7 +5,7 @@ The only module besides them that sees a whole profile; it hands every package i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ecm.config import ModelChoice, Profile
@@ -55,7 +55,7 @@ def plan_of(profile: Profile) -> TransformPlan:
     storage = open_storage(profile.evidence)
     found = all_rollouts(storage)
     roles = roles_after(profile.models.model_dump(), found)
-    plan = plan_for(profile.models.model_copy(update=roles), profile.models_folder)
+    plan = plan_for(profile.models.model_copy(update=roles), profile.manifest_folders)
     for rollout in in_force(found):
         for role in rollout.terms.roles:
             if roles.get(role) == rollout.terms.new:
@@ -63,9 +63,9 @@ def plan_of(profile: Profile) -> TransformPlan:
     return plan
 
 
-def plan_for(models: ModelChoice, folder: Path) -> TransformPlan:
+def plan_for(models: ModelChoice, folders: Sequence[Path]) -> TransformPlan:
     """The plan of manifests by role, whatever was promoted. Raises as `plan_transforms`."""
-    return plan_transforms(manifests_of(models, folder))
+    return plan_transforms(manifests_of(models, folders))
 
 
 def _check_promoted(rollout: Rollout, kind: TaskType, plan: TransformPlan) -> None:
@@ -83,7 +83,9 @@ def model_notes(profile: Profile) -> dict[str, ModelNote]:
     """The model behind every transform that a manifest of the profile's folder makes, by its
     fingerprint. Raises ManifestError or ConfigError.
     """
-    known = known_transforms(plan_of(profile), list_manifests(profile.models_folder))
+    known = known_transforms(
+        plan_of(profile), list_manifests(profile.models_folder, profile.pinned_models)
+    )
     return {fingerprint: note_of(transform) for fingerprint, transform in known.items()}
 
 
@@ -104,7 +106,7 @@ def search_parts(profile: Profile) -> SearchParts:
         search=profile.search,
         limits=profile.images,
         ranking_folder=profile.ranking_folder,
-        models_folder=profile.models_folder,
+        manifest_folders=profile.manifest_folders,
         manifests={
             AXIS_OF[kind]: transform.manifest
             for kind, transform in plan.by_type.items()

@@ -69,7 +69,9 @@ def run_export(
     """Write the bundle. Raises as `export_bundle`; SnapshotNotFound for an unknown snapshot."""
     store = EvidenceStore.open(profile.evidence)
     snapshot = read_ref(store, request.snapshot) if request.snapshot else published_ref(store)
-    known = known_transforms(plan_of(profile), list_manifests(profile.models_folder))
+    known = known_transforms(
+        plan_of(profile), list_manifests(profile.models_folder, profile.pinned_models)
+    )
     settings = ExportSettings(
         tenants=request.tenants,
         file_format=request.file_format,

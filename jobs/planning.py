@@ -77,10 +77,10 @@ def plan_run(
     LedgerUnavailable, StoreUnavailable, StoreCorrupt.
     """
     models, replacements = replaced(
-        effective(profile).models, request.transforms, request.roles, profile.models_folder
+        effective(profile).models, request.transforms, request.roles, profile.manifest_folders
     )
     wanted = profile.model_copy(update={"models": models})
-    plan = plan_for(models, profile.models_folder) if replacements else plan_of(profile)
+    plan = plan_for(models, profile.manifest_folders) if replacements else plan_of(profile)
     for source in request.sources:
         confine(source, profile.roots)
     store = _existing_store(profile)

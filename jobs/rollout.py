@@ -131,9 +131,9 @@ def start(
             "ecm index first",
         )  # fmt: skip
     models = effective(profile).models
-    chosen = _roles(models, old, load_manifest(new, [profile.models_folder]).provides, roles)
+    chosen = _roles(models, old, load_manifest(new, profile.manifest_folders).provides, roles)
     present = plan_of(profile)
-    tried = plan_for(models.model_copy(update=dict.fromkeys(chosen, new)), profile.models_folder)
+    tried = plan_for(models.model_copy(update=dict.fromkeys(chosen, new)), profile.manifest_folders)
     changed = [
         kind
         for kind, transform in tried.by_type.items()
@@ -185,7 +185,7 @@ def tried_plan(profile: Profile, terms: Terms) -> TransformPlan:
     """
     models = effective(profile).models
     models = models.model_copy(update=dict.fromkeys(terms.roles, terms.new))
-    plan = plan_for(models, profile.models_folder)
+    plan = plan_for(models, profile.manifest_folders)
     for kind, mark in terms.after.items():
         if kind not in plan.by_type or plan.by_type[kind].fingerprint != mark:
             raise ConfigError(

@@ -109,7 +109,7 @@ class PipelineTrial:
             return None, "no encoder brings texts into the visual space"
         manifest = transform.manifest
         try:
-            own = load_manifest(manifest.query_encoder, [self._profile.models_folder])
+            own = load_manifest(manifest.query_encoder, self._profile.manifest_folders)
             threads = self._profile.search.threads
             encoder = open_query_encoder(own, reaches=manifest, threads=threads)
         except EcmError as error:

@@ -34,17 +34,17 @@ class Replacement:
     after: str
 
 
-def manifests_of(models: ModelChoice, folder: Path) -> dict[TaskType, ModelManifest]:
+def manifests_of(models: ModelChoice, folders: Sequence[Path]) -> dict[TaskType, ModelManifest]:
     """The manifests that play a role, by its task type. Raises ManifestError."""
     return {
-        kind: load_manifest(name, [folder])
+        kind: load_manifest(name, folders)
         for role, kind in ROLES.items()
         if (name := getattr(models, role)) is not None
     }
 
 
 def replaced(
-    models: ModelChoice, news: Sequence[str], roles: Sequence[str], folder: Path
+    models: ModelChoice, news: Sequence[str], roles: Sequence[str], folders: Sequence[Path]
 ) -> tuple[ModelChoice, tuple[Replacement, ...]]:
     """The models of a profile with new ones in their roles, and what became another one.
 
@@ -53,7 +53,7 @@ def replaced(
         news: manifests by name or path, each for every role it provides and `models` has a model
             for, or, where there is none, for every role it provides.
         roles: ``role=manifest`` each, for one role; these win.
-        folder: where names are looked up.
+        folders: where names are looked up, the first that has one wins.
 
     Raises:
         ConfigError: an unknown role, or a manifest that does not provide what it is named for.
@@ -61,7 +61,7 @@ def replaced(
     """
     wanted: dict[str, str] = {}
     for name in news:
-        manifest = load_manifest(name, [folder])
+        manifest = load_manifest(name, folders)
         wanted |= dict.fromkeys(_roles_of(manifest, models), name)
     for text in roles:
         role, equals, name = text.partition("=")
@@ -71,7 +71,7 @@ def replaced(
             near = difflib.get_close_matches(role, ROLES, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ROLES)}"
             raise ConfigError(f"no role is called {role}", code="plan.role", hint=hint)
-        if ROLES[role] not in load_manifest(name, [folder]).provides:
+        if ROLES[role] not in load_manifest(name, folders).provides:
             raise ConfigError(f"model '{name}' does not provide {role}", code="plan.role")
         wanted[role] = name
     changes = tuple(

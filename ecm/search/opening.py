@@ -6,7 +6,7 @@ caller hands over the parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -51,7 +51,7 @@ class SearchParts:
     search: SearchConfig
     limits: ImageLimits
     ranking_folder: Path
-    models_folder: Path
+    manifest_folders: Sequence[Path]
     manifests: Mapping[Axis, ModelManifest]
     transforms: Mapping[Axis, str]
     image_speaks: bool = False
@@ -136,7 +136,7 @@ def _open_visual(
     def bridge() -> VisualQueryEncoder:
         own = manifest
         if manifest.query_encoder != manifest.name:
-            own = load_manifest(manifest.query_encoder, [parts.models_folder])
+            own = load_manifest(manifest.query_encoder, parts.manifest_folders)
         elif isinstance(image, VisualQueryEncoder):
             return image  # pictures and texts through the same weights, which are here once
         return open_query_encoder(own, reaches=manifest, threads=threads, memory=parts.memory)

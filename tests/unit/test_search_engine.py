@@ -296,7 +296,7 @@ def test_a_model_whose_file_is_another_costs_its_axis_only(tmp_path: Path) -> No
     (folder / "fake-query.yaml").write_text(
         query + "files: [{name: weights, path: weights, bytes: 9, sha256: '" + "1" * 64 + "'}]\n"
     )
-    with open_engine(replace(search_parts(profile), models_folder=folder)) as opened:
+    with open_engine(replace(search_parts(profile), manifest_folders=(folder,))) as opened:
         answer = ask(opened, "red", limit=1)
         assert [lost.axis for lost in answer.degraded] == [Axis.VV]
         assert "weights" in answer.degraded[0].reason
