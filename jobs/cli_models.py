@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from ecm.errors import EcmError
+from jobs.cli_pin import register as register_pins
 from jobs.edge import (
     FAILED,
     HomeOption,
@@ -22,11 +23,15 @@ from jobs.edge import (
     table_of,
 )
 
+if TYPE_CHECKING:
+    from ecm.models.manifest import ModelManifest
+
 models = typer.Typer(no_args_is_help=True, help="Model manifests and their files.")
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the `ecm` command."""
+    register_pins(models)
     app.add_typer(models, name="models")
     app.command()(doctor)
     app.command()(schemas)
@@ -39,7 +44,11 @@ def models_list(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every manifest of the models folder and what it provides."""
+    """Every manifest of the models folder, and every pinned one, and what it provides.
+
+    `state` is `recipe` where the files have yet to be fetched with `ecm models fetch NAME`.
+    """
+    from ecm.models.checkpoint import is_recipe
     from ecm.models.manifest import list_manifests
 
     settings = open_profile(profile, home, overrides)
@@ -51,47 +60,88 @@ def models_list(
             "revision": manifest.revision,
             "provides": [kind.value for kind in manifest.provides],
             "files": len(manifest.files),
+            "state": "recipe" if is_recipe(manifest) else "pinned",
+            "probes": manifest.probes is not None,
         }
-        for manifest in list_manifests(settings.models_folder)
+        for manifest in list_manifests(settings.models_folder, settings.pinned_models)
     ]
     rows: list[list[object]] = [
-        [i["name"], i["model_id"], ", ".join(i["provides"]), i["files"]]  # type: ignore[arg-type]
+        [i["name"], i["model_id"], ", ".join(i["provides"]), i["files"], i["state"]]  # type: ignore[arg-type]
         for i in items
     ]
-    columns = ["manifest", "model", "provides", "files"]
+    columns = ["manifest", "model", "provides", "files", "state"]
     emit({"items": items}, as_json, lambda c: c.print(table_of("models", columns, rows)))
 
 
 @models.command("verify")
 def models_verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Manifests; all by default.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Manifests; by default all whose files have been fetched."),
+    ] = None,
     profile: ProfileOption = None,
     home: HomeOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Do not read files again that are known unchanged.")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Load each model and ask it its golden probes, too.")
+    ] = False,
 ) -> None:
-    """Hash every file of the manifests and compare with what they declare."""
-    from ecm.models.attestation import verify_files
+    """Hash every file of the manifests and compare with what they declare.
+
+    Also compared: what lies in a checkpoint's folder and is not declared, its revision, and what
+    its configuration says of dimensions and preprocessing. Exit code 1 when anything differs.
+    """
+    from ecm.models.attestation import attest, memory_below
+    from ecm.models.checkpoint import is_recipe
     from ecm.models.manifest import list_manifests, load_manifest
 
     settings = open_profile(profile, home, overrides)
-    folder = settings.models_folder
-    chosen = [load_manifest(name, [folder]) for name in names or ()] or list_manifests(folder)
+    folders = [settings.pinned_models, settings.models_folder]
+    chosen = [load_manifest(name, folders) for name in names or ()] or [
+        manifest
+        for manifest in list_manifests(settings.models_folder, settings.pinned_models)
+        if not is_recipe(manifest)
+    ]
+    memory = memory_below(settings.cache) if fast else None
     items = []
     for manifest in chosen:
-        problem = ""
+        problem, probes = "", ""
         try:
-            verify_files(manifest)
+            attest(manifest, memory)
+            if probe:
+                probes = _probed(manifest, settings.pipeline.threads)
         except EcmError as error:
             problem = str(error)
-        items.append({"name": manifest.name, "verified": not problem, "problem": problem})
+        items.append(
+            {
+                "name": manifest.name,
+                "verified": not problem,
+                "problem": problem,
+                "probes": probes,
+            }
+        )
     rows: list[list[object]] = [
-        [i["name"], "ok" if i["verified"] else "FAILED", i["problem"]] for i in items
+        [i["name"], "ok" if i["verified"] else "FAILED", i["probes"], i["problem"]] for i in items
     ]
-    columns = ["manifest", "files", "problem"]
+    columns = ["manifest", "files", "probes", "problem"]
     emit({"items": items}, as_json, lambda c: c.print(table_of("models", columns, rows)))
     if not all(item["verified"] for item in items):
         raise typer.Exit(FAILED)
+
+
+def _probed(manifest: ModelManifest, threads: int) -> str:
+    """What came of the probes in words. Raises ManifestMismatch when one fails."""
+    from ecm.stages.golden import verdict
+
+    told = verdict(manifest, threads)
+    if told is None:
+        return "none"
+    told.check(manifest)
+    return f"{told.run} passed, least cosine {told.least_cosine:.6f}"
 
 
 def doctor(

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from ecm.contracts.identity import Contract, Digest, digest
 from ecm.errors import ManifestError, ManifestMismatch
+from ecm.models.agreement import check_agreement
 from ecm.models.checkpoint import check_checkpoint, is_recipe
 from ecm.models.manifest import ModelFile, ModelManifest, VerifiedFiles
 from ecm.models.probe_files import check_probes
@@ -56,8 +57,8 @@ def verify_files(manifest: ModelManifest) -> VerifiedFiles:
     """Reads every file of the manifest whole before anything may use it.
 
     Raises ManifestError when a file or its package is missing or was never fetched,
-    ManifestMismatch when it is another one, when its folder holds what the manifest does not name,
-    or when the folder is of another revision.
+    ManifestMismatch when it is another one, when its folder holds what the manifest does not name
+    or is of another revision, or when its configuration or its probes speak of another model.
     """
     return attest(manifest, None)
 
@@ -69,6 +70,7 @@ def attest(manifest: ModelManifest, memory: Path | None) -> VerifiedFiles:
         {file.name: _attested(manifest.name, file, memory) for file in manifest.files}
     )
     check_checkpoint(manifest, files)
+    check_agreement(manifest)
     if manifest.probes is not None:
         check_probes(manifest, _attested(manifest.name, manifest.probes, memory))
     return files
