@@ -62,14 +62,19 @@ def models_list(
             "files": len(manifest.files),
             "state": "recipe" if is_recipe(manifest) else "pinned",
             "probes": manifest.probes is not None,
+            "gpus": manifest.needs.gpus,
+            "gpu_memory_gib": manifest.needs.gpu_memory_gib,
         }
         for manifest in list_manifests(settings.models_folder, settings.pinned_models)
     ]
     rows: list[list[object]] = [
-        [i["name"], i["model_id"], ", ".join(i["provides"]), i["files"], i["state"]]  # type: ignore[arg-type]
+        [
+            *(i["name"], i["model_id"], ", ".join(i["provides"])),  # type: ignore[arg-type]
+            *(i["files"], i["state"], f"{i['gpu_memory_gib']:g}"),
+        ]
         for i in items
     ]
-    columns = ["manifest", "model", "provides", "files", "state"]
+    columns = ["manifest", "model", "provides", "files", "state", "GPU GiB"]
     emit({"items": items}, as_json, lambda c: c.print(table_of("models", columns, rows)))
 
 

@@ -22,8 +22,8 @@ from jobs.edge import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from ecm.config import Profile
     from ecm.models.devices import Gpu
     from ecm.models.tiers import Tier
 
@@ -52,9 +52,7 @@ def models_tiers(
 
     settings = open_profile(profile, home, overrides)
     gpus = present_gpus()
-    items = [
-        _item(tier, settings.models_folder, gpus) for tier in list_tiers(settings.models_folder)
-    ]
+    items = [_item(tier, settings, gpus) for tier in list_tiers(settings.models_folder)]
     there = [str(gpu) for gpu in gpus]
 
     def show(console: Console) -> None:
@@ -74,12 +72,12 @@ def models_tiers(
     emit({"gpus": there, "items": items}, as_json, show)
 
 
-def _item(tier: Tier, folder: Path, gpus: Sequence[Gpu]) -> dict[str, Any]:
+def _item(tier: Tier, profile: Profile, gpus: Sequence[Gpu]) -> dict[str, Any]:
     from ecm.models.checkpoint import is_recipe
     from ecm.models.devices import check_fit
     from ecm.models.tiers import demand
 
-    manifests = tier.manifests(folder)
+    manifests = tier.manifests(profile.manifest_folders)
     refusal = ""
     try:
         check_fit([(manifest, 1) for manifest in manifests.values()], gpus)

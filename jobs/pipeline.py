@@ -120,7 +120,13 @@ def _pools(settings: PipelineSettings) -> Iterator[Pool]:
                 ModelActor, together, config.model_actors, config.model_cpus, config.model_gpus
             )
     if not joined:
-        yield Pool(ModelActor, (SEAL,), max(1, config.text_actors), config.text_cpus, 0.0)
+        yield Pool(
+            ModelActor,
+            (SEAL,),
+            max(1, config.text_actors),
+            config.text_cpus,
+            config.text_gpus,
+        )
 
 
 class ModelActor:

@@ -7,7 +7,7 @@ manifests; loads no model and asks no device.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,10 @@ class Tier(Contract):
         """Manifest names by role."""
         return self.model_dump(exclude={"name", "description"})
 
-    def manifests(self, folder: Path, pinned: Path | None = None) -> dict[str, ModelManifest]:
-        """The manifests of the tier by name, a pinned one before its recipe. Raises
+    def manifests(self, folders: Sequence[Path]) -> dict[str, ModelManifest]:
+        """The manifests of the tier by name, of the first folder that has one. Raises
         ManifestError.
         """
-        folders = [folder] if pinned is None else [pinned, folder]
         names = sorted(filter(None, self.roles().values()))
         return {name: load_manifest(name, folders) for name in names}
 
@@ -84,7 +83,7 @@ def load_tier(name: str, folder: Path) -> Tier:
 def list_tiers(folder: Path) -> tuple[Tier, ...]:
     """Every tier in the folder of manifests, the least demanding first. Raises as `load_tier`."""
     found = [_read(path) for path in sorted((folder / TIERS).glob("*.yaml"))]
-    return tuple(sorted(found, key=lambda tier: demand(tier.manifests(folder)).gpu_memory_gib))
+    return tuple(sorted(found, key=lambda tier: demand(tier.manifests([folder])).gpu_memory_gib))
 
 
 def _read(path: Path) -> Tier:

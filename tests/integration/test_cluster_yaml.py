@@ -15,6 +15,13 @@ from packaging.requirements import Requirement
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start
 
+from ecm.config import load_profile
+from ecm.delivery.fitting import check_machine, check_settings
+from ecm.delivery.pools import pool_of
+from ecm.evidence.config import EvidenceConfig
+from ecm.models.devices import Gpu
+from ecm.opening import plan_of
+
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -39,6 +46,21 @@ def test_the_head_does_no_work_and_workers_scale_from_zero(cluster: dict[str, An
     assert {kind["min_workers"] for kind in workers.values()} == {0}
     assert {kind["resources"].get("GPU", 0) for kind in workers.values()} == {0, 1}
     assert sum(kind["max_workers"] for kind in workers.values()) <= cluster["max_workers"]
+
+
+def test_the_cluster_has_the_gpus_that_the_profile_asks_for(cluster: dict[str, Any]) -> None:
+    """Whole pools must fit: one actor that cannot be placed would wait for ever."""
+    profile = load_profile("C1", environ={})
+    plan = plan_of(profile.model_copy(update={"evidence": EvidenceConfig(uri="/nowhere/store")}))
+    gpu = cluster["available_node_types"]["gpu"]
+    asked = {
+        plan.by_type[kind].manifest.name: pool_of(profile.pipeline, plan, kind)
+        for kind in plan.by_type
+    }
+    check_settings(plan, profile.pipeline)
+    assert sum(pool.actors * pool.gpus for pool in asked.values()) <= gpu["max_workers"]
+    l4 = [Gpu(n, f"GPU-{n}", "L4", 22.5, 22.0) for n in range(gpu["max_workers"])]
+    check_machine(plan, profile.pipeline, lambda: l4)
 
 
 @pytest.mark.parametrize("commands", ["head_start_ray_commands", "worker_start_ray_commands"])

@@ -24,7 +24,7 @@ def profile(*overrides: str, file: str | None = None, **environ: str) -> Profile
 def test_every_tier_makes_a_plan_and_the_next_asks_for_more() -> None:
     tiers = list_tiers(MODELS)
     assert [tier.name for tier in tiers] == ["embedded", "standard", "pro", "ultra"]
-    asked = [demand(tier.manifests(MODELS)).gpu_memory_gib for tier in tiers]
+    asked = [demand(tier.manifests([MODELS])).gpu_memory_gib for tier in tiers]
     assert asked == sorted(set(asked))
     assert asked[0] == 0
     for tier in tiers:
