@@ -11,17 +11,16 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from PIL import Image
-from pydantic import Field
 
-from ecm.contracts.identity import Contract
 from ecm.errors import ContractError, EngineDied, ManifestError, ResourceExhausted
-from ecm.models.caption_ladder import CaptionParams, LadderCaptioner
+from ecm.models.caption_ladder import LadderCaptioner
 from ecm.models.engine import Ask, Output, Prompt, read_prompt
 from ecm.models.manifest import ModelManifest, VerifiedFiles
 from ecm.models.orphans import Warden
+from ecm.models.vllm_settings import VllmParams, VllmServing, engine_arguments
 
 _OFFLINE: Final = {
     "HF_HUB_OFFLINE": "1",
@@ -30,88 +29,62 @@ _OFFLINE: Final = {
     "DO_NOT_TRACK": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
-_QUANTIZATIONS: Final = {"none": None, "fp8": "fp8", "awq": "awq", "gptq": "gptq"}
 _ONLY_THE_FIRST_AND_THE_LAST: Final = 1_000_000
-"""Tokens between two partial outputs: the first is always sent at once, and so is the end."""
-
-
-class VllmParams(CaptionParams):
-    """What of vLLM's settings can change an answer; tokens."""
-
-    max_model_len: int = Field(default=8192, ge=64, le=1_048_576)
-    kv_cache_dtype: Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
-
-
-class VllmServing(Contract):
-    """How vLLM is run: none of it is meant to change an answer.
-
-    `prefill_window`: requests that may be in the engine without having begun to answer, of which
-    one may be about to kill it; 0: no limit. `cpu_kv_gib` is memory for the cache on a machine
-    without a GPU, in GiB.
-    """
-
-    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    max_num_seqs: int = Field(default=64, ge=1, le=4096)
-    max_num_batched_tokens: int | None = Field(default=None, ge=64)
-    tensor_parallel_size: int = Field(default=1, ge=1, le=64)
-    enforce_eager: bool = False
-    block_size: int | None = Field(default=None, ge=8, le=512)
-    prefill_window: int = Field(default=1, ge=0, le=4096)
-    cpu_kv_gib: int = Field(default=4, ge=1, le=1024)
+"""Tokens between two parts of an answer. vLLM sends the first at once, and the end; of answers
+given as parts, that is: with whole answers so far it sends every token, whatever is asked."""
 
 
 class VllmEngine:
     """`Engine` over `vllm.v1.engine.async_llm.AsyncLLM`.
 
-    The engine is started on first use, in the event loop that uses it, and again by `restart`.
-    Raises ManifestError when the checkpoint cannot be served with these settings.
+    The engine is started on first use, in the event loop that uses it, and again by `restart`,
+    which raise ManifestError when it does not start. Raises ManifestError when the settings cannot
+    be, before any engine is started.
     """
 
-    def __init__(
-        self, manifest: ModelManifest, folder: Path, params: VllmParams, serving: VllmServing
-    ) -> None:
+    def __init__(self, manifest: ModelManifest, config: Path) -> None:
         self._manifest = manifest
-        self._folder = folder
-        self._params = params
-        self._serving = serving
+        self._folder = config.parent
+        self._arguments = engine_arguments(manifest, config)
+        self._cpu_kv_gib = manifest.serving_as(VllmServing).cpu_kv_gib
         self._prompts: dict[Prompt, str] = {}
         self._engine: Any = None
-        self._warden: Warden | None = None
         self._starting: asyncio.Lock | None = None
+        self._warden: Warden | None = None
 
     async def generate(self, ask: Ask, request_id: str) -> AsyncIterator[Output]:
         """See `Engine.generate`."""
-        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
-
         engine = await self._running()
+        from vllm.exceptions import VLLMError
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         prompt = {
             "prompt": self._prompt(ask.prompt),
             "multi_modal_data": {"image": Image.fromarray(ask.pixels)},
         }
+        text, tokens = "", 0
         try:
             async for said in engine.generate(prompt, self._sampling(ask), request_id):
-                answer = said.outputs[0]
+                part = said.outputs[0]
+                text += part.text
+                tokens += len(part.token_ids)
                 yield Output(
-                    text=answer.text,
-                    finish_reason=answer.finish_reason or "",
+                    text=text,
+                    finish_reason=part.finish_reason or "",
                     prompt_tokens=len(said.prompt_token_ids or ()),
                     cached_tokens=said.num_cached_tokens or 0,
-                    output_tokens=len(answer.token_ids),
+                    output_tokens=tokens,
                 )
-        except EngineDeadError as error:
-            raise EngineDied(f"vLLM's engine died: {_line(error)}") from error
-        except EngineGenerateError as error:
-            if engine.errored:
+        except VLLMError as error:
+            if isinstance(error, EngineDeadError) or engine.errored:
                 raise EngineDied(f"vLLM's engine died: {_line(error)}") from error
-            raise ContractError(f"vLLM gave no answer: {_line(error)}", "caption.engine") from error
-        except (ValueError, TypeError, IndexError) as error:
+            # What went wrong with one request comes wrapped, without a text of its own.
+            cause = error.__cause__ or error
+            if isinstance(cause, MemoryError) or "out of memory" in str(cause).lower():
+                raise ResourceExhausted(_line(cause), "model.out_of_memory") from error
             raise ContractError(
-                f"vLLM refuses the picture: {_line(error)}", "caption.refused"
+                f"vLLM refuses the picture: {_line(cause)}", "caption.refused"
             ) from error
-        except RuntimeError as error:
-            if "out of memory" in str(error).lower():
-                raise ResourceExhausted(_line(error), "model.out_of_memory") from error
-            raise
 
     async def restart(self) -> None:
         """See `Engine.restart`."""
@@ -143,45 +116,17 @@ class VllmEngine:
     def _started(self) -> Any:
         for name, value in _OFFLINE.items():
             os.environ[name] = value
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(self._serving.cpu_kv_gib))
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(self._cpu_kv_gib))
         from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.exceptions import VLLMError
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        told, run = self._params, self._serving
-        given: dict[str, Any] = {
-            "max_num_batched_tokens": run.max_num_batched_tokens,
-            "block_size": run.block_size,
-        }
         try:
-            args = AsyncEngineArgs(
-                model=str(self._folder),
-                dtype=self._manifest.dtype,
-                quantization=_quantization(self._manifest),
-                trust_remote_code=False,
-                load_format="safetensors",
-                max_model_len=told.max_model_len,
-                kv_cache_dtype=told.kv_cache_dtype,
-                gpu_memory_utilization=run.gpu_memory_utilization,
-                max_num_seqs=run.max_num_seqs,
-                tensor_parallel_size=run.tensor_parallel_size,
-                enforce_eager=run.enforce_eager,
-                enable_prefix_caching=True,
-                limit_mm_per_prompt={"image": 1, "video": 0},
-                mm_processor_cache_gb=0,
-                seed=told.seed,
-                disable_log_stats=True,
-                structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
-                **{name: value for name, value in given.items() if value is not None},
-            )
-            return AsyncLLM.from_engine_args(args)
-        except (ValueError, OSError, RuntimeError) as error:
-            if "memory" in str(error).lower():
-                raise ResourceExhausted(
-                    f"vLLM has no memory for {self._manifest.name}: {_line(error)}",
-                    "model.out_of_memory",
-                ) from error
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**self._arguments))
+        except (VLLMError, ValueError, OSError, RuntimeError) as error:
             raise ManifestError(
-                f"vLLM cannot serve {self._manifest.name}: {_line(error)}"
+                f"vLLM cannot serve {self._manifest.name}: {_line(error)}",
+                hint="what its own process wrote says more: memory is what is most often missing",
             ) from error
 
     def _sampling(self, ask: Ask) -> Any:
@@ -193,7 +138,7 @@ class VllmEngine:
             top_p=ask.top_p,
             seed=ask.seed,
             max_tokens=ask.max_tokens,
-            output_kind=RequestOutputKind.CUMULATIVE,
+            output_kind=RequestOutputKind.DELTA,
             stream_interval=_ONLY_THE_FIRST_AND_THE_LAST,
             structured_outputs=StructuredOutputsParams(json=ask.schema) if ask.schema else None,
         )
@@ -233,22 +178,10 @@ def vllm_captioner(
     Raises ManifestError when the settings are wrong; the engine starts with the first picture.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    _quantization(manifest)
-    params = manifest.params_as(VllmParams)
-    engine = VllmEngine(manifest, files["config"].parent, params, manifest.serving_as(VllmServing))
+    engine = VllmEngine(manifest, files["config"])
     prompt = read_prompt(files["prompt"].read_text("utf-8"))
-    return LadderCaptioner(manifest, engine, prompt, params)
+    return LadderCaptioner(manifest, engine, prompt, manifest.params_as(VllmParams))
 
 
-def _quantization(manifest: ModelManifest) -> str | None:
-    """The manifest's quantization in vLLM's words. Raises ManifestError when it knows none."""
-    if manifest.quantization not in _QUANTIZATIONS:
-        raise ManifestError(
-            f"manifest {manifest.name}: quantization {manifest.quantization!r} is unknown",
-            hint="one of " + ", ".join(_QUANTIZATIONS),
-        )
-    return _QUANTIZATIONS[manifest.quantization]
-
-
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
