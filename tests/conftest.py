@@ -8,6 +8,7 @@ end cannot rot unnoticed. Tests on the development data outside the repository s
 from __future__ import annotations
 
 import ctypes.util
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -30,6 +31,10 @@ def _postgres() -> bool:
     return binaries() is not None
 
 
+def _rapidocr() -> bool:
+    return all(importlib.util.find_spec(name) for name in ("rapidocr", "onnxruntime"))
+
+
 def _turbojpeg() -> bool:
     return ctypes.util.find_library("turbojpeg") is not None
 
@@ -37,6 +42,7 @@ def _turbojpeg() -> bool:
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "chromium": (_chromium, "apt-get install chromium"),
     "postgres": (_postgres, "pip install pgserver"),
+    "rapidocr": (_rapidocr, "pip install -e '.[ocr]'"),
     "turbojpeg": (_turbojpeg, "apt-get install libturbojpeg0"),
 }
 
