@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,6 +24,7 @@ from ecm.contracts.quarantine import QuarantineNotice
 from ecm.errors import EcmError, ResourceExhausted
 from ecm.stages.assembly import (
     SEAL,
+    Stage,
     StageSettings,
     image_parts,
     open_part,
@@ -54,7 +56,14 @@ class Analyst:
         self._prepare = open_prepare(settings, admit)
         parts = [*image_parts(settings.plan), SEAL]
         watch = watch_of(settings, worker_id, tell)
-        self._stages = [s for part in parts for s in open_part(part, settings, worker_id, watch)]
+        self._open = ExitStack()
+        self._open.enter_context(self._prepare)
+        self._stages: list[Stage] = []
+        for part in parts:
+            for stage in open_part(part, settings, worker_id, watch):
+                if isinstance(stage, AbstractContextManager):
+                    self._open.enter_context(stage)
+                self._stages.append(stage)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """ENVELOPE_SCHEMA rows for CLAIM_SCHEMA rows. Raises ModelDrifted."""
@@ -67,7 +76,7 @@ class Analyst:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._prepare.__exit__()
+        self._open.close()
 
 
 class IsolatedAnalyst:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import warnings
+import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from ecm.config import PipelineConfig
 from ecm.contracts.quarantine import QuarantineNotice
+from ecm.errors import ConfigError
 from ecm.stages.assembly import (
     SEAL,
     CaptionPart,
@@ -100,13 +102,22 @@ class Pool:
 
 
 def _pools(settings: PipelineSettings) -> Iterator[Pool]:
-    """The actor pools in their order; with no text actors the seal joins the last model."""
+    """The actor pools in their order; with no text actors the seal joins the last model.
+
+    Raises ConfigError when a captioner is to have more blocks at once than there can be.
+    """
     config = settings.pipeline
     parts: list[Part] = [*image_parts(settings.stages.plan)]
     joined = bool(parts) and not isinstance(parts[-1], CaptionPart) and config.text_actors == 0
     for part in parts:
         together = (part, SEAL) if joined and part is parts[-1] else (part,)
         if isinstance(part, CaptionPart):
+            if config.caption_blocks > config.window_blocks:
+                raise ConfigError(
+                    f"pipeline.caption_blocks: {config.caption_blocks} blocks never come together "
+                    f"while {config.window_blocks} are let ahead of commits",
+                    hint="raise pipeline.window_blocks",
+                )
             yield Pool(
                 CaptionActor,
                 together,
@@ -152,6 +163,8 @@ class CaptionActor:
     def __init__(self, parts: tuple[CaptionPart], settings: PipelineSettings, feeder: Any) -> None:
         watch = watch_of(settings.stages, worker_id(), _telling(feeder))
         self._stage = open_captions(parts[0], settings.stages, watch)
+        # Ray lets go of the object when the actor ends; an engine is a process of its own.
+        weakref.finalize(self, self._stage.close)
 
     async def __call__(self, block: pa.Table) -> AsyncIterator[pa.Table]:
         yield await self._stage.run(block) if block.num_rows else block

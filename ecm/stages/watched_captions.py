@@ -32,9 +32,13 @@ class WatchedCaptions:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the engine, then the event loop that `__call__` brought."""
+        self._stage.close()
         if self._runner is not None:
             self._runner.close()
-        self._stage.__exit__()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """As `run`, for callers without an event loop."""
