@@ -215,7 +215,8 @@ def _drive(driver: Driver, begun: Rollout, as_json: bool) -> None:
     from ecm.evidence.rollouts import RolloutState
     from jobs.rollout import drive
 
-    done = drive(driver, begun)
+    with driver.trialling:
+        done = drive(driver, begun)
     _tell(done, as_json)
     if done.state is not RolloutState.PROMOTED:
         raise typer.Exit(FAILED)

@@ -51,7 +51,14 @@ Told = Callable[[str], None]
 
 
 class Trialling(Protocol):
-    """How a step's evidence comes about, and what is known of the models beside it."""
+    """How a step's evidence comes about, and what is known of the models beside it.
+
+    A context manager around everything that is computed.
+    """
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def compute(self, rollout: Rollout, plan: TransformPlan, pct: int, sampled: Sampled) -> None:
         """Commit what the new model says about these places, by tenant; computes nothing twice."""
@@ -124,8 +131,7 @@ def start(
             "rollout.open",
             "one at a time: ecm rollout resume, or ecm rollout abort",
         )
-    population_of_nothing = published_ref(store) is None
-    if population_of_nothing:
+    if published_ref(store) is None:
         raise ConfigError(
             "no snapshot is published: there is nothing to compare on", "rollout.nothing",
             "ecm index first",

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Self
 
 from rich.console import Console
 
@@ -28,7 +29,7 @@ from ecm.evidence.rollouts import ErrorCount, Rollout
 from ecm.evidence.runs import RunRecord, RunState, record_run, runs_of
 from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
-from ecm.evidence.trial import Judge
+from ecm.evidence.trial import Judge, complete
 from ecm.evidence.trial_measures import Facts, Pace
 from ecm.images.entries import Found, Skipped
 from ecm.ledger.ledger import Ledger, open_ledger
@@ -38,6 +39,7 @@ from ecm.stages.plan import TransformPlan
 from jobs.enqueue import CHUNK_RESOURCES, EnqueueRequest, Listing, ListingProgress
 from jobs.passes import Credit, Run, process
 from jobs.progress import LiveProgress
+from jobs.runtime import ray_session
 
 RUNS = 5
 """Newest runs of a side that its pace is taken from."""
@@ -64,12 +66,22 @@ class SampledPlaces:
 
 
 class PipelineTrial:
-    """Computes through Ray on the profile's machine or cluster; see `jobs.rollout.Trialling`."""
+    """Computes through Ray on the profile's machine or cluster; see `jobs.rollout.Trialling`.
+
+    A context manager: a Ray of its own is started by the first step that needs one and serves all.
+    """
 
     def __init__(self, profile: Profile, store: EvidenceStore, console: Console) -> None:
         self._profile = profile
         self._store = store
         self._console = console
+        self._sessions = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sessions.close()
 
     def compute(
         self,
@@ -80,6 +92,8 @@ class PipelineTrial:
     ) -> None:
         """Raises LeaseLost while another run commits, and what the pipeline raises."""
         for tenant, places in sampled.items():
+            if len(complete(self._store, tenant, rollout.terms.after)) < len(places):
+                self._sessions.enter_context(ray_session(self._profile))
             self._compute(rollout, plan, tenant, places)
 
     def facts(

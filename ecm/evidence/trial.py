@@ -113,9 +113,7 @@ def add_tenant(
     Raises StoreCorrupt, StoreUnavailable, ResourceExhausted, and what the judge raises.
     """
     wanted = frozenset(sample)
-    spoken: list[frozenset[str]] = []
     for kind, mark in sides.after.items():
-        spoken.append(_assets(store, tenant_id, kind, mark) & wanted)
         before = sides.before.get(kind)
         if before is None:
             continue
@@ -140,7 +138,15 @@ def add_tenant(
                 trial.overlaps.setdefault(one.space, []).extend(
                     (share - chance) / (1 - chance) for share in shares
                 )
-    trial.complete += len(frozenset.intersection(*spoken)) if spoken else 0
+    trial.complete += len(complete(store, tenant_id, sides.after) & wanted)
+
+
+def complete(
+    store: EvidenceStore, tenant_id: str, transforms: Mapping[TaskType, str]
+) -> frozenset[str]:
+    """The assets of a tenant of which there is evidence by every one of some transforms."""
+    spoken = [_assets(store, tenant_id, kind, mark) for kind, mark in transforms.items()]
+    return frozenset.intersection(*spoken) if spoken else frozenset()
 
 
 def chance_corrected(
