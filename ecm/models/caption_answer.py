@@ -32,14 +32,16 @@ COLOURS: Final = (
 )  # fmt: skip
 
 _REFUSAL: Final = re.compile(
-    r"^\W*(i(?:'m| am) (?:sorry|unable|not able)|sorry\b|i (?:can(?:no|')t|won't)"
-    r"|as an ai\b|unable to)",
+    r"^\W*(i(?:['’]m| am) (?:very |so )?(?:sorry|unable|not able)|sorry\W+(?:but )?i\b"
+    r"|i apologi[sz]e|i (?:can(?:no|['’])t|won['’]t|will not)\b|as an ai\b|unable to\b)",
     re.IGNORECASE,
 )
 _WORD: Final = re.compile(r"\w+")
 _LEAST_WORDS: Final = 8
 _MOST_OF_ONE: Final = 0.5
 _MOST_OF_PAIRS: Final = 0.4
+_LEAST_CHARACTERS: Final = 24
+_LEAST_NEW: Final = 0.3
 
 
 class Verdict(StrEnum):
@@ -124,20 +126,32 @@ def read_answer(text: str, finish_reason: str, limits: AnswerLimits) -> Reading:
 
 
 def repeats(text: str) -> bool:
-    """Whether a text goes round in circles: one word or one pair of words makes up most of it.
+    """Whether a text goes round in circles: one word or one pair of words makes up most of it, or
+    the whole or its second half says nothing new, which shows in scripts without spaces, too.
 
-    >>> repeats("a cat " * 6)
-    True
+    >>> repeats("a cat " * 6), repeats("一只猫在桌子上" * 6)
+    (True, True)
     >>> repeats("a small brown dog runs across a wide green field")
     False
     """
-    words = [word.lower() for word in _WORD.findall(text)]
+    folded = " ".join(text.lower().split())
+    if _circles(folded) or _circles(folded[len(folded) // 2 :]):
+        return True
+    words = _WORD.findall(folded)
     if len(words) < _LEAST_WORDS:
         return False
     pairs = Counter(pairwise(words))
     most = Counter(words).most_common(1)[0][1] / len(words)
     most_of_pairs = pairs.most_common(1)[0][1] / (len(words) - 1)
     return most > _MOST_OF_ONE or most_of_pairs >= _MOST_OF_PAIRS
+
+
+def _circles(text: str) -> bool:
+    """Whether few of the runs of three characters in it are different ones."""
+    if len(text) < _LEAST_CHARACTERS:
+        return False
+    runs = [text[start : start + 3] for start in range(len(text) - 2)]
+    return len(set(runs)) / len(runs) < _LEAST_NEW
 
 
 def is_refusal(text: str) -> bool:

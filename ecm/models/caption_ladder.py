@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 from pydantic import Field
 
 from ecm.contracts.result import TextStatement
@@ -94,6 +95,7 @@ class LadderCaptioner:
         self, request_id: str, pixels: Pixels, looked: Callable[[], None]
     ) -> Description:
         """See `Captioner.describe`; the code of a ContractError is `caption.<verdict>`."""
+        _check(pixels)
         tally = _Tally()
         readings: list[Reading] = []
         for step, ask in enumerate(self._asks(pixels)):
@@ -112,6 +114,8 @@ class LadderCaptioner:
                 f"the last with a schema was {verdict.value}",
                 f"caption.{verdict.value}",
             )
+        if not said.tags:
+            said = replace(_richest(readings), caption=said.caption)
         return _description(said, FALLBACK, tally.effort())
 
     async def restart(self) -> None:
@@ -142,12 +146,14 @@ class LadderCaptioner:
     async def _freely(
         self, pixels: Pixels, request_id: str, looked: Callable[[], None], tally: _Tally
     ) -> Said | None:
-        """A sentence without a schema; None when it is no sentence either."""
+        """A sentence without a schema, or an object all the same; None when it is of no use."""
         prompt = replace(self._prompt, after="Describe this picture in one plain sentence.")
         ask = Ask(pixels, prompt, "", self._params.temperature, 1.0, self._params.seed, 96)
         last = await self._answer(ask, f"{request_id}.free", looked, tally)
-        caption = tidy_line(last.text, self._params.caption_chars)
-        return Said(caption=caption) if _worth(caption) else None
+        said = read_answer(last.text, last.finish_reason, self._params).said
+        if not said.caption and not last.text.lstrip().startswith("{"):
+            said = Said(caption=tidy_line(last.text, self._params.caption_chars))
+        return said if _worth(said.caption) else None
 
     async def _answer(
         self, ask: Ask, request_id: str, looked: Callable[[], None], tally: _Tally
@@ -169,6 +175,19 @@ def _best(readings: list[Reading]) -> Said | None:
         if _worth(reading.said.caption):
             return reading.said
     return None
+
+
+def _richest(readings: list[Reading]) -> Said:
+    """Of the answers so far, the last one that states tags; one that states nothing if none."""
+    return next((each.said for each in reversed(readings) if each.said.tags), Said())
+
+
+def _check(pixels: Pixels) -> None:
+    """Raises ContractError for what is no picture: no engine is to see it."""
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ContractError(
+            f"expected uint8 pixels (h, w, 3), got {pixels.dtype} {pixels.shape}", "caption.pixels"
+        )
 
 
 def _worth(caption: str) -> bool:
