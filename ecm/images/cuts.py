@@ -78,6 +78,16 @@ def bounded(pixels: npt.NDArray[np.uint8], spec: Bounded) -> npt.NDArray[np.uint
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
+def kept_shares(width: int, height: int) -> tuple[float, float]:
+    """The shares of width and height that `bounded` keeps of such a picture, around its centre.
+
+    >>> kept_shares(3200, 100)
+    (0.5, 1.0)
+    """
+    longest = min(width, height) * _MAX_ASPECT
+    return min(1.0, longest / width), min(1.0, longest / height)
+
+
 def cut(pixels: npt.NDArray[np.uint8], spec: Cut) -> npt.NDArray[np.uint8]:
     """The (crop, crop, 3) uint8 centre of `pixels` (h, w, 3) uint8, after resizing by `spec`.
 

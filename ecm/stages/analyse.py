@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from ecm.contracts.result import ErrorClass, LabelStatement, Space, TextStatement
+from ecm.contracts.result import Box, ErrorClass, LabelStatement, Space, TextStatement
 from ecm.contracts.task import TaskType
 from ecm.contracts.tidy import MAX_LABEL, MAX_TEXT, tidy_line
 from ecm.errors import ContractError
+from ecm.images.cuts import kept_shares
 from ecm.models.base import ImageModel, ImageOutputs, TextEmbedder, normalised
 from ecm.models.manifest import ModelManifest
 from ecm.models.meaning import meaning_text, with_read
@@ -87,6 +88,9 @@ class ImageModelStage:
         failures = run_batches(
             forward, keys_of(table, rows), batches, f"model-{self._model.manifest.name}"
         )
+        if not pixels.uniform:
+            sides = table.select(["width", "height"]).to_pylist()
+            said["ocr"] = [in_whole(*each) for each in zip(said["ocr"], sides, strict=True)]
         table = merge(table.drop_columns([self._column]), said)
         table = mark(table, {rows[i]: failure for i, failure in failures.items()}, self._needs())
         return timed(table, "model_ms", started, len(rows))
@@ -121,6 +125,28 @@ def tidy_text(said: TextStatement | None) -> dict[str, Any] | None:
     """The caption, tidy; None when nothing is left: what follows, mv too, sees what is stored."""
     text = tidy_line(said.text, MAX_TEXT) if said is not None else ""
     return {**said.model_dump(), "text": text} if said is not None and text else None
+
+
+def in_whole(lines: list[dict[str, Any]] | None, sides: dict[str, int]) -> Any:
+    """Lines read in a picture of which strips were cut to their middle, by shares of all of it."""
+    if not lines:
+        return lines
+    across, down = kept_shares(sides["width"], sides["height"])
+    if across == down == 1.0:
+        return lines
+    return [
+        {**line, "box": line.get("box") and _of_whole(line["box"], across, down)} for line in lines
+    ]
+
+
+def _of_whole(box: dict[str, float], across: float, down: float) -> dict[str, float]:
+    left, top = (1.0 - across) / 2, (1.0 - down) / 2
+    return Box(
+        left=left + across * box["left"],
+        top=top + down * box["top"],
+        right=min(1.0, left + across * box["right"]),
+        bottom=min(1.0, top + down * box["bottom"]),
+    ).model_dump()
 
 
 def tidy_labels(said: Sequence[LabelStatement]) -> list[dict[str, Any]]:
