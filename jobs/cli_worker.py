@@ -197,10 +197,12 @@ def _workplace(
 def _verified_plan(profile: Profile) -> tuple[TransformPlan, tuple[str | None, str | None]]:
     """The transforms whose files are the declared ones, and the fingerprints of vision and OCR.
 
-    Those of others are never leased here; one line says so. Raises ManifestError when none is left.
+    Those of others are never leased here; one line says so. Raises ManifestError when none is left,
+    ConfigError when they do not fit on the GPUs of this machine.
     """
     from ecm.contracts.task import TaskType
     from ecm.models.attestation import attest, memory_below
+    from ecm.models.devices import check_here
     from ecm.opening import plan_of
     from ecm.stages.plan import TransformPlan
 
@@ -217,6 +219,7 @@ def _verified_plan(profile: Profile) -> tuple[TransformPlan, tuple[str | None, s
                 sound.pop(TaskType.MV_EMBED, None)
     if not sound:
         raise ManifestError("no model of this profile can work here", "worker.no_model")
+    check_here(transform.manifest for transform in sound.values())
     speaking = (whole.by_type.get(kind) for kind in (TaskType.VISION, TaskType.OCR))
     vision, ocr = (each.fingerprint if each else None for each in speaking)
     return TransformPlan(sound), (vision, ocr)

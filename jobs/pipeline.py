@@ -23,10 +23,13 @@ from ray.util.annotations import RayDeprecationWarning
 from ecm.config import PipelineConfig
 from ecm.contracts.quarantine import QuarantineNotice
 from ecm.errors import ConfigError
+from ecm.models.devices import check_here
+from ecm.models.manifest import ModelManifest
 from ecm.stages.assembly import (
     SEAL,
     CaptionPart,
     Part,
+    Seal,
     StageSettings,
     image_parts,
     open_captions,
@@ -35,6 +38,7 @@ from ecm.stages.assembly import (
     watch_of,
 )
 from ecm.stages.columns import ENVELOPE_SCHEMA
+from ecm.stages.plan import TransformPlan
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
 from ecm.stages.vigil import Tell
 from jobs.source import LedgerSource
@@ -144,6 +148,7 @@ class ModelActor:
     """Holds the models of its parts for as long as a pass."""
 
     def __init__(self, parts: tuple[Part, ...], settings: PipelineSettings, feeder: Any) -> None:
+        check_here(manifests_of(parts, settings.stages.plan))
         me = worker_id()
         watch = watch_of(settings.stages, me, _telling(feeder))
         self._stages = [s for part in parts for s in open_part(part, settings.stages, me, watch)]
@@ -161,6 +166,7 @@ class CaptionActor:
     """Holds one captioner for as long as a pass; several blocks share its engine."""
 
     def __init__(self, parts: tuple[CaptionPart], settings: PipelineSettings, feeder: Any) -> None:
+        check_here(manifests_of(parts, settings.stages.plan))
         watch = watch_of(settings.stages, worker_id(), _telling(feeder))
         self._stage = open_captions(parts[0], settings.stages, watch)
         # Ray lets go of the object when the actor ends; an engine is a process of its own.
@@ -177,6 +183,15 @@ def _telling(feeder: Any) -> Tell:
         ray.get(feeder.quarantine.remote(notice))
 
     return tell
+
+
+def manifests_of(parts: Sequence[Part], plan: TransformPlan) -> Iterator[ModelManifest]:
+    """The manifests whose models an actor with these parts holds."""
+    for part in parts:
+        if not isinstance(part, Seal):
+            yield part.manifest
+        elif (text := plan.text_model()) is not None:
+            yield text
 
 
 def worker_id() -> str:

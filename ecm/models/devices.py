@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ecm.errors import ConfigError
@@ -114,6 +114,16 @@ def check_fit(
                 )
             for place in sorted(places, key=lambda n: free[n])[: needs.gpus]:
                 free[place] -= needs.gpu_memory_gib
+
+
+def check_here(manifests: Iterable[ModelManifest]) -> None:
+    """Refuse models that do not fit together on the GPUs that this process may use now.
+
+    GPUs are asked for only when a model needs one. Raises as `check_fit`.
+    """
+    wanted = {manifest.name: (manifest, 1) for manifest in manifests if manifest.needs.gpus}
+    if wanted:
+        check_fit(list(wanted.values()), present_gpus())
 
 
 def _unfit(manifest: ModelManifest, actors: int, gpus: Sequence[Gpu], where: str) -> str:
