@@ -46,6 +46,10 @@ NETWORK_FILE_SYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9
 COMMIT_RACES = 9
 """Three of each order; some 20 ms each."""
 
+ENGINES = {"rapidocr": ("rapidocr", "onnxruntime")}
+"""Packages of an extra without which a back end cannot work, whatever files are there."""
+ENGINE_MEND = "pip install 'ecm[ocr]'"
+
 REQUIRED = (
     "ray",
     "torch",
@@ -231,6 +235,11 @@ def check_models(folder: Path, used: frozenset[str], pinned: Path | None = None)
 
 def _check_model(manifest: ModelManifest, used: bool) -> Check:
     name = f"model {manifest.name}"
+    for package in ENGINES.get(manifest.backend, ()):
+        if importlib.util.find_spec(package) is None:
+            status = Status.FAIL if used else Status.WARN
+            detail = f"back end {manifest.backend} needs {package}, which is not installed"
+            return Check(name, status, detail, ENGINE_MEND)
     try:
         verified = verify_files(manifest)
     except ManifestError as error:

@@ -186,7 +186,9 @@ def said_of(block: pa.Table, model: Watched) -> Iterator[tuple[int, str, str, st
 
     A meaning vector rests on the models that gave its words, unless these were known before.
     """
-    names = ["tenant_id", "content_hash", "tasks", "linked", "known_text", "error"]
+    words = {TaskType.VISION: "known_text", TaskType.OCR: "known_read"}
+    spoken = [words[kind] for kind in model.kinds if kind in words]
+    names = ["tenant_id", "content_hash", "tasks", "linked", "error", *spoken]
     names += ["model_errors"] if "model_errors" in block.column_names else []
     kinds = {kind.value for kind in model.kinds}
     if model.sees_pixels and model.kinds & {TaskType.VISION, TaskType.OCR}:
@@ -195,7 +197,7 @@ def said_of(block: pa.Table, model: Watched) -> Iterator[tuple[int, str, str, st
         if row["error"] is not None:
             continue
         failed = {mark["task_type"] for mark in row.get("model_errors") or ()}
-        known = model.sees_pixels and row["known_text"] is not None
+        known = model.sees_pixels and all(row[column] is not None for column in spoken)
         for task in row["tasks"]:
             kind, transform = task["task_type"], task["transform"]
             if kind not in kinds or kind in failed or task["task_id"] in row["linked"]:

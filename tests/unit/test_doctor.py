@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 
 from ecm.config import load_profile
 from ecm.doctor import (
+    ENGINES,
     GIB,
     REQUIRED,
     Status,
@@ -108,6 +110,18 @@ def test_a_wrong_weight_file_fails_if_used_and_warns_if_not(tmp_path: Path) -> N
     assert used["model gone"].status is Status.FAIL
     unused = {c.name: c for c in check_models(tmp_path, frozenset({"right"}))}
     assert unused["model wrong"].status is Status.WARN
+
+
+def test_a_back_end_without_its_engine_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copy(REPO / "conf" / "models" / "fake-ocr.yaml", tmp_path)
+    monkeypatch.setitem(ENGINES, "fake-ocr", ("no_such_engine",))
+    (used,) = check_models(tmp_path, frozenset({"fake-ocr"}))
+    assert (used.status, used.mend) == ("fail", "pip install 'ecm[ocr]'")
+    assert "no_such_engine" in used.detail
+    (unused,) = check_models(tmp_path, frozenset())
+    assert unused.status == "warn"
 
 
 def test_a_missing_models_folder_fails_with_a_mend(tmp_path: Path) -> None:
