@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -36,6 +37,7 @@ _REFUSAL: Final = re.compile(
     r"|i apologi[sz]e|i (?:can(?:no|['’])t|won['’]t|will not)\b|as an ai\b|unable to\b)",
     re.IGNORECASE,
 )
+_PART: Final = re.compile(r'"(caption|tags|classification|visible_text)"\s*:\s*')
 _WORD: Final = re.compile(r"\w+")
 _LEAST_WORDS: Final = 8
 _MOST_OF_ONE: Final = 0.5
@@ -120,7 +122,7 @@ def read_answer(text: str, finish_reason: str, limits: AnswerLimits) -> Reading:
             verdict = Verdict.REFUSAL
         elif finish_reason == "length" and text.strip():
             verdict = Verdict.TRUNCATED
-        return Reading(verdict, Said(caption=_salvaged(text, limits)))
+        return Reading(verdict, _said(_whole_parts(text), limits))
     said = _said(raw, limits)
     return Reading(_verdict(said, raw), said)
 
@@ -217,15 +219,13 @@ def _lines(raw: object, most: int, limit: int) -> tuple[str, ...]:
     return tuple(seen.values())[:most]
 
 
-def _salvaged(text: str, limits: AnswerLimits) -> str:
-    """The caption of an answer that is no whole object: its value if that is complete."""
-    found = re.search(r'"caption"\s*:\s*("(?:[^"\\]|\\.)*")', text, re.DOTALL)
-    if found is None:
-        return ""
-    try:
-        return _line(json.loads(found.group(1), strict=False), limits.caption_chars)
-    except ValueError:
-        return ""
+def _whole_parts(text: str) -> dict[str, Any]:
+    """The parts of an answer that is no whole object, each if it is complete itself."""
+    decoder, found = json.JSONDecoder(strict=False), {}
+    for part in _PART.finditer(text):
+        with suppress(ValueError, RecursionError):
+            found[part[1]] = decoder.raw_decode(text, part.end())[0]
+    return found
 
 
 def _string(most: int) -> dict[str, Any]:

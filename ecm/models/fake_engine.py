@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -36,8 +35,9 @@ class FakeServing(Contract):
     """How the fake engine is run, and what is wrong with it.
 
     Shares are of pictures: those never answered with a caption (`empty`), in circles (`repeating`),
-    declined (`refusing`), cut off or malformed at the first ask (`truncated`, `malformed`). It dies
-    of pictures that are mostly `deadly` colour, says nothing finite about those of `senseless`
+    declined (`refusing`), cut off or malformed at the first ask (`truncated`, `malformed`), cut off
+    behind the tags at every ask (`clipped`), answered in plain words only (`plain`). It dies of
+    pictures that are mostly `deadly` colour, says nothing finite about those of `senseless`
     colour, and has no memory for more than `memory` requests at once (0: no limit). `journal` is a
     local file with a line per request: how many there were then. `seconds` is how long an answer
     takes, in steps that requests share.
@@ -52,6 +52,8 @@ class FakeServing(Contract):
     refusing: Share = Field(default=0.0, ge=0, le=1)
     truncated: Share = Field(default=0.0, ge=0, le=1)
     malformed: Share = Field(default=0.0, ge=0, le=1)
+    clipped: Share = Field(default=0.0, ge=0, le=1)
+    plain: Share = Field(default=0.0, ge=0, le=1)
     deadly: str = ""
     senseless: str = ""
     memory: int = Field(default=0, ge=0)
@@ -115,17 +117,20 @@ class FakeEngine:
 
     def _text(self, ask: Ask, request_id: str, colour: str) -> tuple[str, str]:
         told, first = self._serving, request_id.endswith(".0")
-        fate = partial(chance, ask.pixels)
+
+        def befalls(flaw: str, share: Share) -> bool:
+            return share > 0 and chance(ask.pixels, flaw) < share
+
         height, width = ask.pixels.shape[:2]
         shape = "wide" if width > height else "tall" if height > width else "square"
         caption = f"a mostly {colour} picture in a {shape} frame"
-        if fate("empty") < told.empty:
+        if befalls("empty", told.empty):
             caption = ""
-        elif fate("refusing") < told.refusing:
+        elif befalls("refusing", told.refusing):
             caption = "I'm sorry, I cannot describe this picture."
-        elif fate("repeating") < told.repeating:
+        elif befalls("repeating", told.repeating):
             caption = f"a {colour} " * 12
-        if not ask.schema:
+        if not ask.schema or befalls("plain", told.plain):
             return caption, "stop"
         whole = json.dumps(
             {
@@ -140,9 +145,11 @@ class FakeEngine:
                 "visible_text": [],
             }
         )
-        if first and fate("truncated") < told.truncated:
+        if befalls("clipped", told.clipped):
+            return whole[: whole.index('"classification"') + 20], "length"
+        if first and befalls("truncated", told.truncated):
             return whole[: len(whole) // 8], "length"
-        if first and fate("malformed") < told.malformed:
+        if first and befalls("malformed", told.malformed):
             return whole.replace('"tags"', "tags"), "stop"
         return whole, "stop"
 
