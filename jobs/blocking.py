@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from ecm.contracts.identity import TenantId
 from ecm.contracts.task import TaskType
-from ecm.evidence.quarantine import Quarantine, quarantines
+from ecm.delivery.quarantining import line_of
+from ecm.evidence.quarantine import quarantines
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
 from ecm.stages.plan import TransformPlan
@@ -60,13 +61,3 @@ def resting_on(plan: TransformPlan, manifest: str) -> Iterator[str]:
     if mine & _WORDS:
         mine |= {TaskType.MV_EMBED} & plan.by_type.keys()
     yield from (plan.by_type[kind].fingerprint for kind in mine)
-
-
-def line_of(one: Quarantine) -> str:
-    """One line for a person about a quarantine: model, probe, what was measured, and the mend."""
-    notice = one.notice
-    return (
-        f"{one.quarantine_id}: {notice.line()}; what it said since its probes last passed is "
-        f"quarantined ({len(notice.keys)} evidence keys), its tasks are blocked (model_mismatch): "
-        f"give this machine the declared model, then ecm quarantine redo {one.quarantine_id}"
-    )

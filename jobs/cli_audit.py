@@ -111,6 +111,7 @@ def _deep(ledger: Any, settings: Profile, tenant: str | None, as_json: bool) -> 
 def _one(ledger: Any, mine: Any, settings: Profile, job: str | None) -> dict[str, Any]:
     """One job of the tenant, and the batches of the whole store."""
     from ecm.delivery.audit import audit_batches, audit_job
+    from ecm.delivery.quarantining import quarantine_problems
     from ecm.evidence.store import EvidenceStore
 
     job_id = job or mine.last_job(settings.tenant)
@@ -120,7 +121,8 @@ def _one(ledger: Any, mine: Any, settings: Profile, job: str | None) -> dict[str
         raise ConfigError(f"tenant {settings.tenant} has no job {job_id}", code="audit.no_job")
     store = EvidenceStore.open(settings.evidence)
     found = audit_job(ledger, store, job_id)
-    problems = (*found.problems, *audit_batches(ledger, store))
+    quarantined = quarantine_problems(store, settings.tenant)
+    problems = (*found.problems, *audit_batches(ledger, store), *quarantined)
     found = replace(found, problems=problems, balanced=not problems)
     return {"job_id": job_id, **found.to_json()}
 
@@ -128,6 +130,7 @@ def _one(ledger: Any, mine: Any, settings: Profile, job: str | None) -> dict[str
 def _all(ledger: Any, mine: Any, settings: Profile) -> dict[str, Any]:
     """Every job this caller may see, and all their evidence, key by key."""
     from ecm.delivery.audit import audit_job, audit_store
+    from ecm.delivery.quarantining import quarantine_problems
     from ecm.evidence import inventory
     from ecm.evidence.store import EvidenceStore
 
@@ -141,6 +144,7 @@ def _all(ledger: Any, mine: Any, settings: Profile) -> dict[str, Any]:
     problems = [
         *(f"{job_id}: {p}" for job_id, found in audits.items() for p in found.problems),
         *whole.problems,
+        *quarantine_problems(store, None if mine is ledger else settings.tenant),
     ]
     return {
         "balanced": not problems,

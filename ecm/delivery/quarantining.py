@@ -28,8 +28,10 @@ from ecm.evidence.quarantine import (
     Redone,
     mark_redone,
     quarantine,
+    quarantines,
     shut_out_by,
 )
+from ecm.evidence.refs import published_ref
 from ecm.evidence.schema import is_evidence_table
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
@@ -63,6 +65,39 @@ def tell(evidence: EvidenceConfig, notice: QuarantineNotice) -> str:
     crash_point("quarantine.told")
     log.warning("%s: %s; %d keys", quarantine_id, notice.line(), len(notice.keys))
     return quarantine_id
+
+
+def line_of(one: Quarantine) -> str:
+    """One line for a person about a quarantine: model, probe, what was measured, and the mend."""
+    notice = one.notice
+    return (
+        f"{one.quarantine_id}: {notice.line()}; what it said since its probes last passed is "
+        f"quarantined ({len(notice.keys)} evidence keys), its tasks are blocked (model_mismatch): "
+        f"give this machine the declared model, then ecm quarantine redo {one.quarantine_id}"
+    )
+
+
+def quarantine_problems(store: EvidenceStore, tenant_id: str | None) -> tuple[str, ...]:
+    """Quarantines nobody has decided about, and those that the published snapshot does not know.
+
+    Of one tenant, or (None) of all. Raises StoreCorrupt, StoreUnavailable.
+    """
+    mine = [one for one in quarantines(store) if tenant_id in (None, one.notice.tenant_id)]
+    problems = [line_of(one) for one in mine if one.state is QuarantineState.OPEN]
+    ref = published_ref(store)
+    late = [
+        one.quarantine_id
+        for one in mine
+        if ref is not None
+        and one.state is not QuarantineState.RELEASED
+        and one.quarantine_id not in ref.quarantines
+    ]
+    if ref is not None and late:
+        problems.append(
+            f"the published snapshot {ref.snapshot_id} was built before quarantine "
+            f"{', '.join(late)} and may show its evidence: ecm materialize"
+        )
+    return tuple(problems)
 
 
 def redo(ledger: Ledger, store: EvidenceStore, one: Quarantine, still_mine: StillMine) -> RedoneNow:
