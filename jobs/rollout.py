@@ -229,12 +229,31 @@ def _concluded(driver: Driver, rollout: Rollout) -> Rollout:
     if event.report is None or event.report.outcome is Outcome.PASSED:
         return rollout
     why = reasons(event.report.measures) or "nothing of what it says could be compared"
+    if event.report.outcome is Outcome.HELD and _extensible(rollout, event):
+        driver.told(f"{event.pct} %: cannot tell, looking at twice as many: {why}")
+        return rollout
     if event.report.outcome is Outcome.HELD:
         driver.told(f"held at {event.pct} %: {why}")
         return driver.add(rollout, happened(RolloutState.HELD, pct=event.pct, reason=why))
     driver.told(f"failed at {event.pct} %: {why}")
     driver.trialling.withdraw(rollout, tuple(event.report.tenants))
     return driver.add(rollout, happened(RolloutState.ROLLED_BACK, pct=event.pct, reason=why))
+
+
+def _extensible(rollout: Rollout, event: RolloutEvent) -> bool:
+    """Whether a step that cannot tell may look at more assets before it is held."""
+    report = event.report
+    looks = [each for each in rollout.since_held if each.report and each.pct == event.pct]
+    more = report is not None and report.assets < report.population
+    return more and len(looks) <= rollout.terms.gates.extensions
+
+
+def _least(rollout: Rollout, pct: int) -> int:
+    """The least size of a step's sample: never less than before, twice that of a look in doubt."""
+    least = rollout.terms.gates.min_assets
+    sizes = [each.report.assets for each in rollout.reports if each.report and each.pct == pct]
+    doubted = any(each.report and each.pct == pct for each in rollout.since_held)
+    return max([least, *sizes]) * (2 if doubted else 1)
 
 
 def _step(driver: Driver, rollout: Rollout, plan: TransformPlan, pct: int) -> Rollout:
@@ -244,7 +263,7 @@ def _step(driver: Driver, rollout: Rollout, plan: TransformPlan, pct: int) -> Ro
     crash_point("rollout.begun")
     began = time.monotonic()
     terms, population = rollout.terms, population_of(driver.store)
-    sample = drawn(population, terms.salt, pct, terms.gates.min_assets)
+    sample = drawn(population, terms.salt, pct, _least(rollout, pct))
     sampled = {t: [population[t][asset] for asset in assets] for t, assets in sample.items()}
     size = sum(map(len, sample.values()))
     driver.told(f"{pct} %: {size} assets, computing what {terms.new} says of them")

@@ -141,6 +141,12 @@ class Rollout:
         return found[-1] if found else None
 
     @property
+    def since_held(self) -> tuple[RolloutEvent, ...]:
+        """What happened since it was held last, or since the beginning."""
+        held = [e.number for e in self.events if e.state is RolloutState.HELD]
+        return self.events[held[-1] + 1 :] if held else self.events
+
+    @property
     def reports(self) -> tuple[RolloutEvent, ...]:
         return tuple(event for event in self.events if event.report is not None)
 

@@ -58,6 +58,9 @@ class RolloutGates(Contract):
     steps: tuple[int, ...] = (5, 25, 50, 100)
     min_assets: int = Field(default=100, ge=1, le=1_000_000)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    extensions: int = Field(
+        default=3, ge=0, le=20, description="times a sample is doubled before a step is held"
+    )
     inconclusive: Literal["continue", "hold"] = "continue"
     measures: MeasureGates = MeasureGates()
 
