@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from ecm.contracts.result import ErrorClass
 from ecm.contracts.task import TaskType
-from ecm.errors import ContractError, EngineDied, ResourceExhausted
+from ecm.errors import ContractError, EcmError, EngineDied, ResourceExhausted
 from ecm.models.caption_ladder import FALLBACK
 from ecm.models.captioner import Captioner, Description
 from ecm.models.manifest import ModelManifest
@@ -35,9 +36,15 @@ from ecm.stages.analyse import (
 from ecm.stages.columns import EFFORT, RowFailure, pixels_column, with_column
 from ecm.stages.gate import Gate, Visit
 from ecm.stages.marks import Marks
+from ecm.stages.probing import look_of
 
 _DEATHS: Final = 8
 """Deaths of the engine that one request lives through before its row is given back."""
+
+_IN_A_ROW: Final = 3
+"""Deaths without an answer between, after which the engine has to prove that it can live."""
+
+_PROOF: Final = np.full((64, 64, 3), 128, dtype=np.uint8)
 
 _SHORTAGES: Final = 8
 """Times that the device has no memory for one request before its row is given back."""
@@ -88,7 +95,8 @@ class CaptionStage:
         self._gate = Gate(settings.requests, settings.window)
         self._mending = asyncio.Lock()
         self._runner: asyncio.Runner | None = None
-        self._asks = self._blocks = 0
+        self._asks = self._blocks = self._in_a_row = 0
+        self._broken: EcmError | None = None
 
     def __enter__(self) -> CaptionStage:
         return self
@@ -109,7 +117,10 @@ class CaptionStage:
         return self._runner.run(self.run(table))
 
     async def run(self, table: pa.Table) -> pa.Table:
-        """The block with the columns of the vision task; its rows share the engine with others'."""
+        """The block with the columns of the vision task; its rows share the engine with others'.
+
+        Raises EcmError when the engine dies of whatever it is asked: no picture is at fault then.
+        """
         if table.num_rows == 0:
             return table
         self._blocks += 1
@@ -185,6 +196,8 @@ class CaptionStage:
     async def _visit(self, key: str, pictures: Pictures, place: int, marks: Marks) -> Description:
         """One try. Raises what `describe` raises, and _KilledEngine when this picture did it."""
         async with self._gate.visit(key) as visit:
+            if self._broken is not None:
+                raise self._broken
             marks.enter(alone=visit.alone)
 
             def looked() -> None:
@@ -195,7 +208,9 @@ class CaptionStage:
             waking: list[asyncio.Future[None]] = []
             try:
                 request = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{self._number()}"
-                return await self._captioner.describe(request, pictures.one(place), looked)
+                said = await self._captioner.describe(request, pictures.one(place), looked)
+                self._in_a_row = 0
+                return said
             except ResourceExhausted:
                 self._gate.narrow(visit)
                 raise
@@ -214,9 +229,29 @@ class CaptionStage:
         suspects = self._gate.died(visit)
         async with self._mending:
             if self._gate.mended < self._gate.deaths:
+                self._in_a_row += 1
                 await self._captioner.restart()
+                if self._in_a_row >= _IN_A_ROW and self._broken is None:
+                    await self._prove()
                 await self._gate.mend()
+        if self._broken is not None:
+            raise self._broken
         return suspects == {visit.key}
+
+    async def _prove(self) -> None:
+        """Ask the engine about a plain grey picture: one that dies of that is broken."""
+        look = look_of(self._captioner.manifest)
+        try:
+            await self._captioner.describe(f"proof-{self._number()}", look(_PROOF), lambda: None)
+        except EngineDied as error:
+            self._broken = EcmError(
+                f"the engine of {self._name} died {self._in_a_row} times in a row, and of a plain "
+                f"picture: {error.message}",
+                "model.engine",
+                hint="look at the device and at the log of the engine",
+            )
+        except (ContractError, ResourceExhausted):
+            return  # it lives; what it says does not matter here
 
     def _number(self) -> int:
         self._asks += 1
