@@ -7,7 +7,6 @@ tokenizers and templates; no pickles and no code. Knows no manifest format.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -70,7 +69,6 @@ def download(recipe: ModelManifest, below: Path, say: Callable[[str], None]) -> 
         raise NetworkError(
             f"cannot fetch {hub}: {_line(error)}", "hub.unreachable", "try again; it goes on"
         ) from error
-    shutil.rmtree(place / ".cache", ignore_errors=True)
     return place
 
 
