@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ecm.config import Profile
-from ecm.errors import ConfigError, EcmError, Forbidden
+from ecm.errors import ConfigError, EcmError, Forbidden, TransientError
 from ecm.ledger.records import Held, LiveHolder
 from ecm.ledger.reports import LedgerStatus
 from jobs.cli_ledger import existing_ledger
@@ -33,6 +33,9 @@ from jobs.edge import (
     printable,
     table_of,
 )
+
+if TYPE_CHECKING:
+    from ecm.evidence.rollouts import Rollout
 
 SHOWN_WORKERS = 12
 """Workers and holders in the table; JSON and Prometheus have all."""
@@ -70,14 +73,15 @@ def status(
     if as_json and prometheus:
         raise ConfigError("--json or --prometheus, not both", "status.format")
     right = _right_to_commit(settings)
+    rollouts = _rollouts(settings)
     with existing_ledger(settings) as ledger:
         mine = ledger if all_tenants else ledger.scoped(settings.tenant)
 
         def look() -> Look:
-            return Look(mine, ledger, right)
+            return Look(mine, ledger, right, rollouts())
 
         if prometheus:
-            _repeat(lambda: _write_metrics(look()), watch, every)
+            _repeat(lambda: _write_metrics(look(), rollouts()), watch, every)
         elif watch and not as_json:
             _live(lambda: _tables(look().to_json()), every)
         else:
@@ -87,7 +91,10 @@ def status(
 class Look:
     """What the ledger says now of one tenant or all, and who may commit to the store."""
 
-    def __init__(self, mine: Any, ledger: Any, right: str | None) -> None:
+    def __init__(
+        self, mine: Any, ledger: Any, right: str | None, rollouts: tuple[Rollout, ...] = ()
+    ) -> None:
+        self.rollout = rollouts[-1] if rollouts and rollouts[-1].open else None
         self.at: float = mine.now()
         self.status: LedgerStatus = mine.status(self.at)
         self.holders: tuple[LiveHolder, ...] = mine.live_holders(self.at)
@@ -97,6 +104,13 @@ class Look:
         now, latency = self.status, self.status.latency_ms
         held = self.committer if self.committer and self.committer.expires_at > self.at else None
         return {
+            "rollout": self.rollout and {
+                "rollout_id": self.rollout.rollout_id,
+                "state": self.rollout.state.value,
+                "pct": self.rollout.pct,
+                "from": self.rollout.terms.old,
+                "to": self.rollout.terms.new,
+            },
             "queue": {state.value: count for state, count in now.states.items()},
             "oldest_lease_seconds": now.oldest_lease_seconds,
             "latency_ms": asdict(latency),
@@ -165,10 +179,25 @@ def _committer(ledger: Any, right: str | None) -> Held | None:
     return held
 
 
-def _write_metrics(look: Look) -> None:
+def _rollouts(settings: Profile) -> Callable[[], tuple[Rollout, ...]]:
+    """The rollouts of the store at every look; none where it cannot be seen from."""
+    from ecm.evidence.rollouts import all_rollouts
+    from ecm.evidence.storage import open_storage
+
+    def look() -> tuple[Rollout, ...]:
+        try:
+            return all_rollouts(open_storage(settings.evidence))
+        except (ConfigError, TransientError):
+            return ()
+
+    return look
+
+
+def _write_metrics(look: Look, rollouts: tuple[Rollout, ...]) -> None:
+    from ecm.delivery.rollout_metrics import rollout_exposition
     from ecm.ledger.exposition import exposition
 
-    sys.stdout.write(exposition(look.status, look.holders))
+    sys.stdout.write(exposition(look.status, look.holders) + rollout_exposition(rollouts))
 
 
 def _emit(value: dict[str, Any], as_json: bool) -> None:
@@ -209,6 +238,10 @@ def _tables(value: dict[str, Any]) -> Group:
         table_of("tasks", ["state", "count"], queue or [["none", 0]]),
         Text(_sentence(value)),
     ]
+    if rollout := value["rollout"]:
+        models = f"{rollout['from']} → {rollout['to']}"
+        line = f"rollout {rollout['rollout_id']} ({models}): {rollout['state']}"
+        parts.append(Text(printable(f"{line} at {rollout['pct']} %")))
     depth = [[p["state"], p["tenant"], p["priority"], p["tasks"]] for p in value["depth"]]
     if depth:
         parts.append(table_of("waiting, held or blocked", _DEPTH, depth))

@@ -6,9 +6,8 @@ uses, when it is decorated: so its functions stand above it, and annotations are
 
 import asyncio
 import base64
-import functools
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Annotated, TypeVar
 
@@ -20,13 +19,17 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.responses import Response
 
-from ecm.config import Profile
+from ecm.config import ModelChoice, Profile
 from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchRequest, SearchResponse
 from ecm.delivery.letters import given_up
+from ecm.delivery.rollout_metrics import rollout_exposition
 from ecm.errors import EcmError, ImageError, QueryError
+from ecm.evidence.rollouts import all_rollouts
+from ecm.evidence.storage import open_storage
 from ecm.evidence.story import AssetHistory, GivenUp
-from ecm.opening import plan_of
+from ecm.opening import effective, plan_of
 from ecm.search.assets import AssetView
+from ecm.stages.plan import TransformPlan
 from serve.api import EXAMPLES, PROBLEMS, Failed, SearchBody, invalid, new_api
 from serve.confine import Roots
 from serve.edge import Access, too_large
@@ -80,13 +83,18 @@ def _producer(_: Request) -> Producer:
     return producer
 
 
+def _rollouts(_: Request) -> Callable[[], str]:
+    told: Callable[[], str] = serve.get_replica_context().servable_object.rollouts
+    return told
+
+
 def _desk(_: Request) -> WorkDesk:
     desk: WorkDesk = serve.get_replica_context().servable_object.desk
     return desk
 
 
 api.include_router(ledger_routes(_door))
-api.include_router(queue_routes(_door, _producer))
+api.include_router(queue_routes(_door, _producer, _rollouts))
 api.include_router(work_routes(_door, _desk))
 
 
@@ -103,12 +111,25 @@ class Ingress:
         self._access = Access(served.api_keys, profile.tenant, served.operator_keys, served.host)
         roots = Roots(profile.roots, self._access.open)
         self.door = Door(profile.ledger, self._access, roots)
-        self.producer = Producer(functools.cache(lambda: plan_of(profile)), roots.confine)
+        self._profile = profile
+        self._plan: tuple[ModelChoice, TransformPlan] | None = None
+        self.producer = Producer(self._plan_in_force, roots.confine)
         self._seconds = profile.serve.request_timeout_seconds * _SHARE_OF_TIMEOUT
         self.desk = WorkDesk(desk, self._seconds)
         folder = resources.files("serve") / "ui"
         self._page = (folder / "index.html").read_bytes()
         self._files = {name: (folder / name).read_bytes() for name in FILES}
+
+    def rollouts(self) -> str:
+        """The newest rollout of the store for Prometheus."""
+        return rollout_exposition(all_rollouts(open_storage(self._profile.evidence)))
+
+    def _plan_in_force(self) -> TransformPlan:
+        """Manifests are read once for each set of models that rollouts have given the roles."""
+        models = effective(self._profile).models
+        if self._plan is None or self._plan[0] != models:
+            self._plan = models, plan_of(self._profile)
+        return self._plan[1]
 
     @api.post("/v1/search", response_model=SearchResponse, responses=PROBLEMS, tags=["search"])
     async def search(

@@ -84,7 +84,9 @@ def _redrive(caller: Caller, chosen: Selection) -> Redrive:
 
 
 def queue_routes(
-    door_of: Callable[[Request], Door], producer_of: Callable[[Request], Producer]
+    door_of: Callable[[Request], Door],
+    producer_of: Callable[[Request], Producer],
+    rollouts_of: Callable[[Request], Callable[[], str]],
 ) -> APIRouter:
     """The routes; the arguments find what belongs to the replica that is asked."""
     router = APIRouter(responses=PROBLEMS, tags=["queue"])
@@ -173,7 +175,8 @@ def queue_routes(
 
         def work(ledger: Ledger) -> str:
             now = door.now(ledger)
-            return exposition(ledger.status(now), ledger.live_holders(now))
+            told = exposition(ledger.status(now), ledger.live_holders(now))
+            return told + rollouts_of(request)()
 
         return Response(await door.do(caller, work), media_type=CONTENT_TYPE_LATEST)
 

@@ -1,0 +1,51 @@
+"""Rollouts as Prometheus metrics. Pure: rollouts in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from ecm.evidence.rollouts import Rollout, RolloutState
+
+
+def rollout_exposition(rollouts: Sequence[Rollout]) -> str:
+    """Prometheus text (version 0.0.4) of the newest rollout; empty where there was never one."""
+    if not rollouts:
+        return ""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once([*_metrics(rollouts[-1])]))
+    return generate_latest(registry).decode()
+
+
+class _Once(Collector):
+    """Metrics that were made before."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _metrics(newest: Rollout) -> Iterator[Metric]:
+    names = [newest.rollout_id, newest.terms.old, newest.terms.new]
+    state = GaugeMetricFamily(
+        "ecm_rollout_state",
+        "1 for the state that the newest rollout is in.",
+        labels=["rollout", "from", "to", "state"],
+    )
+    for each in RolloutState:
+        state.add_metric([*names, each.value], float(newest.state is each))
+    yield state
+    for name, what, value in (
+        ("ecm_rollout_percent", "Per cent of the assets of its newest step.", newest.pct),
+        ("ecm_rollout_passed_percent", "Per cent of the newest step that passed.", newest.passed),
+        ("ecm_rollout_changed_seconds", "When it last changed (Unix time).", newest.last.at),
+    ):
+        gauge = GaugeMetricFamily(name, what, labels=["rollout", "from", "to"])
+        gauge.add_metric(names, value)
+        yield gauge
