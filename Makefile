@@ -46,7 +46,7 @@ test: setup ## every test; skips are listed with their reason, under CI=true a s
 	@$(RUN) -m pytest $(ARGS)
 
 test-vllm: $(VLLM_VENV)/.installed ## the real vLLM, on the CPU, in the real pipeline; installs 5 GB into .venv-vllm
-	@PYTHONPATH="$(CURDIR)/tests/vllm/shim" $(VLLM_VENV)/bin/python -m pytest tests/vllm $(ARGS)
+	@PYTHONPATH="$(CURDIR)/tests/vllm/shim" $(VLLM_VENV)/bin/python -m pytest tests/vllm -o timeout=1200 $(ARGS)
 
 # Builds of torchaudio and torchcodec are for CUDA alone and fail to load beside a CPU torch.
 $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm.txt

@@ -52,7 +52,7 @@ class Bench:
             self.command("index", str(photos), "--json"),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=500,
             env=environment(),
             check=False,
         )
