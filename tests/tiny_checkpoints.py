@@ -7,10 +7,9 @@ They understand nothing: what they are good for is that real code loads and runs
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,23 @@ TEXT = {
     "num_attention_heads": 2,
 }
 SEES = {**TEXT, "image_size": SIDE, "patch_size": 16}
+LOOKS = {
+    "hidden_size": DIM,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "mlp_ratio": 2,
+    "image_size": 98,
+    "patch_size": 14,
+}
+READS = {
+    **TEXT,
+    "vocab_size": 512,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "max_position_embeddings": 1024,
+}
+Shape = Mapping[str, Any]
+"""What says how large a network is, in the words of its configuration."""
 
 
 @dataclass(frozen=True)
@@ -119,21 +135,30 @@ def _centre(shorter: int, side: int) -> dict[str, Any]:
     return {"size": {"shortest_edge": shorter}, "do_center_crop": True, "crop_size": crop}
 
 
-def make_siglip(folder: Path, *, second: bool = False) -> None:
-    """SiglipModel; the second generation of one resolution is the same network with Gemma's kind
-    of tokenizer, which reads lower case.
+def make_siglip(folder: Path, reads: Shape = TEXT, sees: Shape = SEES) -> None:
+    """SiglipModel of the first generation."""
+    tokenizer, ids = _bpe(["<pad>", "</s>"])
+    _save_tokenizer(tokenizer, folder, "$A </s>", ids, eos_token="</s>", pad_token="<pad>")
+    _save_siglip(folder, "bicubic", reads, sees)
+
+
+def make_siglip2(folder: Path, reads: Shape = TEXT, sees: Shape = SEES) -> None:
+    """The second generation, of one resolution: the same network with Gemma's kind of tokenizer,
+    which reads lower case.
     """
-    specials = ["<pad>", "<eos>", "<bos>"] if second else ["<pad>", "</s>"]
-    tokenizer, ids = _bpe(specials, lowercase=second)
-    end = specials[1]
-    _save_tokenizer(tokenizer, folder, f"$A {end}", ids, eos_token=end, pad_token="<pad>")
+    tokenizer, ids = _bpe(["<pad>", "<eos>", "<bos>"], lowercase=True)
+    _save_tokenizer(tokenizer, folder, "$A <eos>", ids, eos_token="<eos>", pad_token="<pad>")
+    _save_siglip(folder, "bilinear", reads, sees)
+
+
+def _save_siglip(folder: Path, how: str, reads: Shape, sees: Shape) -> None:
     transformers = _seeded()
-    text = {**TEXT, "vocab_size": 512, "max_position_embeddings": 64, "projection_size": DIM}
+    text = {"vocab_size": 512, "max_position_embeddings": 64, **reads}
+    text |= {"projection_size": sees["hidden_size"]}
     text |= {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
-    config = transformers.SiglipConfig(text_config=text, vision_config=dict(SEES))
+    config = transformers.SiglipConfig(text_config=text, vision_config=dict(sees))
     _save(transformers.SiglipModel(config), folder)
-    how = "bilinear" if second else "bicubic"
-    _save_processor(folder, "SiglipImageProcessor", how, HALF, **_square(SIDE))
+    _save_processor(folder, "SiglipImageProcessor", how, HALF, **_square(sees["image_size"]))
 
 
 def make_clip(folder: Path) -> None:
@@ -151,13 +176,11 @@ def make_clip(folder: Path) -> None:
     _save_processor(folder, "CLIPImageProcessor", "bicubic", HALF, **_centre(SIDE, SIDE))
 
 
-def make_dinov2(folder: Path) -> None:
+def make_dinov2(folder: Path, looks: Shape = LOOKS, shorter: int = 80, side: int = 70) -> None:
     """Dinov2Model, of another native resolution than it is used at, as the real ones are."""
     transformers = _seeded()
-    look = {"hidden_size": DIM, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.Dinov2Config(**look, mlp_ratio=2, image_size=98, patch_size=14)
-    _save(transformers.Dinov2Model(config), folder)
-    _save_processor(folder, "BitImageProcessor", "bicubic", IMAGENET, **_centre(80, 70))
+    _save(transformers.Dinov2Model(transformers.Dinov2Config(**looks)), folder)
+    _save_processor(folder, "BitImageProcessor", "bicubic", IMAGENET, **_centre(shorter, side))
 
 
 def make_dinov3(folder: Path) -> None:
@@ -169,7 +192,7 @@ def make_dinov3(folder: Path) -> None:
     _save_processor(folder, kind, "bilinear", IMAGENET, **_square(SIDE))
 
 
-def make_qwen_embedding(folder: Path) -> None:
+def make_qwen_embedding(folder: Path, reads: Shape = READS) -> None:
     """Qwen3Model with the mark that ends every text, which is no padding to the model: random
     weights would be zero there.
     """
@@ -179,19 +202,13 @@ def make_qwen_embedding(folder: Path) -> None:
     said = {"eos_token": "<|im_end|>", "pad_token": end, "padding_side": "left"}
     _save_tokenizer(tokenizer, folder, f"$A {end}", ids, **said)
     transformers = _seeded()
-    config = transformers.Qwen3Config(
-        **TEXT,
-        vocab_size=512,
-        num_key_value_heads=1,
-        head_dim=32,
-        max_position_embeddings=1024,
-        bos_token_id=ids[end],
-        eos_token_id=ids["<|im_end|>"],
-    )
+    marks = {"bos_token_id": ids[end], "eos_token_id": ids["<|im_end|>"]}
+    config = transformers.Qwen3Config(**reads, **marks)
     _save(transformers.Qwen3Model(config), folder)
 
 
-def _looks(side: int, shorter: int, how: str, look: Any, geometry: str) -> dict[str, Any]:
+def looks(side: int, shorter: int, how: str, look: Any, geometry: str) -> dict[str, Any]:
+    """The preprocessing of a manifest."""
     mean, std = look
     return {
         "resize_shorter": shorter,
@@ -209,16 +226,16 @@ def _dual(name: str, how: str, geometry: str) -> dict[str, Any]:
         "provides": ["vv_embed"],
         "dims": {"vv": DIM},
         "query_encoder": name,
-        "preprocessing": _looks(SIDE, SIDE, how, HALF, geometry),
+        "preprocessing": looks(SIDE, SIDE, how, HALF, geometry),
     }
 
 
-def _dino(looks: dict[str, Any], pooling: str, dim: int) -> dict[str, Any]:
+def _dino(pixels: dict[str, Any], pooling: str, dim: int) -> dict[str, Any]:
     return {
         "backend": "dino",
         "provides": ["x_embed"],
         "dims": {"x": dim},
-        "preprocessing": looks,
+        "preprocessing": pixels,
         "params": {"pooling": pooling},
     }
 
@@ -229,19 +246,19 @@ TINY = {
         TinyModel("tiny-siglip", make_siglip, _dual("tiny-siglip", "bicubic", "squash")),
         TinyModel(
             "tiny-siglip2",
-            functools.partial(make_siglip, second=True),
+            make_siglip2,
             _dual("tiny-siglip2", "bilinear", "squash"),
         ),
         TinyModel("tiny-clip", make_clip, _dual("tiny-clip", "bicubic", "crop")),
         TinyModel(
             "tiny-dinov2",
             make_dinov2,
-            _dino(_looks(70, 80, "bicubic", IMAGENET, "crop"), "cls", DIM),
+            _dino(looks(70, 80, "bicubic", IMAGENET, "crop"), "cls", DIM),
         ),
         TinyModel(
             "tiny-dinov3",
             make_dinov3,
-            _dino(_looks(SIDE, SIDE, "bilinear", IMAGENET, "squash"), "cls_mean", 2 * DIM),
+            _dino(looks(SIDE, SIDE, "bilinear", IMAGENET, "squash"), "cls_mean", 2 * DIM),
         ),
         TinyModel(
             "tiny-qwen3-embedding",
