@@ -137,7 +137,7 @@ class Admission:
         transform: str | None,
     ) -> dict[tuple[str, str], AssetTexts]:
         """What a transform said earlier, by (tenant, asset), where a meaning vector is made without
-        its being asked again.
+        its being asked again. What is quarantined is not taken for said: it is asked again.
         """
         wanted: dict[str, list[str]] = defaultdict(list)
         for request, links in zip(requests, linked, strict=True):
@@ -147,11 +147,18 @@ class Admission:
         if not wanted or transform is None:
             return {}
         store = self._opened()
+        doubtful = self._doubtful(store)
         return {
             (tenant_id, asset_id): said
             for tenant_id, asset_ids in wanted.items()
             for asset_id, said in store.texts_of(tenant_id, asset_ids, transform).items()
+            if evidence_key(tenant_id, asset_id, kind.value, transform) not in doubtful
         }
+
+    def _doubtful(self, store: EvidenceStore) -> frozenset[str]:
+        from ecm.evidence.quarantine import shut_out  # as below
+
+        return frozenset(shut_out(store).keys["evidence_key"].to_pylist())
 
     def _opened(self) -> EvidenceStore:
         if self._store is None:

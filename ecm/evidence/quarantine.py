@@ -102,6 +102,19 @@ class ShutOut:
         return sum(self.rows_of(data).num_rows for data in tables)
 
 
+LISTED_SCHEMA: Final = pa.schema(
+    [
+        *((name, pa.string()) for name in KEY_COLUMNS),
+        ("quarantine_id", pa.string()),
+        ("state", pa.string()),
+        ("manifest", pa.string()),
+        ("probe", pa.string()),
+        ("since", pa.float64()),
+        ("until", pa.float64()),
+    ]
+)
+"""Of `listed`: a row for each evidence key of each quarantine. Times in Unix seconds (UTC)."""
+
 NOTHING_SHUT_OUT: Final = ShutOut(
     (), pa.table({name: pa.array([], pa.string()) for name in KEY_COLUMNS})
 )
@@ -133,6 +146,23 @@ def quarantine_of(store: EvidenceStore, quarantine_id: str) -> Quarantine:
         _read(store, quarantine_id, "released", Release),
         _read(store, quarantine_id, "redone", Redone),
     )
+
+
+def listed(store: EvidenceStore, tenant_id: str | None) -> pa.Table:
+    """All that was ever quarantined of a tenant or (None) of all, with what became of it:
+    LISTED_SCHEMA. What is in state `released` is shown by snapshots, the rest is not.
+    """
+    tables = [LISTED_SCHEMA.empty_table()]
+    for one in quarantines(store):
+        if tenant_id not in (None, one.notice.tenant_id):
+            continue
+        keys = shut_out_by(one).keys
+        said = (one.quarantine_id, one.state.value, one.notice.manifest, one.notice.drift.probe)
+        values = (*said, one.notice.since, one.notice.until)
+        for field, value in zip(list(LISTED_SCHEMA)[len(KEY_COLUMNS) :], values, strict=True):
+            keys = keys.append_column(field, pa.array([value] * keys.num_rows, field.type))
+        tables.append(keys)
+    return pa.concat_tables(tables)
 
 
 def unknown(quarantine_id: str) -> ConfigError:

@@ -16,6 +16,7 @@ import pyarrow.dataset as pads
 
 from ecm.contracts.result import Space
 from ecm.evidence.faults import lance_errors
+from ecm.evidence.quarantine import listed
 from ecm.evidence.refs import published_ref
 from ecm.evidence.schema import (
     ANALYSIS_RUNS,
@@ -41,6 +42,7 @@ WIDE_ROWS: Final = 1024
 
 SEARCH_MATERIALIZED: Final = "search_materialized"
 RUNS: Final = "runs"
+QUARANTINED: Final = "quarantined"
 
 _ABOUT: Final = {
     ASSETS: "one row per image content: its size in bytes, width, height, format",
@@ -52,6 +54,7 @@ _ABOUT: Final = {
     EVIDENCE_MEASURES: "named numbers a task reported about an image",
     EVIDENCE_VECTORS: "all vectors of all spaces and transforms, without their values",
     ANALYSIS_RUNS: "two rows per run: one when it began, one when it ended",
+    QUARANTINED: "evidence keys said before a golden probe failed, by run, and what became of them",
     RUNS: "one row per run in its last state, with its transforms and counts",
     SEARCH_MATERIALIZED: "the published snapshot: the evidence that is searched, an asset a row",
 }
@@ -172,7 +175,7 @@ def available(store: EvidenceStore) -> tuple[Relation, ...]:
     Tables that nothing was written to yet are among them; `search_materialized` is when a snapshot
     is published. Raises StoreCorrupt, StoreUnavailable.
     """
-    names = [*_FIXED, EVIDENCE_VECTORS, RUNS]
+    names = [*_FIXED, EVIDENCE_VECTORS, RUNS, QUARANTINED]
     names += [SEARCH_MATERIALIZED] if published_ref(store) is not None else []
     vectors = [Relation(name, _VECTOR_ABOUT) for name in filter(is_vector_table, store.tables())]
     return (*(Relation(name, _ABOUT[name]) for name in names), *vectors)
@@ -201,6 +204,10 @@ def register(
         connection.register(name, rows)
     for name in set(tables) - set(stored):
         connection.register(name, fixed_schema(name).empty_table())
+    if QUARANTINED in names:
+        connection.register(
+            QUARANTINED, listed(store, None if tenant_id == ALL_TENANTS else tenant_id)
+        )
     if RUNS in names:
         connection.execute(_RUNS)
     if EVIDENCE_VECTORS in names:

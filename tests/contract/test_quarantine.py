@@ -10,6 +10,7 @@ import pytest
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.quarantine import Drift, QuarantineNotice
 from ecm.contracts.task import TaskType
+from ecm.delivery.admission import Admission
 from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evidence.quarantine import (
     QuarantineState,
@@ -24,6 +25,9 @@ from ecm.evidence.quarantine import (
     shut_out,
 )
 from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.sql import ALL_TENANTS, answer
+from ecm.ledger.ledger import open_ledger
+from ecm.stages.prepare import AdmitRequest
 from tests.factories import Indexer, fake_profile, gallery
 
 DRIFT = Drift(probe="red.png", measured=0.91, needed=0.999, said="red.png has cosine 0.91")
@@ -150,3 +154,36 @@ def test_saying_it_twice_makes_one_and_damage_is_told(made: Indexer) -> None:
         made.publish()
     with pytest.raises(ConfigError, match="no quarantine"):
         quarantine_of(made.store, "../x")
+
+
+def test_one_query_tells_what_is_quarantined(made: Indexer) -> None:
+    assets = made.add(gallery(1))
+    made.add(gallery(1), tenant="other")
+    name = quarantine(made.store, notice(made, assets[:2], [TaskType.VISION]))
+    quarantine(made.store, notice(made, assets, [TaskType.VISION], tenant="other"))
+    query = (
+        "SELECT DISTINCT asset_id, quarantine_id, state, probe FROM evidence_text "
+        "JOIN quarantined USING (tenant_id, evidence_key, run_id) ORDER BY asset_id"
+    )
+    rows = answer(made.store, query, "t").table.to_pylist()
+    assert [row["asset_id"] for row in rows] == sorted(assets[:2])
+    assert {(r["quarantine_id"], r["state"], r["probe"]) for r in rows} == {
+        (name, "open", "red.png")
+    }
+    counted = answer(made.store, "SELECT count(*) AS n FROM quarantined", ALL_TENANTS)
+    assert counted.table.to_pylist() == [{"n": 2 + len(assets)}]
+
+
+def test_a_meaning_vector_is_not_made_of_quarantined_words(made: Indexer) -> None:
+    (asset, *_) = made.add(gallery(1), without=[TaskType.MV_EMBED])
+    plan = made.plan.by_type
+    mark = plan[TaskType.MV_EMBED].fingerprint
+    request = AdmitRequest("t", asset, (("f" * 64, TaskType.MV_EMBED, mark),))
+    with open_ledger(made.profile.ledger) as ledger:
+        admission = Admission(ledger, made.profile.evidence)
+        vision = plan[TaskType.VISION].fingerprint
+        (before,) = admission.admit([request], vision)
+        assert before.known_text
+        quarantine(made.store, notice(made, [asset], [TaskType.VISION]))
+        (after,) = admission.admit([request], vision)
+        assert after.known_text is None
