@@ -31,6 +31,7 @@ from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
 from ecm.models.attestation import attest, memory_below
 from ecm.stages.assembly import StageSettings
+from ecm.stages.envelope import OWN_MS
 from ecm.stages.plan import TransformPlan
 from jobs import pipeline
 from jobs.blocking import Blocked
@@ -226,4 +227,7 @@ def _work_seconds(block: pa.Table) -> float:
     """Seconds that stages worked on the images of a block: what is left before it was start-up."""
     rows = block.filter(pc.equal(block.column("images"), 1)).column("envelope").to_pylist()
     times = (ResultEnvelope.model_validate_json(raw).telemetry.latency_ms for raw in rows)
-    return sum(ms for each in times for name, ms in each.items() if name != "read_ms") / 1000.0
+    return (
+        sum(ms for each in times for name, ms in each.items() if name not in ("read_ms", OWN_MS))
+        / 1000.0
+    )

@@ -15,6 +15,7 @@ from typing import Final
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.task import ModelSpec, TaskType
 from ecm.evidence.runs import RunRecord
+from ecm.stages.envelope import OWN_MS
 from ecm.stages.plan import Transform, TransformPlan
 
 RECENT: Final = 5
@@ -58,11 +59,7 @@ class WorkByTransform:
     def numbers(self, plan: TransformPlan, actors: Mapping[TaskType, int]) -> dict[str, float]:
         """What a run of `plan` with so many actors per task type puts on record beside its summary:
         whole numbers are counts, others telemetry.
-
-        The time of a stage is kept only where the plan has a single model that looks at pixels:
-        of several, envelopes know the last one's.
         """
-        single = len(plan.image_models()) == 1
         told: dict[str, float] = {}
         for kind, transform in plan.by_type.items():
             work = self._work.get(transform.fingerprint)
@@ -71,9 +68,8 @@ class WorkByTransform:
             key = rate_key(kind, transform.model)
             told[f"{_COMPUTED}|{key}"] = work.computed
             told[f"{_ACTORS}|{key}"] = actors[kind]
-            alone = single or kind is TaskType.MV_EMBED or plan.computes_structure(kind)
             busy = work.milliseconds.get(_stage(plan, kind), 0.0) / 1000.0
-            if busy and alone:
+            if busy:
                 told[f"{_BUSY}|{key}"] = busy
         return told
 
@@ -116,4 +112,4 @@ def _stage(plan: TransformPlan, kind: TaskType) -> str:
     """Which time in an envelope is that of the stage behind a task type."""
     if kind is TaskType.MV_EMBED:
         return "text_ms"
-    return "decode_ms" if plan.computes_structure(kind) else "model_ms"
+    return "decode_ms" if plan.computes_structure(kind) else OWN_MS

@@ -93,6 +93,8 @@ class ImageModelStage:
             said["ocr"] = [in_whole(*each) for each in zip(said["ocr"], sides, strict=True)]
         table = merge(table.drop_columns([self._column]), said)
         table = mark(table, {rows[i]: failure for i, failure in failures.items()}, self._needs())
+        for kind in sorted(self._kinds):
+            table = timed(table, f"{kind.value}_ms", started, len(rows))
         return timed(table, "model_ms", started, len(rows))
 
     def _needs(self) -> frozenset[str]:

@@ -33,6 +33,9 @@ from ecm.contracts.task import TaskType
 from ecm.stages.columns import ENVELOPE_SCHEMA, RowFailure, text_statement
 
 _TIMES = ("read_ms", "decode_ms", "model_ms", "text_ms")
+OWN_MS = "own_ms"
+"""Of the model behind the task itself; `model_ms` is that of the last model that saw the image."""
+
 _VECTOR_COLUMNS = {
     TaskType.VV_EMBED: (Space.VV, "vv"),
     TaskType.X_EMBED: (Space.X, "x"),
@@ -170,6 +173,8 @@ def _facts(row: dict[str, Any]) -> ImageFacts | None:
 
 def _telemetry(row: dict[str, Any], kind: TaskType) -> Telemetry:
     times = {name: row[name] for name in _TIMES if row.get(name) is not None}
+    own = row.get(f"{kind.value}_ms")
+    times |= {} if own is None else {OWN_MS: own}
     counts = _counts(row["effort"]) if kind is TaskType.VISION and row.get("effort") else {}
     batch = row.get("model_ms_batch") or 0
     return Telemetry(latency_ms=times, batch_size=batch, counts=counts)
