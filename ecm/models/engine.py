@@ -1,15 +1,17 @@
 """What an inference engine is to a captioner: many requests at once, answers streamed.
 
 The shape is that of vLLM's asynchronous engine: `generate` gives partial outputs of one request
-until it is finished. Knows no engine, no prompt and no answer format.
+until it is finished. Knows the form of prompt files; no engine and no answer format.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from ecm.errors import ManifestError
 from ecm.models.base import Pixels
 
 
@@ -71,10 +73,19 @@ class Engine(Protocol):
         ...
 
 
-def read_prompt(text: str) -> Prompt:
+def read_prompt(path: Path) -> Prompt:
     """A prompt file: what stands before the picture, a line `---`, what stands after it.
 
-    What comes first is the same for all pictures, so that an engine computes it once.
+    What comes first is the same for all pictures, so that an engine computes it once. Raises
+    ManifestError when the file is not of this form.
     """
-    before, _, after = text.partition("\n---\n")
+    try:
+        before, _, after = path.read_text("utf-8").partition("\n---\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"cannot read prompt {path}: {error}") from error
+    if not before.strip() or not after.strip():
+        raise ManifestError(
+            f"prompt {path} lacks what stands before the picture or after it",
+            hint="two texts with a line --- between them",
+        )
     return Prompt(before.strip(), after.strip())

@@ -168,7 +168,7 @@ def fake_captioner(
     manifest: ModelManifest, files: VerifiedFiles, *, threads: int
 ) -> LadderCaptioner:
     """The captioner of a manifest whose back end is `fake-captioner`."""
-    prompt = read_prompt(files["prompt"].read_text("utf-8"))
+    prompt = read_prompt(files["prompt"])
     engine = FakeEngine(manifest.serving_as(FakeServing))
     return LadderCaptioner(manifest, engine, prompt, manifest.params_as(CaptionParams))
 

@@ -179,7 +179,7 @@ def vllm_captioner(
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     engine = VllmEngine(manifest, files["config"])
-    prompt = read_prompt(files["prompt"].read_text("utf-8"))
+    prompt = read_prompt(files["prompt"])
     return LadderCaptioner(manifest, engine, prompt, manifest.params_as(VllmParams))
 
 
