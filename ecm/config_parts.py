@@ -27,7 +27,9 @@ class ModelChoice(Part):
     vv: str | None = "efficientnet-lite0"
     x: str | None = "structure"
     mv: str | None = "all-minilm-l6-v2"
-    ocr: str | None = None
+    ocr: str | None = Field(
+        default=None, description="reads text in pictures: rapidocr (pip install 'ecm[ocr]')"
+    )
 
     def named(self) -> frozenset[str]:
         """The manifests that play a role."""
