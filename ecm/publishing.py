@@ -10,6 +10,8 @@ import logging
 import time
 from typing import Final
 
+from ecm.contracts.search import Axis
+from ecm.contracts.task import TaskType
 from ecm.errors import StoreCorrupt, TransientError
 from ecm.evidence.apart import never_chosen
 from ecm.evidence.collection import collect
@@ -40,13 +42,24 @@ def policy_of(
     wanted = plan.fingerprints
     trial = unproven(all_rollouts(store.storage)) - set(wanted)
     return SnapshotPolicy(
-        transforms={axis: (t,) for axis, t in axis_transforms(plan).items()},
+        transforms=_preferred(plan),
         others=settings.others,
         apart=tuple(sorted({*never_chosen(store, wanted), *trial})),
         min_confidence=settings.min_confidence,
         evidence_since=None if days is None else now // DAY * DAY - days * DAY,
         tenants=settings.tenants,
     )
+
+
+def _preferred(plan: TransformPlan) -> dict[Axis, tuple[str, ...]]:
+    """The transforms whose evidence is shown first; words are of vision and of OCR."""
+    marks: dict[Axis, tuple[str, ...]] = {
+        axis: (mark,) for axis, mark in axis_transforms(plan).items()
+    }
+    if TaskType.OCR in plan.by_type:
+        read = plan.by_type[TaskType.OCR].fingerprint
+        marks[Axis.FTS] = (*marks.get(Axis.FTS, ()), read)
+    return marks
 
 
 def materialize(
