@@ -18,6 +18,8 @@ from jobs.cli import run
         ("materialize",),
         ("compare",),
         ("ledger", "rebuild"),
+        ("plan",),
+        ("models", "tiers"),
     ],
     ids=" ".join,
 )
