@@ -62,6 +62,7 @@ def whole_of(
         "policy": policy,
         "policy_digest": ref.policy_digest,
         "lineage": ref.lineage.model_dump(mode="json"),
+        "quarantines": list(ref.quarantines),
         "table": ref.table,
         "version": ref.version,
         "evidence_versions": dict(ref.evidence_versions),
@@ -112,6 +113,9 @@ def show_whole(console: Console, value: Mapping[str, Any], names: Mapping[str, s
     rows += [[f"neighbours {name}", f"{n:.1%}"] for name, n in measured["neighbours"].items()]
     rows += [[f"queries {name}", f"{n:.1%}"] for name, n in measured["queries"].items()]
     rows.append(["left out", f"{measured['superseded']} assets that lie nowhere any more"])
+    if value["quarantines"]:
+        named = ", ".join(value["quarantines"])
+        rows.append(["left out", f"{measured['quarantined']} rows quarantined by {named}"])
     rows += [["does not measure up", short["message"]] for short in measured["shortfalls"]]
     for one in value["publications"]:
         rows.append(["served", f"{moment(one['at'])} until {moment(one['until'])}"])

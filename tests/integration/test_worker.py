@@ -21,10 +21,15 @@ import pytest
 from PIL import Image
 
 from ecm.config import Profile
+from ecm.contracts.quarantine import MAX_KEYS, Drift, QuarantineNotice
 from ecm.contracts.result import ResultEnvelope
 from ecm.delivery.audit import audit_job
 from ecm.delivery.receipts import Receipt
+from ecm.delivery.remote import QUARANTINES_PATH, RemoteWorkplace, open_client
 from ecm.delivery.tenure import commit_right
+from ecm.delivery.workplace import Terms
+from ecm.errors import EcmError
+from ecm.evidence.quarantine import quarantines
 from ecm.evidence.runs import runs_of
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger import Ledger, open_ledger
@@ -298,3 +303,31 @@ def test_the_doors_of_workers_refuse_what_does_not_belong_there(
         assert foreign.post("/v1/work/admit", json=question).status_code == 200
     with service.client(None) as nobody:
         assert refused(nobody, body) == (401, "access.key")
+
+
+def test_a_notice_is_taken_of_its_tenant_alone_and_once(service: Service, profile: Profile) -> None:
+    notice = QuarantineNotice(
+        tenant_id="t",
+        manifest="fake-image",
+        transforms=("a" * 64,),
+        run_id="run-far",
+        worker_id="far",
+        drift=Drift(probe="waves", measured=0.5, needed=0.999, said="probe waves: cosine 0.5"),
+        since=1.0,
+        until=2.0,
+        keys=("b" * 64,),
+    )
+    terms = Terms(None, ("a" * 64,), None, LEASE)
+    with open_ledger(profile.ledger) as near:
+        for _ in range(2):
+            with open_client(service.address, "key-of-t") as client:
+                RemoteWorkplace(near, client, terms).quarantine(notice)
+        with open_client(service.address, "key-of-other") as client:
+            other = RemoteWorkplace(near, client, terms)
+            with pytest.raises(EcmError, match="may not ask tenant 't'"):
+                other.quarantine(notice)
+    (one,) = quarantines(EvidenceStore.open(profile.evidence))
+    assert one.notice == notice
+    body = notice.model_dump(mode="json") | {"keys": ["b" * 64] * (MAX_KEYS + 1)}
+    with service.client() as client:
+        assert client.post(QUARANTINES_PATH, json=body).status_code in (413, 422)
