@@ -1,13 +1,14 @@
-"""A checkpoint of a real vision-language architecture, small and random, made without a network.
+"""Checkpoints of real vision-language architectures, small and random, made without a network.
 
-It says nothing sensible, but through the real tokenizer, processor, vision tower and decoder: what
-it says depends on the picture. For the tests and benchmarks of the real engine.
+They say nothing sensible, but through the real tokenizer, processor, vision tower and decoder: what
+they say depends on the picture. For the tests and benchmarks of the real engine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,56 @@ TEMPLATE = (
 HIDDEN = 64
 
 
-def make_tiny_vlm(folder: Path) -> Path:
-    """A Qwen3-VL of half a million parameters in `folder`: weights, tokenizer, processor."""
-    import torch
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+@dataclass(frozen=True)
+class Architecture:
+    """What the two families differ in: names of classes, sides of patches in pixels, settings."""
 
+    config: str
+    model: str
+    decoder: str
+    processor: str
+    videos: str
+    patch: int
+    text: dict[str, Any]
+    rope: dict[str, Any]
+    vision: dict[str, Any]
+
+
+ARCHITECTURES = {
+    "qwen3_vl": Architecture(
+        config="Qwen3VLConfig",
+        model="Qwen3VLForConditionalGeneration",
+        decoder="Qwen3ForCausalLM",
+        processor="Qwen3VLProcessor",
+        videos="Qwen3VLVideoProcessor",
+        patch=16,
+        text={"head_dim": 32},
+        rope={"mrope_interleaved": True},
+        vision={"num_position_embeddings": 256, "deepstack_visual_indexes": [0]},
+    ),
+    "qwen2_5_vl": Architecture(
+        config="Qwen2_5_VLConfig",
+        model="Qwen2_5_VLForConditionalGeneration",
+        decoder="Qwen2ForCausalLM",
+        processor="Qwen2_5_VLProcessor",
+        videos="Qwen2VLVideoProcessor",
+        patch=14,
+        text={},
+        rope={},
+        vision={"window_size": 112, "fullatt_block_indexes": [1], "tokens_per_second": 2},
+    ),
+}
+
+
+def make_tiny_vlm(folder: Path, kind: str = "qwen3_vl") -> Path:
+    """A checkpoint of half a million parameters in `folder`: weights, tokenizer, processor."""
+    import torch
+    import transformers
+
+    made = ARCHITECTURES[kind]
     tokenizer = _tokenizer()
     token = tokenizer.convert_tokens_to_ids
-    config = Qwen3VLConfig(
+    config = getattr(transformers, made.config)(
         text_config={
             "vocab_size": (len(tokenizer) + 63) // 64 * 64,
             "hidden_size": HIDDEN,
@@ -43,7 +86,6 @@ def make_tiny_vlm(folder: Path) -> Path:
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
             "num_key_value_heads": 1,
-            "head_dim": 32,
             "max_position_embeddings": 4096,
             "bos_token_id": token("<|endoftext|>"),
             "eos_token_id": token("<|im_end|>"),
@@ -52,20 +94,20 @@ def make_tiny_vlm(folder: Path) -> Path:
                 "rope_type": "default",
                 "rope_theta": 1e6,
                 "mrope_section": [4, 6, 6],
-                "mrope_interleaved": True,
+                **made.rope,
             },
+            **made.text,
         },
         vision_config={
             "depth": 2,
             "hidden_size": HIDDEN,
             "intermediate_size": 2 * HIDDEN,
             "num_heads": 2,
-            "patch_size": 16,
+            "patch_size": made.patch,
             "spatial_merge_size": 2,
             "temporal_patch_size": 2,
             "out_hidden_size": HIDDEN,
-            "num_position_embeddings": 256,
-            "deepstack_visual_indexes": [0],
+            **made.vision,
         },
         tie_word_embeddings=False,
         image_token_id=token("<|image_pad|>"),
@@ -73,17 +115,20 @@ def make_tiny_vlm(folder: Path) -> Path:
         vision_start_token_id=token("<|vision_start|>"),
         vision_end_token_id=token("<|vision_end|>"),
     )
-    config.text_config.architectures = ["Qwen3ForCausalLM"]
+    config.text_config.architectures = [made.decoder]
     config.text_config.dtype = "bfloat16"
     torch.manual_seed(0)
-    model = Qwen3VLForConditionalGeneration(config).to(torch.bfloat16).eval()
+    model = getattr(transformers, made.model)(config).to(torch.bfloat16).eval()
     model.generation_config.eos_token_id = token("<|im_end|>")
     model.generation_config.pad_token_id = token("<|endoftext|>")
     model.save_pretrained(folder)
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
-    _write(folder / "preprocessor_config.json", _processor("image_processor_type"))
-    _write(folder / "video_preprocessor_config.json", _processor("video_processor_type"))
+    images, videos = ("image_processor_type", "Qwen2VLImageProcessor"), made.videos
+    _write(folder / "preprocessor_config.json", _processor(made, *images))
+    _write(
+        folder / "video_preprocessor_config.json", _processor(made, "video_processor_type", videos)
+    )
     return folder
 
 
@@ -144,12 +189,12 @@ def _tokenizer() -> Any:
     )
 
 
-def _processor(kind: str) -> dict[str, Any]:
-    image = kind == "image_processor_type"
+def _processor(made: Architecture, key: str, name: str) -> dict[str, Any]:
+    side = 2 * made.patch  # of a token
     return {
-        kind: "Qwen2VLImageProcessor" if image else "Qwen3VLVideoProcessor",
-        "processor_class": "Qwen3VLProcessor",
-        "patch_size": 16,
+        key: name,
+        "processor_class": made.processor,
+        "patch_size": made.patch,
         "merge_size": 2,
         "temporal_patch_size": 2,
         "image_mean": [0.5] * 3,
@@ -160,7 +205,7 @@ def _processor(kind: str) -> dict[str, Any]:
         "do_convert_rgb": True,
         "resample": 3,
         "rescale_factor": 1 / 255,
-        "size": {"shortest_edge": 4 * 32 * 32, "longest_edge": 64 * 32 * 32},
+        "size": {"shortest_edge": 4 * side * side, "longest_edge": 64 * side * side},
     }
 
 
