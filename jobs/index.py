@@ -35,6 +35,7 @@ from ecm.evidence.spool import Spool
 from ecm.evidence.store import EvidenceStore
 from ecm.images.listing import list_source
 from ecm.ledger.ledger import open_ledger
+from ecm.models.attestation import check_fetched
 from ecm.models.devices import present_gpus
 from ecm.opening import plan_of
 from jobs.enqueue import EnqueueRequest, Listing, confine
@@ -115,6 +116,8 @@ def run_index(
     began = time.monotonic()
     started_at = time.time()
     plan = plan_of(profile)
+    for transform in plan.by_type.values():
+        check_fetched(transform.manifest)
     check_settings(plan, profile.pipeline)
     if is_local(profile):
         check_machine(plan, profile.pipeline, present_gpus)

@@ -65,7 +65,7 @@ def verify_files(manifest: ModelManifest) -> VerifiedFiles:
 
 def attest(manifest: ModelManifest, memory: Path | None) -> VerifiedFiles:
     """As `verify_files`, but a file that is remembered in the folder `memory` is not read again."""
-    _check_fetched(manifest)
+    check_fetched(manifest)
     files = VerifiedFiles(
         {file.name: _attested(manifest.name, file, memory) for file in manifest.files}
     )
@@ -96,10 +96,11 @@ def hash_file(path: Path) -> tuple[str, int]:
     return seen.sha256, seen.size
 
 
-def _check_fetched(manifest: ModelManifest) -> None:
-    if manifest.checkpoint is not None and is_recipe(manifest):
+def check_fetched(manifest: ModelManifest) -> None:
+    """Raises ManifestError for a recipe whose files were never fetched and pinned."""
+    if is_recipe(manifest):
         raise ManifestError(
-            f"manifest {manifest.name}: the files of {manifest.checkpoint.hub} are not here",
+            f"manifest {manifest.name}: the files of {manifest.model_id} are not here",
             "manifest.not_fetched",
             f"ecm models fetch {manifest.name}",
         )
