@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 from ecm.config import conf_folder, load_profile
-from ecm.contracts.identity import ContentIdentity, digest
+from ecm.contracts.identity import ContentIdentity, digest, evidence_key
 from ecm.contracts.result import (
     EnvelopeStatus,
     ImageFacts,
@@ -57,15 +57,17 @@ START = 1_790_000_000.0
 class SeededStore(PipelineTrial):
     """A store with `assets` scenes that the old model has described, published; a `Trialling`.
 
-    `noise` and `empty` are the shares of captions that the old and the new model leave empty.
+    `noise` and `empty` are the shares of captions that the old and the new model leave empty. The
+    `journal` has a line for every statement that was computed. A folder that has a store goes on.
     """
 
     def __init__(self, folder: Path, seed: int, assets: int, noise: float, empty: float) -> None:
-        shutil.copytree(conf_folder({}), folder / "conf")
-        models = folder / "conf" / "models"
-        text = (models / "fake-image.yaml").read_text()
-        text = text.replace("name: fake-image", "name: fake-new").replace('"1"', f'"{seed + 2}"')
-        (models / "fake-new.yaml").write_text(text)
+        models, before = folder / "conf" / "models", (folder / "conf").exists()
+        if not before:
+            shutil.copytree(conf_folder({}), folder / "conf")
+            text = (models / "fake-image.yaml").read_text()
+            text = text.replace("name: fake-image", "name: fake-new")
+            (models / "fake-new.yaml").write_text(text.replace('"1"', f'"{seed + 2}"'))
         self.profile = load_profile(
             None,
             home=folder / "home",
@@ -80,14 +82,13 @@ class SeededStore(PipelineTrial):
         super().__init__(self.profile, self.store, Console(file=io.StringIO()))
         self._empty = {"old": noise, "new": empty}
         self._seed = seed
-        self._batches = 0
-        self._done: set[str] = set()
-        self.computed = 0
+        self.journal = folder / "journal"
         plan = plan_of(self.profile)
         self._embedder = open_text_embedder(plan.by_type[TaskType.MV_EMBED].manifest, threads=1)
-        places = [_place(n) for n in range(assets)]
-        self._commit(plan, "old", places, frozenset(plan.by_type))
-        materialize(self.store, plan)
+        if not before:
+            places = [_place(n) for n in range(assets)]
+            self._commit(plan, "old", places, frozenset(plan.by_type))
+            materialize(self.store, plan)
 
     def compute(
         self,
@@ -118,13 +119,13 @@ class SeededStore(PipelineTrial):
         places: Sequence[ContentIdentity],
         kinds: frozenset[TaskType],
     ) -> None:
-        envelopes = [e for place in places for e in self._envelopes(plan, side, place, kinds)]
-        fresh = [e for e in envelopes if e.task_id not in self._done]
-        self._done |= {e.task_id for e in fresh}
-        self.computed += len(fresh)
-        self._batches += 1
-        if fresh:
-            EvidenceCommitter(self.store).append(digest(["batch", self._batches]), fresh)
+        said = {_key(e): e for place in places for e in self._envelopes(plan, side, place, kinds)}
+        keys = sorted(said.keys() - self.store.evidence_keys_present(said))
+        if keys:
+            fresh = [said[key] for key in keys]
+            EvidenceCommitter(self.store).append(digest(["batch", *keys]), fresh)
+            with self.journal.open("a") as journal:
+                journal.writelines(f"{key}\n" for key in keys)
 
     def _envelopes(
         self,
@@ -172,6 +173,12 @@ def _words(side: str, number: int, seed: int, empty: float) -> Outputs:
 
 def _place(number: int) -> ContentIdentity:
     return ContentIdentity(uri=f"file:///photos/scene-{number}.png", size=number + 1, mtime_ns=1)
+
+
+def _key(envelope: ResultEnvelope) -> str:
+    asset = envelope.resource_fingerprint.content_hash
+    assert asset is not None
+    return evidence_key("t", asset, envelope.task_type, envelope.transform)
 
 
 def _vector(space: Space, values: np.ndarray[Any, np.dtype[np.float32]]) -> Outputs:
