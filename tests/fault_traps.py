@@ -14,6 +14,7 @@ STORE_TESTS = {
     "import.": "tests/faults/test_bundle_killed.py::test_an_import_killed_here_goes_on",
     "relink.": "tests/faults/test_bundle_killed.py::test_a_relink_killed_here_goes_on",
     "maintain.": "tests/faults/test_maintenance_killed.py::test_a_maintenance_killed_here_goes_on",
+    "quarantine.": "tests/faults/test_quarantine_killed.py::test_a_quarantine_killed_here_goes_on",
     "repair.": "tests/faults/test_repair.py::test_a_repair_killed_here_goes_on",
     "gc.": "tests/faults/test_collection_killed.py::test_a_collection_killed_here_goes_on",
 }

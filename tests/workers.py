@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,9 +64,10 @@ def entries_of_claimed(
     admission: Admission = admit_everything,
     worker_id: str = "w",
 ) -> Sequence[Entry]:
-    """The same as it is handed to a commit loop."""
+    """The same as it is handed to a commit loop, by a run of its own."""
+    run_id = f"run-{uuid.uuid4().hex[:8]}"
     settings = StageSettings(
-        plan_of(profile), profile.images, "run-w", batch_size=8, threads=1, scratch=None
+        plan_of(profile), profile.images, run_id, batch_size=8, threads=1, scratch=None
     )
     with open_prepare(settings, admission) as prepare:
         block = prepare(block_of(tasks))
