@@ -146,28 +146,38 @@ class VllmEngine:
     def _prompt(self, prompt: Prompt) -> str:
         """The prompt in the words of the checkpoint's own chat template, the picture in its place.
 
-        Raises ManifestError when the checkpoint has no template.
+        Raises ManifestError when the checkpoint has no template, or one without room for pictures.
         """
         if prompt not in self._prompts:
-            from transformers import AutoProcessor
+            shown, blind = self._rendered(prompt, [{"type": "image"}]), self._rendered(prompt, [])
+            if shown == blind:
+                raise ManifestError(
+                    f"manifest {self._manifest.name}: the chat template leaves pictures out"
+                )
+            self._prompts[prompt] = shown
+        return self._prompts[prompt]
 
+    def _rendered(self, prompt: Prompt, pictures: list[dict[str, str]]) -> str:
+        from jinja2 import TemplateError
+        from transformers import AutoProcessor
+
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": prompt.before}]},
+            {"role": "user", "content": [*pictures, {"type": "text", "text": prompt.after}]},
+        ]
+        try:
             processor = AutoProcessor.from_pretrained(
                 self._folder, local_files_only=True, trust_remote_code=False
             )
-            asked = [{"type": "image"}, {"type": "text", "text": prompt.after}]
-            messages = [
-                {"role": "system", "content": [{"type": "text", "text": prompt.before}]},
-                {"role": "user", "content": asked},
-            ]
-            try:
-                self._prompts[prompt] = processor.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=True
-                )
-            except (ValueError, TypeError) as error:
-                raise ManifestError(
-                    f"manifest {self._manifest.name}: no chat template: {_line(error)}"
-                ) from error
-        return self._prompts[prompt]
+            rendered = processor.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+        except (ValueError, TypeError, OSError, TemplateError) as error:
+            raise ManifestError(
+                f"manifest {self._manifest.name}: no prompt by the checkpoint's chat template: "
+                f"{_line(error)}"
+            ) from error
+        return str(rendered)
 
 
 def vllm_captioner(
