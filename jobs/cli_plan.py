@@ -160,8 +160,9 @@ def _show(console: Console, told: Forecast, value: dict[str, Any]) -> None:
         for each in value["transforms"]
     ]
     console.print(table_of("tasks", columns, rows))
+    console.print(f"reading and decoding: {_number(value['reading_images_per_second'])} images/s")
     console.print(f"time: {_hours(value['hours'])}")
-    console.print(f"GPUs: {value['gpus']:g}, {_hours(value['gpu_hours'])} of one")
+    console.print(f"GPUs: {value['gpus']:g}, GPU-hours {_number(value['gpu_hours'])}")
     if value["gpu_hour_price"] is not None:
         console.print(f"cost: {_number(value['cost'])} at {value['gpu_hour_price']:g} a GPU-hour")
     console.print(f"storage: {_bytes(value['storage_bytes'])} more, without snapshots")
@@ -179,7 +180,7 @@ def _number(value: float | None) -> str:
 
 def _hours(value: float | None) -> str:
     if value is None:
-        return f"{UNKNOWN} (no run has measured it; --rate ROLE=IMAGES_PER_SECOND says it)"
+        return f"{UNKNOWN}: no run has measured a model (--rate ROLE=IMAGES_PER_SECOND says it)"
     return f"{value * 60:.1f} minutes" if value < 1 else f"{value:,.1f} hours"
 
 

@@ -217,7 +217,10 @@ def _conclude(run: Run, record: RunRecord, looking: _Looking) -> IndexSummary:
     audit = replace(audit, balanced=not problems, problems=problems)
     summary = _summary(run, audit, job_id, snapshot, found, looking.verified)
     captions = summary.captions.numbers() if summary.captions else {}
-    worked = run.loop.totals.work.numbers(run.plan, actors_of(run.profile.pipeline, run.plan))
+    pipeline = run.profile.pipeline
+    worked = run.loop.totals.work.numbers(
+        run.plan, actors_of(pipeline, run.plan), pipeline.decode_workers
+    )
     record_run(run.store, record.finished(time.time(), {**summary.to_json(), **worked, **captions}))
     return summary
 

@@ -28,7 +28,7 @@ from ecm.delivery.planning import (
     known_places,
     listed_places,
 )
-from ecm.delivery.rates import measured
+from ecm.delivery.rates import measured, measured_reading
 from ecm.delivery.replacing import ROLES, Replacement, replaced
 from ecm.errors import ConfigError
 from ecm.evidence.footprint import Footprint
@@ -128,6 +128,7 @@ class Forecast:
             "images": planned.tally.images,
             "courses": [course.value for course in Course],
             "transforms": [self._transform(kind) for kind in planned.plan.by_type],
+            "reading_images_per_second": told.reading,
             "hours": told.hours,
             "gpus": told.gpus,
             "gpu_hours": told.gpu_hours,
@@ -165,11 +166,13 @@ def forecast(
         profile = profile.model_copy(update={"pipeline": pipeline})
     planned = plan_run(profile, request, each)
     store, plan = planned.store, planned.plan
+    runs = runs_of(store) if store else ()
     told = estimate(
         plan,
         planned.tally,
         profile.pipeline,
-        measured(runs_of(store), tuple(plan.by_type.values())) if store else {},
+        measured(runs, tuple(plan.by_type.values())),
+        measured_reading(runs),
         given,
         Footprint(store) if store else None,
     )

@@ -38,10 +38,12 @@ class TransformEstimate:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """The whole run. Pools work side by side, so the slowest sets the time; GPUs are held all the
-    while. `cost` has the currency of the price.
+    while. `cost` has the currency of the price. `reading` is images read and decoded per second by
+    all workers together: a pool like the others, but one that is left out where it is not known.
     """
 
     by_type: Mapping[TaskType, TransformEstimate]
+    reading: float | None
     hours: float | None
     gpus: float
     gpu_hours: float | None
@@ -59,6 +61,7 @@ def estimate(
     tally: Tally,
     config: PipelineConfig,
     rates: Mapping[TaskType, Rate],
+    reading: Rate | None,
     given: Mapping[TaskType, float],
     footprint: Footprint | None,
 ) -> Estimate:
@@ -68,7 +71,8 @@ def estimate(
         plan: the transforms.
         tally: what is to be computed of each.
         config: the pools, and `gpu_hour_price`.
-        rates: what earlier runs have shown.
+        rates: what earlier runs have shown of models.
+        reading: what they have shown of reading and decoding.
         given: images per second of all actors together, by task type; these win over `rates`.
         footprint: sizes in the store; None where there is none yet.
     """
@@ -81,12 +85,13 @@ def estimate(
         each = _bytes_of(kind, transform.fingerprint, dim, footprint)
         room = round(images * each) if each is not None else (None if images else 0)
         by_type[kind] = TransformEstimate(images, rate, source, hours, room)
-    hours = _longest(plan, by_type)
+    read = None if reading is None else reading.per_actor * config.decode_workers
+    hours = _longest(plan, by_type, tally.images / read / SECONDS_PER_HOUR if read else 0.0)
     gpus = _gpus(config, plan, by_type)
     gpu_hours = None if hours is None else hours * gpus
     price = config.gpu_hour_price
     cost = None if price is None or gpu_hours is None else gpu_hours * price
-    return Estimate(by_type, hours, gpus, gpu_hours, cost, _room(by_type, tally, footprint))
+    return Estimate(by_type, read, hours, gpus, gpu_hours, cost, _room(by_type, tally, footprint))
 
 
 def _rate(
@@ -100,7 +105,9 @@ def _rate(
     return None, "unknown"
 
 
-def _longest(plan: TransformPlan, by_type: Mapping[TaskType, TransformEstimate]) -> float | None:
+def _longest(
+    plan: TransformPlan, by_type: Mapping[TaskType, TransformEstimate], reading: float
+) -> float | None:
     """Hours of the slowest pool; a manifest that serves two task types looks once."""
     pools: dict[str, float] = defaultdict(float)
     for kind, told in by_type.items():
@@ -108,7 +115,7 @@ def _longest(plan: TransformPlan, by_type: Mapping[TaskType, TransformEstimate])
             return None
         name = plan.by_type[kind].manifest.name
         pools[name] = max(pools[name], told.hours)
-    return max(pools.values(), default=0.0)
+    return max(reading, *pools.values())
 
 
 def _gpus(

@@ -25,6 +25,8 @@ FEWEST: Final = 32
 """Images below which a run says nothing about speed: it was over before it was warm."""
 
 _COMPUTED, _ACTORS, _BUSY = "computed", "actors", "busy_seconds"
+_READ: Final = "read"
+_READING: Final = ("read_ms", "decode_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,18 @@ class WorkByTransform:
         for stage, milliseconds in envelope.telemetry.latency_ms.items():
             work.milliseconds[stage] += milliseconds
 
-    def numbers(self, plan: TransformPlan, actors: Mapping[TaskType, int]) -> dict[str, float]:
-        """What a run of `plan` with so many actors per task type puts on record beside its summary:
-        whole numbers are counts, others telemetry.
+    def numbers(
+        self, plan: TransformPlan, actors: Mapping[TaskType, int], readers: int
+    ) -> dict[str, float]:
+        """What a run of `plan` with so many actors per task type, and so many workers that read and
+        decode, puts on record beside its summary: whole numbers are counts, others telemetry.
         """
         told: dict[str, float] = {}
+        most = max(self._work.values(), key=lambda work: work.computed, default=None)
+        if most is not None:
+            reading = sum(most.milliseconds.get(stage, 0.0) for stage in _READING) / 1000.0
+            told |= {f"{_COMPUTED}|{_READ}": most.computed, f"{_ACTORS}|{_READ}": readers}
+            told |= {f"{_BUSY}|{_READ}": reading} if reading else {}
         for kind, transform in plan.by_type.items():
             work = self._work.get(transform.fingerprint)
             if work is None:
@@ -96,6 +105,12 @@ def measured(runs: Iterable[RunRecord], transforms: Sequence[Transform]) -> dict
             if rate is not None and len(found[kind]) < RECENT:
                 found[kind].append(rate)
     return {kind: Rate(median(rates), len(rates)) for kind, rates in found.items() if rates}
+
+
+def measured_reading(runs: Iterable[RunRecord]) -> Rate | None:
+    """The same of the workers that read and decode images; None where no run has shown it."""
+    rates = [rate for run in runs if (rate := _rate(run, _READ)) is not None][:RECENT]
+    return Rate(median(rates), len(rates)) if rates else None
 
 
 def _rate(run: RunRecord, key: str) -> float | None:

@@ -10,16 +10,25 @@ from hypothesis import strategies as st
 
 from ecm.config import PipelineConfig, Profile, load_profile
 from ecm.contracts.identity import ContentIdentity, dedupe_key, digest, evidence_key
+from ecm.contracts.result import EnvelopeStatus, ResourceFingerprint, ResultEnvelope, Telemetry
 from ecm.contracts.task import TaskType, task_id_of
 from ecm.delivery.estimates import estimate
 from ecm.delivery.planning import Change, Course, Place, Planner, Tally
-from ecm.delivery.rates import FEWEST, Rate, measured, rate_key
+from ecm.delivery.rates import (
+    FEWEST,
+    Rate,
+    WorkByTransform,
+    measured,
+    measured_reading,
+    rate_key,
+)
 from ecm.delivery.replacing import replaced
 from ecm.errors import ConfigError
 from ecm.evidence.runs import RunRecord
 from ecm.ledger.lookahead import Standing
 from ecm.ledger.states import COMMITTED, TaskState
 from ecm.opening import plan_for
+from ecm.stages.envelope import OWN_MS
 from ecm.stages.plan import TransformPlan
 from tests.factories import fake_profile
 
@@ -196,10 +205,49 @@ def test_time_is_that_of_the_slowest_pool_and_unknown_where_nothing_was_measured
     tally.tasks[VV, Course.COMPUTE] = 7200
     tally.tasks[TaskType.MV_EMBED, Course.READ] = 3600
     config = PipelineConfig(model_actors=2, model_gpus=0.5, text_actors=1, gpu_hour_price=3.0)
-    told = estimate(plan, tally, config, {VV: Rate(1.0, 3)}, {}, None)
+    told = estimate(plan, tally, config, {VV: Rate(1.0, 3)}, None, {}, None)
     assert told.by_type[VV].hours == 1.0
     assert (told.hours, told.cost, told.storage_bytes) == (None, None, None)
-    told = estimate(plan, tally, config, {VV: Rate(1.0, 3)}, {TaskType.MV_EMBED: 4.0}, None)
+    given = {TaskType.MV_EMBED: 4.0}
+    told = estimate(plan, tally, config, {VV: Rate(1.0, 3)}, None, given, None)
     assert (told.hours, told.gpus, told.gpu_hours, told.cost) == (1.0, 1.0, 1.0, 3.0)
     assert told.by_type[VISION].hours == 0.0
     assert told.by_type[TaskType.MV_EMBED].source == "given"
+    tally.images = 7200
+    slow = estimate(plan, tally, config, {VV: Rate(1.0, 3)}, Rate(0.5, 1), given, None)
+    assert (slow.reading, slow.hours) == (0.5, 4.0), "reading is a pool like the others"
+
+
+def test_runs_record_reading_and_every_model_by_itself(plan: TransformPlan) -> None:
+    work = WorkByTransform()
+    for number in range(FEWEST):
+        for kind in (VISION, VV):
+            work.add(sealed(plan, kind, number))
+    actors = dict.fromkeys(plan.by_type, 2)
+    run = record(plan, 1, 0).finished(9.0, {**work.numbers(plan, actors, 4), "seconds": 1e9})
+    assert measured([run], tuple(plan.by_type.values())) == {
+        VISION: Rate(pytest.approx(1000 / 50), 1),
+        VV: Rate(pytest.approx(1000 / 5), 1),
+    }
+    assert measured_reading([run]) == Rate(pytest.approx(1000 / 10), 1)
+
+
+def sealed(plan: TransformPlan, kind: TaskType, number: int) -> ResultEnvelope:
+    """An envelope whose image took 2 ms to read, 8 to decode, and 50 or 5 in its model."""
+    times = {"read_ms": 2.0, "decode_ms": 8.0, "model_ms": 5.0}
+    return ResultEnvelope.seal(
+        tenant_id="t",
+        task_id=digest([kind, number]),
+        task_type=kind.value,
+        transform=plan.by_type[kind].fingerprint,
+        run_id="run-1",
+        worker_id="w",
+        attempt=1,
+        fence=1,
+        resource_fingerprint=ResourceFingerprint(
+            uri="file:///1", content_hash=digest(number), size=1, mtime_ns=1
+        ),
+        telemetry=Telemetry(latency_ms={**times, OWN_MS: 50.0 if kind is VISION else 5.0}),
+        status=EnvelopeStatus.SUCCESS,
+        observed_at=1.0,
+    )
