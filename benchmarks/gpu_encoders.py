@@ -1,6 +1,6 @@
 """What do the encoders on transformers bring on this device, and what of it is the device's?
 
-    python benchmarks/gpu_encoders.py [--rounds 5] [--device cuda] [--tiny] [--json]
+    python -m benchmarks.gpu_encoders [--rounds 5] [--device cuda] [--tiny] [--json]
 
 Real architectures with random weights, made on the spot, opened as a job opens them. For each:
 images (texts) per second by batch size in bfloat16; with the prefetch of inner batches against
@@ -27,10 +27,7 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests import tiny_checkpoints as tiny  # noqa: E402
+from tests import tiny_checkpoints as tiny
 
 WORDS = ["a photo of", "two people", "a red bench", "a lake", "mountains", "behind", "before"]
 WIDE_TEXT = {"vocab_size": 256_000}
