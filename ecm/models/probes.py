@@ -57,6 +57,11 @@ class ProbeVerdict:
     def passed(self) -> bool:
         return not self.faults
 
+    @property
+    def first(self) -> Drift | None:
+        """The first probe that failed."""
+        return next(iter(self.faults), None)
+
     def check(self, manifest: ModelManifest) -> None:
         """Raises ManifestMismatch that names the manifest, the first probe that failed, and why."""
         if self.faults:

@@ -18,7 +18,6 @@ from ecm.models.captioner import Captioner
 from ecm.models.manifest import ModelManifest
 from ecm.models.probe_files import ProbeSet, read_probes
 from ecm.models.probes import (
-    LEAST_COSINE,
     Look,
     ProbeVerdict,
     probe_captioner,
@@ -96,14 +95,8 @@ def _read(manifest: ModelManifest, memory: Path | None) -> ProbeSet | None:
 
 
 def _drift(verdict: ProbeVerdict) -> Drift | None:
-    """The first probe that failed; where it has a number, what was measured and needed."""
-    if verdict.passed:
+    """The first probe that failed, in a line that names it."""
+    first = verdict.first
+    if first is None:
         return None
-    first = verdict.faults[0]
-    by_cosine = "cosine" in first.said
-    return Drift(
-        probe=first.probe,
-        measured=verdict.least_cosine if by_cosine else None,
-        needed=LEAST_COSINE if by_cosine else None,
-        said=f"probe {first.probe}: {first.said}"[:1000],
-    )
+    return first.model_copy(update={"said": f"probe {first.probe}: {first.said}"[:1000]})
