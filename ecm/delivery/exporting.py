@@ -17,6 +17,7 @@ from ecm.evidence.bundle import BundleFormat, BundleManifest, BundleTransform, M
 from ecm.evidence.bundle_writing import About, Contents, Report, check_destination, write_bundle
 from ecm.evidence.held import held
 from ecm.evidence.imports import imported_models
+from ecm.evidence.quarantine import shut_out
 from ecm.evidence.refs import SnapshotRef, told_to
 from ecm.evidence.store import EvidenceStore
 
@@ -64,7 +65,7 @@ def export_bundle(
 
 
 def pinned(store: EvidenceStore, under_way: UnderWay, settings: ExportSettings) -> Contents:
-    """One moment of the store.
+    """One moment of the store, without what is quarantined: whoever imports it knows no notices.
 
     Batches are asked for between two looks at the versions that agree: whatever was half appended
     at that moment is among them, and nothing else is missing.
@@ -90,7 +91,7 @@ def pinned(store: EvidenceStore, under_way: UnderWay, settings: ExportSettings) 
             code="export.nothing",
             hint="--tenant names another, --all-tenants takes all",
         )
-    return Contents(wanted, tenants, batches)
+    return Contents(wanted, tenants, batches, shut_out=shut_out(store))
 
 
 def _transforms(

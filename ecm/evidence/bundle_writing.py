@@ -39,8 +39,9 @@ from ecm.evidence.bundle import (
 from ecm.evidence.bundle_order import in_order
 from ecm.evidence.bundle_rows import Claims, RowChecks
 from ecm.evidence.faults import file_errors, lance_errors
+from ecm.evidence.quarantine import NOTHING_SHUT_OUT, ShutOut
 from ecm.evidence.refs import SnapshotRef
-from ecm.evidence.schema import ASSETS, SCHEMA_VERSION
+from ecm.evidence.schema import ASSETS, SCHEMA_VERSION, is_evidence_table
 from ecm.evidence.storage import put_file, sync_folder
 from ecm.evidence.store import EvidenceStore
 
@@ -50,7 +51,8 @@ Report = Callable[[int, str], None]
 
 @dataclass(frozen=True)
 class Contents:
-    """What goes into a bundle: tables at versions, of which tenants, without which batches.
+    """What goes into a bundle: tables at versions, of which tenants, without which batches and
+    which quarantined rows.
 
     A file of a Lance table has at most about `file_bytes`, in memory; Parquet is written a row
     group at a time into one file.
@@ -60,6 +62,7 @@ class Contents:
     tenants: tuple[str, ...]
     without_batches: frozenset[str] = frozenset()
     file_bytes: int = 128 << 20
+    shut_out: ShutOut = NOTHING_SHUT_OUT
 
 
 @dataclass(frozen=True)
@@ -182,9 +185,12 @@ class _Writing:
         )
 
     def _portions(self, name: str, dataset: Any) -> Iterator[pa.Table]:
-        without = self._contents.without_batches
+        without, shut = self._contents.without_batches, self._contents.shut_out
         for tenant in sorted(self._contents.tenants):
-            for portion in in_order(name, dataset, tenant, without):
+            for whole in in_order(name, dataset, tenant, without):
+                portion = shut.without(whole) if shut.ids and is_evidence_table(name) else whole
+                if not portion.num_rows:
+                    continue
                 if name == ASSETS:
                     self.assets[tenant] += portion.num_rows
                 self._rows += portion.num_rows

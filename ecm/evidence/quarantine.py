@@ -94,6 +94,15 @@ class ShutOut:
             found = dataset.to_table(columns=wanted, filter=where)
         return found.join(self.keys, keys=list(KEY_COLUMNS), join_type="left semi").select(wanted)
 
+    def without(self, rows: pa.Table) -> pa.Table:
+        """Rows of a table of evidence, in their order, but for those that are shut out."""
+        near = pc.is_in(rows["evidence_key"], value_set=self.keys["evidence_key"])
+        if not pc.any(near).as_py():
+            return rows
+        shut = set(zip(*(self.keys[name].to_pylist() for name in KEY_COLUMNS), strict=True))
+        asked = zip(*(rows[name].to_pylist() for name in KEY_COLUMNS), strict=True)
+        return rows.filter(pa.array([each not in shut for each in asked]))
+
     def count(self, datasets: Mapping[str, Any]) -> int:
         """How many rows of these tables are shut out."""
         if not self.keys.num_rows:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.quarantine import Drift, QuarantineNotice
+from ecm.contracts.result import Space
 from ecm.contracts.task import TaskType
 from ecm.delivery.admission import Admission
+from ecm.delivery.exporting import ExportSettings, export_bundle
 from ecm.errors import ConfigError, StoreCorrupt
+from ecm.evidence.bundle import BundleFormat
 from ecm.evidence.quarantine import (
     QuarantineState,
     Redone,
@@ -25,6 +29,7 @@ from ecm.evidence.quarantine import (
     shut_out,
 )
 from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.schema import EVIDENCE_TEXT, vector_table
 from ecm.evidence.sql import ALL_TENANTS, answer
 from ecm.ledger.ledger import open_ledger
 from ecm.stages.prepare import AdmitRequest
@@ -187,3 +192,14 @@ def test_a_meaning_vector_is_not_made_of_quarantined_words(made: Indexer) -> Non
         quarantine(made.store, notice(made, [asset], [TaskType.VISION]))
         (after,) = admission.admit([request], vision)
         assert after.known_text is None
+
+
+def test_a_bundle_carries_no_quarantined_evidence(made: Indexer, tmp_path: Path) -> None:
+    assets = made.add(gallery(1))
+    quarantine(made.store, notice(made, assets[:2], [TaskType.VISION, TaskType.X_EMBED]))
+    settings = ExportSettings(("t",), BundleFormat.PARQUET, frozenset(), None, {}, "0")
+    export_bundle(made.store, list, settings, tmp_path / "bundle", made.now, lambda *_: None)
+    mark = made.plan.by_type[TaskType.X_EMBED].fingerprint
+    for table in (EVIDENCE_TEXT, vector_table(Space.X, mark)):
+        rows = pq.read_table(tmp_path / "bundle" / "tables" / f"{table}.parquet")
+        assert set(rows["asset_id"].to_pylist()) == set(assets[2:])
