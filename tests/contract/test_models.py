@@ -266,7 +266,7 @@ def _square(photo: Pixels, side: int) -> Pixels:
 def _with_file(ours: ModelManifest, name: str, path: Path, sha256: str) -> ModelManifest:
     place = {"path": str(path), "package": None, "resource": None, "sha256": sha256}
     files = tuple(f.model_copy(update=place) if f.name == name else f for f in ours.files)
-    return ours.model_copy(update={"files": files})
+    return ours.model_copy(update={"files": files, "probes": None})
 
 
 def _words(rows: Sequence[Sequence[object]]) -> list[list[str]]:
