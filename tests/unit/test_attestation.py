@@ -18,18 +18,16 @@ from ecm.models import attestation
 from ecm.models.attestation import attest, locate, memory_below
 from ecm.models.manifest import ModelManifest, load_manifest
 from ecm.models.pinning import PinRequest, pin
-from tests.tiny_checkpoints import TINY, make_tiny
+from tests.tiny_checkpoints import TINY
 
 CONF = Path(__file__).parents[2] / "conf" / "models"
 PACKAGED = ("efficientnet-lite0", "all-minilm-l6-v2")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tiny_models: Path) -> Path:
     """The folder of all tiny checkpoints."""
-    root = tmp_path_factory.mktemp("tiny")
-    make_tiny(root)
-    return root / "checkpoints"
+    return tiny_models.parent / "checkpoints"
 
 
 def pinned(folder: Path, name: str) -> ModelManifest:
