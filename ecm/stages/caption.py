@@ -209,9 +209,7 @@ class CaptionStage:
             def looked() -> None:
                 self._gate.looked(visit)
                 marks.leave()
-                waking.append(asyncio.ensure_future(self._gate.turned()))
 
-            waking: list[asyncio.Future[None]] = []
             try:
                 request = f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{self._number()}"
                 said = await self._captioner.describe(request, pictures.one(place), looked)
@@ -226,7 +224,6 @@ class CaptionStage:
                 raise
             finally:
                 marks.leave()
-                await asyncio.gather(*waking)
 
     async def _killed(self, visit: Visit) -> bool:
         """Whether the request of `visit`, and no other, can have killed the engine; there is a new
@@ -239,7 +236,7 @@ class CaptionStage:
                 await self._captioner.restart()
                 if self._in_a_row >= _IN_A_ROW and self._broken is None:
                     await self._prove()
-                await self._gate.mend()
+                self._gate.mend()
         if self._broken is not None:
             raise self._broken
         return suspects == {visit.key}

@@ -10,6 +10,7 @@ another cause, and a second one by itself has not. Knows requests by their keys;
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,15 +45,12 @@ class Gate:
     _suspects: frozenset[str] = frozenset()
     _late: frozenset[str] = frozenset()
     _last: frozenset[str] = frozenset()
-    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _waiting: deque[tuple[str, asyncio.Future[Visit]]] = field(default_factory=deque)
 
     @asynccontextmanager
     async def visit(self, key: str) -> AsyncIterator[Visit]:
-        """Goes in when there is room for it in a living engine."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._room(key))
-            visit = Visit(key, self.deaths, self.limit, key in self._suspects, key in self._late)
-            self._inside.append(visit)
+        """Goes in when there is room for it in a living engine; suspects go before others."""
+        visit = await self._admitted(key)
         try:
             yield visit
         finally:
@@ -61,17 +59,13 @@ class Gate:
                 self._suspects -= {key}
             if visit.deaths == self.deaths:
                 self._late -= {key}
-            await self.turned()
+            self._let_in()
 
     def looked(self, visit: Visit) -> None:
         """The engine has begun to answer: this picture does not kill it."""
         visit.looked = True
         self._suspects -= {visit.key}
-
-    async def turned(self) -> None:
-        """Lets those who wait look again whether there is room."""
-        async with self._changed:
-            self._changed.notify_all()
+        self._let_in()
 
     def died(self, visit: Visit) -> frozenset[str]:
         """The keys of which one killed the engine that `visit` was in; empty: nobody is suspected.
@@ -89,10 +83,10 @@ class Gate:
                 self._late |= {v.key for v in inside}
         return self._last if visit.deaths == self.deaths - 1 else frozenset()
 
-    async def mend(self) -> None:
+    def mend(self) -> None:
         """There is an engine again."""
         self.mended = self.deaths
-        await self.turned()
+        self._let_in()
 
     def suspect(self, key: str) -> None:
         """Let this one go in alone: a process died while its engine was looking at it."""
@@ -105,6 +99,41 @@ class Gate:
         """
         if visit.limit == self.limit:
             self.limit = max(1, min(self.limit, len(self._inside)) // 2)
+
+    async def _admitted(self, key: str) -> Visit:
+        waiting: asyncio.Future[Visit] = asyncio.get_running_loop().create_future()
+        self._waiting.append((key, waiting))
+        self._let_in()
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            if waiting.done() and not waiting.cancelled():
+                self._inside.remove(waiting.result())
+                self._let_in()
+            raise
+
+    def _let_in(self) -> None:
+        """Whoever has room now, in their order. Who has none keeps those behind it out, too: what
+        holds for one holds for all, and a suspect must not wait for ever.
+        """
+        while (first := self._first()) is not None:
+            key, waiting = first
+            if not waiting.done():
+                if not self._room(key):
+                    return
+                visit = Visit(
+                    key, self.deaths, self.limit, key in self._suspects, key in self._late
+                )
+                self._inside.append(visit)
+                waiting.set_result(visit)
+            self._waiting.remove(first)
+
+    def _first(self) -> tuple[str, asyncio.Future[Visit]] | None:
+        if self._suspects or self._late:
+            for each in self._waiting:
+                if each[0] in self._suspects or each[0] in self._late:
+                    return each
+        return self._waiting[0] if self._waiting else None
 
     def _room(self, key: str) -> bool:
         if self.mended < self.deaths or len(self._inside) >= self.limit:

@@ -46,7 +46,6 @@ async def asked(world: World, number: int, turns: int) -> None:
             lived = world.alive and world.engines == engine
             if lived:
                 world.gate.looked(visit)
-                await world.gate.turned()
             world.unanswered.discard(number)
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -57,7 +56,7 @@ async def asked(world: World, number: int, turns: int) -> None:
             if world.gate.mended < world.gate.deaths:
                 world.engines += not world.alive
                 world.alive = True
-                await world.gate.mend()
+                world.gate.mend()
             world.inside.discard(number)
         if lived:
             world.answered.append(number)
@@ -169,7 +168,6 @@ def test_a_suspect_waits_until_nobody_else_is_unanswered() -> None:
                     await asyncio.sleep(0)
                 seen.append(f"{key} looked")
                 gate.looked(inside)
-                await gate.turned()
 
         await asyncio.gather(visit("first", 3), visit("suspect", 3), visit("third", 1))
         return seen
@@ -185,7 +183,7 @@ def test_an_engine_that_dies_with_nobody_inside_has_no_suspect() -> None:
         async with gate.visit("a") as first:
             gate.looked(first)
             suspects = gate.died(first)
-            await gate.mend()
+            gate.mend()
         return suspects
 
     assert asyncio.run(told()) == frozenset()
