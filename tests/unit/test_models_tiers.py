@@ -8,7 +8,9 @@ import pytest
 
 from ecm.config import ModelChoice, Profile, load_profile
 from ecm.contracts.result import Space
-from ecm.errors import ConfigError
+from ecm.errors import ConfigError, ManifestError
+from ecm.models.attestation import hash_file, verify_files
+from ecm.models.checkpoint import is_recipe
 from ecm.models.manifest import list_manifests
 from ecm.models.tiers import demand, list_tiers, load_tier
 from ecm.opening import plan_of
@@ -76,3 +78,15 @@ def test_the_captioner_recipes_have_settings_their_engine_knows() -> None:
     for recipe in recipes:
         recipe.params_as(VllmParams)
         recipe.serving_as(VllmServing)
+
+
+def test_the_prompts_of_recipes_are_as_declared_and_the_rest_is_yet_to_be_fetched() -> None:
+    for recipe in list_manifests(MODELS):
+        if not is_recipe(recipe):
+            continue
+        assert {file.name for file in recipe.files} <= {"prompt"}
+        for file in recipe.files:
+            assert hash_file(Path(str(file.path))) == (file.sha256, file.bytes)
+        with pytest.raises(ManifestError, match="are not here") as refused:
+            verify_files(recipe)
+        assert refused.value.hint == f"ecm models fetch {recipe.name}"
