@@ -13,7 +13,8 @@ from rich.console import Console
 
 from ecm.config import Profile
 from ecm.contracts.identity import path_uri
-from ecm.contracts.search import SearchRequest
+from ecm.contracts.search import Axis, SearchRequest
+from ecm.contracts.task import TaskType
 from ecm.delivery.affected import affected_by
 from ecm.delivery.audit import audit_job
 from ecm.delivery.exporting import export_bundle
@@ -25,7 +26,7 @@ from ecm.evidence.schema import EVIDENCE_REGIONS, is_vector_table
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import open_ledger
-from ecm.opening import model_notes, open_engine
+from ecm.opening import model_notes, open_engine, plan_of
 from ecm.search.assets import asset_view
 from jobs.index import IndexSummary, run_index
 from tests.bundles import imported, quiet, settings_of, store_at
@@ -99,6 +100,11 @@ def test_a_reader_that_is_added_makes_words_and_meanings_and_nothing_again(
 def test_words_are_found_and_shown(profile: Profile, read: IndexSummary) -> None:
     name, words = found(profile, "sign yellow")[0]
     assert (name, words) == ("green-yellow.png", ["SIGN YELLOW", "SIGN GREEN"])
+    published = SnapshotStore(EvidenceStore.open(profile.evidence)).published()
+    assert published is not None
+    plan = plan_of(profile).by_type
+    preferred = tuple(plan[kind].fingerprint for kind in (TaskType.VISION, TaskType.OCR))
+    assert published.transforms[Axis.FTS] == preferred
 
 
 def test_their_place_is_told_with_every_proof(
