@@ -78,8 +78,7 @@ class VllmEngine:
         except VLLMError as error:
             if isinstance(error, EngineDeadError) or engine.errored:
                 raise EngineDied(f"vLLM's engine died: {_line(error)}") from error
-            # What went wrong with one request comes wrapped, without a text of its own.
-            cause = error.__cause__ or error
+            cause = _first_cause(error)
             if isinstance(cause, MemoryError) or "out of memory" in str(cause).lower():
                 raise ResourceExhausted(_line(cause), "model.out_of_memory") from error
             raise ContractError(
@@ -87,12 +86,16 @@ class VllmEngine:
             ) from error
 
     async def restart(self) -> None:
-        """See `Engine.restart`."""
+        """See `Engine.restart`. Raises ManifestError when no engine starts any more."""
         engine = self._engine
         if engine is not None and engine.errored:
             engine.shutdown()
             self._engine = None
-        await self._running()
+        try:
+            await self._running()
+        except ManifestError:
+            # What the dead one held, a device's memory above all, may not have been free yet.
+            await self._running()
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -191,6 +194,13 @@ def vllm_captioner(
     engine = VllmEngine(manifest, files["config"])
     prompt = read_prompt(files["prompt"])
     return LadderCaptioner(manifest, engine, prompt, manifest.params_as(VllmParams))
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What came first: vLLM wraps what goes wrong with a request in errors that say little."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _line(error: BaseException) -> str:
