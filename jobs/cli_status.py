@@ -74,11 +74,12 @@ def status(
         raise ConfigError("--json or --prometheus, not both", "status.format")
     right = _right_to_commit(settings)
     rollouts = _rollouts(settings)
+    quarantined = _quarantined(settings, None if all_tenants else settings.tenant)
     with existing_ledger(settings) as ledger:
         mine = ledger if all_tenants else ledger.scoped(settings.tenant)
 
         def look() -> Look:
-            return Look(mine, ledger, right, rollouts())
+            return Look(mine, ledger, right, rollouts(), quarantined())
 
         if prometheus:
             _repeat(lambda: _write_metrics(look(), rollouts()), watch, every)
@@ -92,8 +93,14 @@ class Look:
     """What the ledger says now of one tenant or all, and who may commit to the store."""
 
     def __init__(
-        self, mine: Any, ledger: Any, right: str | None, rollouts: tuple[Rollout, ...] = ()
+        self,
+        mine: Any,
+        ledger: Any,
+        right: str | None,
+        rollouts: tuple[Rollout, ...] = (),
+        quarantined: int | None = None,
     ) -> None:
+        self.quarantined = quarantined
         self.rollout = rollouts[-1] if rollouts and rollouts[-1].open else None
         self.at: float = mine.now()
         self.status: LedgerStatus = mine.status(self.at)
@@ -111,6 +118,7 @@ class Look:
                 "from": self.rollout.terms.old,
                 "to": self.rollout.terms.new,
             },
+            "open_quarantines": self.quarantined,
             "queue": {state.value: count for state, count in now.states.items()},
             "oldest_lease_seconds": now.oldest_lease_seconds,
             "latency_ms": asdict(latency),
@@ -193,11 +201,32 @@ def _rollouts(settings: Profile) -> Callable[[], tuple[Rollout, ...]]:
     return look
 
 
+def _quarantined(settings: Profile, tenant_id: str | None) -> Callable[[], int | None]:
+    """How many quarantines are open, at every look; None where the store cannot be seen from."""
+    from ecm.evidence.quarantine import open_in
+    from ecm.evidence.storage import open_storage
+
+    def look() -> int | None:
+        try:
+            return len(open_in(open_storage(settings.evidence), tenant_id))
+        except (ConfigError, TransientError):
+            return None
+
+    return look
+
+
 def _write_metrics(look: Look, rollouts: tuple[Rollout, ...]) -> None:
     from ecm.delivery.rollout_metrics import rollout_exposition
     from ecm.ledger.exposition import exposition
 
-    sys.stdout.write(exposition(look.status, look.holders) + rollout_exposition(rollouts))
+    told = exposition(look.status, look.holders) + rollout_exposition(rollouts)
+    if look.quarantined is not None:
+        told += (
+            "# HELP ecm_open_quarantines Quarantines that nobody has decided about.\n"
+            "# TYPE ecm_open_quarantines gauge\n"
+            f"ecm_open_quarantines {look.quarantined}\n"
+        )
+    sys.stdout.write(told)
 
 
 def _emit(value: dict[str, Any], as_json: bool) -> None:
@@ -238,6 +267,9 @@ def _tables(value: dict[str, Any]) -> Group:
         table_of("tasks", ["state", "count"], queue or [["none", 0]]),
         Text(_sentence(value)),
     ]
+    if value["open_quarantines"]:
+        line = f"{value['open_quarantines']} quarantines are open: ecm quarantine list"
+        parts.append(Text(line))
     if rollout := value["rollout"]:
         models = f"{rollout['from']} → {rollout['to']}"
         line = f"rollout {rollout['rollout_id']} ({models}): {rollout['state']}"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +23,10 @@ from ecm.contracts.quarantine import QuarantineNotice
 from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.schema import is_evidence_table
-from ecm.evidence.store import EvidenceStore
+from ecm.evidence.storage import Storage
+
+if TYPE_CHECKING:
+    from ecm.evidence.store import EvidenceStore  # Lance takes seconds; a status needs none
 
 QUARANTINES: Final = "quarantines"
 KEY_COLUMNS: Final = ("tenant_id", "evidence_key", "run_id")
@@ -138,22 +141,30 @@ def quarantine(store: EvidenceStore, notice: QuarantineNotice) -> str:
 
 def quarantines(store: EvidenceStore) -> tuple[Quarantine, ...]:
     """Every quarantine, oldest first. Raises StoreCorrupt when a notice cannot be read."""
-    ids = filter(_ID.match, store.storage.children(QUARANTINES))
-    return tuple(quarantine_of(store, quarantine_id) for quarantine_id in ids)
+    return _all(store.storage)
 
 
 def quarantine_of(store: EvidenceStore, quarantine_id: str) -> Quarantine:
     """One quarantine by its id. Raises ConfigError when there is none, StoreCorrupt."""
+    return _one(store.storage, quarantine_id)
+
+
+def _all(storage: Storage) -> tuple[Quarantine, ...]:
+    ids = filter(_ID.match, storage.children(QUARANTINES))
+    return tuple(_one(storage, quarantine_id) for quarantine_id in ids)
+
+
+def _one(storage: Storage, quarantine_id: str) -> Quarantine:
     notice = None
     if _ID.match(quarantine_id):
-        notice = _read(store, quarantine_id, "notice", QuarantineNotice)
+        notice = _read(storage, quarantine_id, "notice", QuarantineNotice)
     if notice is None:
         raise unknown(quarantine_id)
     return Quarantine(
         quarantine_id,
         notice,
-        _read(store, quarantine_id, "released", Release),
-        _read(store, quarantine_id, "redone", Redone),
+        _read(storage, quarantine_id, "released", Release),
+        _read(storage, quarantine_id, "redone", Redone),
     )
 
 
@@ -195,9 +206,14 @@ def shut_out_by(one: Quarantine) -> ShutOut:
 
 def open_quarantines(store: EvidenceStore, tenant_id: str | None) -> tuple[Quarantine, ...]:
     """Those nobody has decided about, of one tenant or (None) of all."""
+    return open_in(store.storage, tenant_id)
+
+
+def open_in(storage: Storage, tenant_id: str | None) -> tuple[Quarantine, ...]:
+    """The same, for whoever opens no table."""
     return tuple(
         each
-        for each in quarantines(store)
+        for each in _all(storage)
         if each.state is QuarantineState.OPEN and tenant_id in (None, each.notice.tenant_id)
     )
 
@@ -236,9 +252,9 @@ def _name(quarantine_id: str, document: str) -> str:
 
 
 def _read(
-    store: EvidenceStore, quarantine_id: str, document: str, kind: type[_Document]
+    storage: Storage, quarantine_id: str, document: str, kind: type[_Document]
 ) -> _Document | None:
-    raw = store.storage.read(_name(quarantine_id, document))
+    raw = storage.read(_name(quarantine_id, document))
     if raw is None:
         return None
     try:
