@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,33 @@ def red(width: int, height: int) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (width, height), (220, 40, 40)).save(out, "PNG", compress_level=1)
     return out.getvalue()
+
+
+def test_the_process_of_a_captioner_may_be_killed_and_no_picture_is_blamed(
+    ray_session: None, photos: Path, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    models = models_folder(tmp_path, journal=str(journal), seconds=0.3)
+    profile = caption_profile(tmp_path / "home", models)
+    done = threading.Event()
+    killer = threading.Thread(target=kill_captioner, args=(journal, done))
+    killer.start()
+    summary = index(profile, photos)
+    killer.join(5)
+    assert done.is_set(), "nothing was killed"
+    assert (summary.committed, summary.dead, summary.pending) == (36, 0, 0)
+    assert len(captions(profile)) == 36
+
+
+def kill_captioner(journal: Path, done: threading.Event) -> None:
+    """SIGKILL to the actor once its engine has been asked about six pictures."""
+    while len(journal_of(journal)) < 6:
+        done.wait(0.02)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "CaptionActor" in " ".join(process.cmdline()):
+                process.kill()
+                done.set()
 
 
 def test_more_blocks_at_once_than_there_can_be_are_refused(
