@@ -198,6 +198,12 @@ class CaptionStage:
                 deaths += 1
                 if deaths == _DEATHS:
                     return self._failure(ErrorClass.RESOURCE, error.code, error.message)
+            except EcmError:
+                raise  # the engine or the model is at fault, no picture
+            except Exception as error:  # noqa: BLE001 - any library's error becomes this row's
+                return self._failure(
+                    ErrorClass.MODEL, "model.failed", f"{type(error).__name__}: {error}"
+                )
 
     async def _visit(self, key: str, pictures: Pictures, place: int, marks: Marks) -> Description:
         """One try. Raises what `describe` raises, and _KilledEngine when this picture did it."""

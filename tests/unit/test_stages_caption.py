@@ -14,7 +14,7 @@ from ecm.contracts.task import TaskType
 from ecm.errors import EcmError, EngineDied
 from ecm.images.limits import ImageLimits
 from ecm.models.base import Pixels
-from ecm.models.captioner import Description
+from ecm.models.captioner import Captioner, Description
 from ecm.models.manifest import ModelManifest
 from ecm.models.registry import open_captioner
 from ecm.stages.assembly import StageSettings, bounds_of, open_prepare
@@ -168,6 +168,38 @@ def test_where_memory_is_short_fewer_are_asked_about_at_once(place: Place) -> No
         told = said(stage(place.block(manifest, ["red", "blue"] * 8)))
     assert all(caption and caption.startswith("a mostly") for caption in told)
     assert max(running for _, running in journal_of(place.journal)) <= 2
+
+
+class Fussy:
+    """A captioner whose library trips over its second picture, in its own words."""
+
+    def __init__(self, inner: Captioner) -> None:
+        self._inner = inner
+        self.manifest = inner.manifest
+        self._asked = 0
+
+    async def describe(
+        self, request_id: str, pixels: Pixels, looked: Callable[[], None]
+    ) -> Description:
+        self._asked += 1
+        if self._asked == 2:
+            raise IndexError("image_grid_thw")
+        return await self._inner.describe(request_id, pixels, looked)
+
+    async def restart(self) -> None:
+        await self._inner.restart()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_what_a_library_trips_over_is_a_failure_of_that_row(place: Place) -> None:
+    manifest = place.manifest()
+    fussy = Fussy(open_captioner(manifest, threads=1))
+    with CaptionStage(fussy, CaptionSettings.of(manifest, None)) as stage:
+        told = said(stage(place.block(manifest, ["red", "blue", "green"])))
+    assert sorted(told, key=str)[-1] == "model model.failed"
+    assert len([caption for caption in told if caption and caption.startswith("a mostly")]) == 2
 
 
 class Mortal:
