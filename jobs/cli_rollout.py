@@ -66,8 +66,8 @@ def rollout_start(
     B has the roles wherever the profile says A. A rollout is of the store, for all its tenants, as
     snapshots are.
 
-    Safe to kill: the same command, or `ecm rollout resume`, goes on and computes nothing twice. The
-    exit code is 0 when B was promoted.
+    Safe to kill: the same command, or `ecm rollout resume`, goes on; what is committed or in the
+    spool is not computed again. The exit code is 0 when B was promoted.
     """
     from jobs.rollout import start
 

@@ -61,7 +61,7 @@ class Trialling(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def compute(self, rollout: Rollout, plan: TransformPlan, pct: int, sampled: Sampled) -> None:
-        """Commit what the new model says about these places, by tenant; computes nothing twice."""
+        """Commit what the new model says about these places, by tenant; what is there stays."""
 
     def facts(self, rollout: Rollout, sampled: Sampled, population: int) -> Facts:
         """The size of a step and the paces of both models."""
