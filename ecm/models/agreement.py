@@ -79,7 +79,10 @@ def _pick(folder: Path, config: Config, *keys: str) -> int:
 
 
 def _says_dual(folder: Path, config: Config, tree: Tree) -> Tree:
-    width = _pick(folder, config, "projection_dim", "vision_config.hidden_size")
+    # SigLIP's own configurations leave out what is as in the class, whose width is 768.
+    usual = {"siglip_width": 768} if config.get("model_type") == "siglip" else {}
+    keys = ("projection_dim", "vision_config.hidden_size", "siglip_width")
+    width = _pick(folder, {**config, **usual}, *keys)
     looks = declared_preprocessing(folder).model_dump(mode="json")
     return {"dims": {"vv": width}, "preprocessing": looks, "query_encoder": tree["name"]}
 

@@ -38,9 +38,12 @@ KINDS = ("siglip", "clip")
 
 
 class DualParams(Contract):
-    """Texts are cut at `max_tokens` tokens; 0: at what the model has positions for."""
+    """Texts are cut at `max_tokens` tokens; 0: at what the model has positions for. `lowercase`:
+    they are brought to lower case first, on which SigLIP 2 was trained.
+    """
 
     max_tokens: int = Field(default=0, ge=0, le=512)
+    lowercase: bool = False
 
 
 class DualEncoder:
@@ -90,9 +93,12 @@ class DualEncoder:
         """See `VisualQueryEncoder.embed_queries`."""
         if not texts:
             return np.empty((0, self._width), dtype=np.float32)
+        asked = readable(texts)
+        if self._params.lowercase:
+            asked = [text.lower() for text in asked]
         length = min(self._params.max_tokens or self._positions, self._positions)
         tokens = self._tokenizer(
-            readable(texts),
+            asked,
             padding="longest" if self._masked else "max_length",
             truncation=True,
             max_length=length,

@@ -32,12 +32,10 @@ def declared_preprocessing(folder: Path) -> Preprocessing:
     resize_shorter, crop, geometry = _geometry(path, config)
     try:
         filter_name = _FILTERS[int(_said(path, config, "resample"))]
-        scale = (
-            float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1
-        )
+        scale = _scale(config)
         mean: tuple[float, ...] = (0.0, 0.0, 0.0)
         std: tuple[float, ...] = (1.0, 1.0, 1.0)
-        if config.get("do_normalize", True):
+        if _does(config, "do_normalize"):
             mean, std = (_channels(path, config, key) for key in ("image_mean", "image_std"))
         return Preprocessing.model_validate(
             {
@@ -96,12 +94,17 @@ def _read(folder: Path) -> tuple[Path, Mapping[str, Any]]:
 
 def _scale(config: Mapping[str, Any]) -> float:
     """What 0-255 is multiplied with before mean and deviation."""
-    return float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
+    return float(config.get("rescale_factor") or 1 / 255) if _does(config, "do_rescale") else 1.0
+
+
+def _does(config: Mapping[str, Any], step: str) -> bool:
+    """Whether a step is done; null, which releases of transformers write, and silence say yes."""
+    return config.get(step) is not False
 
 
 def _geometry(path: Path, config: Mapping[str, Any]) -> tuple[int, int, Literal["crop", "squash"]]:
     """Shorter side, side of the cut, and how they come about."""
-    if not config.get("do_resize", True):
+    if not _does(config, "do_resize"):
         raise ManifestError(f"{path} does not resize: pictures of any size are not supported here")
     size = _said(path, config, "size")
     crops = bool(config.get("do_center_crop", False))

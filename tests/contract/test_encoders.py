@@ -257,6 +257,14 @@ def test_fewer_dimensions_are_the_first_ones_at_length_one(
     assert np.allclose(short, normalised(whole[:, :8]).vectors, atol=1e-5)
 
 
+def test_texts_are_brought_to_lower_case_where_that_was_trained(
+    opened: Callable[[str], Any], copied: Callable[..., Any]
+) -> None:
+    lower = copied("tiny-siglip", params={"lowercase": True}).embed_queries(["A Red CAR"])
+    assert np.allclose(opened("tiny-siglip").embed_queries(["a red car"]), lower, atol=1e-6)
+    assert not np.allclose(opened("tiny-siglip").embed_queries(["A Red CAR"]), lower, atol=1e-3)
+
+
 def test_bfloat16_stays_near_float32(
     opened: Callable[[str], Any], copied: Callable[..., Any]
 ) -> None:
