@@ -32,12 +32,15 @@ from ecm.stages.assembly import (
     watch_of,
 )
 from ecm.stages.prepare import AdmitDecision, AdmitRequest
-from ecm.stages.vigil import Tell
+from ecm.stages.vigil import Tell, WatchedStage
+from ecm.stages.watched_captions import WatchedCaptions
 
 DEATHS = 64
 """Deaths over one block after which something else than an image must be at fault."""
 
 END_SECONDS = 5.0
+LAST_SECONDS = 60.0
+"""The longest wait for the golden probes at the end of a child's life."""
 
 Admit = Callable[[Sequence[AdmitRequest]], Sequence[AdmitDecision]]
 
@@ -72,6 +75,12 @@ class Analyst:
             block = stage(block)
         return block
 
+    def last_word(self) -> None:
+        """Probe what has been said since the probes last passed. Raises ModelDrifted."""
+        for stage in self._stages:
+            if isinstance(stage, WatchedStage | WatchedCaptions):
+                stage.last_word()
+
     def __enter__(self) -> Analyst:
         return self
 
@@ -94,16 +103,37 @@ class IsolatedAnalyst:
         self._admit = admit
         self._tell = tell
         self._child: tuple[Any, Connection] | None = None
+        self._busy = False
 
     def __enter__(self) -> IsolatedAnalyst:
         """Open the models. Raises what their opening raises."""
         self._started()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._end()
-        if self._settings.scratch is not None:
-            shutil.rmtree(self._settings.scratch, ignore_errors=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End the child. Raises ModelDrifted when its models do not pass their probes then."""
+        try:
+            if kind is None and self._child is not None and not self._busy:
+                self._last_word(self._child[1])
+        finally:
+            self._end()
+            if self._settings.scratch is not None:
+                shutil.rmtree(self._settings.scratch, ignore_errors=True)
+
+    def _last_word(self, pipe: Connection) -> None:
+        try:
+            pipe.send(None)
+            while pipe.poll(LAST_SECONDS):
+                match pipe.recv():
+                    case ("quarantine", notice):
+                        self._tell(notice)
+                        pipe.send("told")
+                    case ("failed", error):
+                        raise error
+                    case _:
+                        return
+        except (EOFError, ConnectionError):
+            return  # a child that is gone has no models that could be asked
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """ENVELOPE_SCHEMA rows for CLAIM_SCHEMA rows. Raises LeaseGone, ModelDrifted."""
@@ -121,6 +151,7 @@ class IsolatedAnalyst:
 
     def _asked(self, block: pa.Table) -> pa.Table:
         pipe = self._started()
+        self._busy = True
         pipe.send(block)
         while True:
             match pipe.recv():
@@ -130,10 +161,13 @@ class IsolatedAnalyst:
                     self._tell(notice)
                     pipe.send("told")
                 case ("sealed", sealed):
+                    self._busy = False
                     return sealed
                 case ("gone",):
+                    self._busy = False
                     raise LeaseGone
                 case ("failed", error):
+                    self._busy = False
                     raise error
                 case other:
                     raise ValueError(f"the child said {other!r}")
@@ -172,7 +206,7 @@ class IsolatedAnalyst:
         if self._child is None:
             return None
         child, pipe = self._child
-        self._child = None
+        self._child, self._busy = None, False
         pipe.close()
         child.kill()
         child.join(END_SECONDS)
@@ -214,8 +248,12 @@ def _tell(pipe: Connection, notice: QuarantineNotice) -> None:
     pipe.recv()
 
 
-def _answer(analyst: Analyst, block: pa.Table) -> tuple[Any, ...]:
+def _answer(analyst: Analyst, block: pa.Table | None) -> tuple[Any, ...]:
+    """The result of a block; of none, the last word."""
     try:
+        if block is None:
+            analyst.last_word()
+            return ("ended",)
         return "sealed", analyst(block)
     except LeaseGone:
         return ("gone",)

@@ -180,6 +180,10 @@ class WatchedStage:
         self.vigil.watch(said)
         return said
 
+    def last_word(self) -> None:
+        """See `Vigil.close`."""
+        self.vigil.close()
+
 
 def said_of(block: pa.Table, model: Watched) -> Iterator[tuple[int, str, str, str]]:
     """Row, tenant, evidence key and transform of all that rests on what the model said of a block.

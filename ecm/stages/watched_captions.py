@@ -46,6 +46,11 @@ class WatchedCaptions:
             self._runner = asyncio.Runner()
         return self._runner.run(self.run(block))
 
+    def last_word(self) -> None:
+        """See `Vigil.close`; for callers without an event loop."""
+        if self._vigil is not None and self._runner is not None:
+            self._runner.run(asyncio.to_thread(self._vigil.close))
+
     async def run(self, block: pa.Table) -> pa.Table:
         """The block with what the captioner says, unless a probe has failed."""
         if block.num_rows == 0 or not self._probed:

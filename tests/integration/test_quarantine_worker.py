@@ -25,6 +25,7 @@ from tests.factories import asset_id, picture
 from tests.serving import REPO
 from tests.workers import put, queued
 
+PROBE_PICTURES = 4
 PICTURES = {f"{n:02d}.png": picture("red", n, (64, 48)) for n in range(6 * BLOCK)}
 
 
@@ -93,3 +94,17 @@ def test_a_kill_right_after_the_notice_loses_nothing(model: Drifting, profile: P
     assert work(model, profile, "quarantine.told").returncode == -signal.SIGKILL
     (one,) = open_quarantines(EvidenceStore.open(profile.evidence), "t")
     assert len(doubtful(profile, frozenset(one.notice.keys))) == EVERY
+
+
+def test_what_a_worker_said_last_is_probed_as_it_ends(model: Drifting, profile: Profile) -> None:
+    few = {name: PICTURES[name] for name in sorted(PICTURES)[: EVERY - 1]}
+    home = model.profile(profile.home.parent / "few")
+    home.home.mkdir()
+    with open_ledger(home.ledger) as ledger:
+        queued(ledger, home, put(profile.home.parent / "some", few))
+    model.drift(after=PROBE_PICTURES + len(few))
+    ended = work(model, home)
+    assert ended.returncode == 1
+    assert "[model.mismatch]" in ended.stderr.strip().splitlines()[-1]
+    (one,) = open_quarantines(EvidenceStore.open(home.evidence), "t")
+    assert len(doubtful(home, frozenset(one.notice.keys))) == len(few)
