@@ -5,7 +5,8 @@
 For each model: the median time to load it, to attest it at first sight (every file hashed) and at
 any later start (digests remembered), and the share of the latter in the load; in one process, one
 after the other, so that they are compared under the same conditions. Then starts of real processes
-that attest the packaged models from one memory: how many of them were refused.
+that attest the packaged models from one memory, and openings of these models in one process with
+their golden probes: how many of them were refused.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from ecm.config import conf_folder
+from ecm.errors import EcmError
 from ecm.models.attestation import SETTLED_NS, attest, hash_file
 from ecm.models.checkpoint import content_revision
 from ecm.models.manifest import ModelFile, ModelManifest, load_manifest
 from ecm.models.registry import open_image_model, open_text_embedder
+from ecm.stages.probing import image_probing, text_probing
 
 START = """
 import sys
@@ -63,7 +66,9 @@ def main() -> None:
         for manifest, load in loads:
             measure(manifest, load, Path(scratch), options.rounds)
         refused = starts(options.starts, models, Path(scratch) / "starts")
-    print(f"{options.starts} starts of processes, {refused} refused")
+        print(f"{options.starts} starts of processes, {refused} refused")
+        refused = openings(options.starts, (image, text), Path(scratch) / "m")
+        print(f"{options.starts} openings of both packaged models with probes, {refused} refused")
 
 
 def measure(
@@ -128,6 +133,23 @@ def starts(count: int, models: Path, memory: Path) -> int:
         if told.returncode:
             print(told.stderr.strip().splitlines()[-1])
             refused += 1
+    return refused
+
+
+def openings(count: int, manifests: tuple[ModelManifest, ModelManifest], memory: Path) -> int:
+    """How many of `count` openings of both packaged models were refused, their probes included."""
+    refused = 0
+    image, text = manifests
+    for _ in range(count):
+        try:
+            seen = image_probing(open_image_model(image, threads=1, memory=memory), memory)
+            read = text_probing(open_text_embedder(text, threads=1, memory=memory), memory)
+            drifts = [probing() for probing in (seen, read) if probing is not None]
+        except EcmError as error:
+            print(error)
+            drifts = [None]
+            refused += 1
+        refused += any(drift is not None for drift in drifts)
     return refused
 
 

@@ -116,10 +116,11 @@ def fetch(
     for name in names:
         try:
             recipe = load_manifest(name, [settings.models_folder])
+            place = settings.pinned_models / f"{name}.yaml"
+            _discard_damaged(place)
             folder = download(recipe, settings.pinned_models / name, note)
             base = recipe.model_dump(mode="json", exclude_defaults=True)
             request = PinRequest(folder, name, recipe.backend, base=base)
-            place = settings.pinned_models / f"{name}.yaml"
             items.append(_pinned(request, place, replace, no_probes, settings.pipeline.threads))
         except EcmError as error:
             items.append({"name": name, "problem": str(error)})
@@ -130,6 +131,19 @@ def fetch(
     )
     if any("problem" in item for item in items):
         raise typer.Exit(FAILED)
+
+
+def _discard_damaged(place: Path) -> None:
+    """Fetched files that are not the pinned ones any more are removed, to be fetched again."""
+    from ecm.models.attestation import damaged_files
+    from ecm.models.manifest import load_manifest
+
+    if not place.is_file():
+        return
+    for path in damaged_files(load_manifest(place.absolute())):
+        if path.absolute().is_relative_to(place.absolute().with_suffix("")):
+            note(f"{path} is damaged and fetched again")
+            path.unlink()
 
 
 def _pinned(

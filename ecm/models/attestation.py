@@ -13,7 +13,8 @@ import importlib.util
 import os
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -74,6 +75,45 @@ def attest(manifest: ModelManifest, memory: Path | None) -> VerifiedFiles:
     if manifest.probes is not None:
         check_probes(manifest, _attested(manifest.name, manifest.probes, memory))
     return files
+
+
+@contextmanager
+def attested(manifest: ModelManifest, memory: Path | None) -> Iterator[VerifiedFiles]:
+    """The files, attested, for as long as they are being loaded.
+
+    Raises as `attest`, and ManifestMismatch afterwards when one of them was written or exchanged
+    meanwhile: then nobody knows what was loaded.
+    """
+    before = {file.name: _state(locate(manifest.name, file)) for file in manifest.files}
+    yield attest(manifest, memory)
+    for file in manifest.files:
+        path = locate(manifest.name, file)
+        if _state(path) != before[file.name]:
+            raise ManifestMismatch(
+                f"manifest {manifest.name}: file {file.name} at {path} changed while it was loaded",
+                hint="wait until it is written, then try again",
+            )
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; empty when there is none."""
+    try:
+        return _marks(os.stat(path))
+    except OSError:
+        return ()
+
+
+def damaged_files(manifest: ModelManifest) -> tuple[Path, ...]:
+    """Files that are there and are not the declared ones; every file is read."""
+    found = []
+    for file in manifest.files:
+        try:
+            _attested(manifest.name, file, None)
+        except ManifestMismatch:
+            found.append(locate(manifest.name, file))
+        except ManifestError:
+            continue  # what is not there is not damaged
+    return tuple(found)
 
 
 def probes_of(manifest: ModelManifest, memory: Path | None) -> Path | None:

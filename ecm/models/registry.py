@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ecm.errors import BackendMissing, ManifestError, ManifestMismatch
-from ecm.models.attestation import attest
+from ecm.models.attestation import attested
 from ecm.models.base import ImageModel, TextEmbedder, VisualQueryEncoder
 from ecm.models.captioner import Captioner
 from ecm.models.manifest import ModelManifest
@@ -76,7 +76,8 @@ def open_image_model(
     Raises ManifestMismatch, ManifestError or BackendMissing before any weight is used.
     """
     build = _backend(IMAGE_MODELS, manifest, "image model", memory)
-    model: ImageModel = build(manifest, attest(manifest, memory), threads=threads)
+    with attested(manifest, memory) as files:
+        model: ImageModel = build(manifest, files, threads=threads)
     return model
 
 
@@ -85,7 +86,8 @@ def open_captioner(
 ) -> Captioner:
     """The captioner of `manifest`; errors as for `open_image_model`."""
     build = _backend(CAPTIONERS, manifest, "captioner", memory)
-    captioner: Captioner = build(manifest, attest(manifest, memory), threads=threads)
+    with attested(manifest, memory) as files:
+        captioner: Captioner = build(manifest, files, threads=threads)
     return captioner
 
 
@@ -94,7 +96,8 @@ def open_text_embedder(
 ) -> TextEmbedder:
     """The text embedder of `manifest`; errors as for `open_image_model`."""
     build = _backend(TEXT_EMBEDDERS, manifest, "text embedder", memory)
-    embedder: TextEmbedder = build(manifest, attest(manifest, memory), threads=threads)
+    with attested(manifest, memory) as files:
+        embedder: TextEmbedder = build(manifest, files, threads=threads)
     return embedder
 
 
@@ -114,9 +117,8 @@ def open_query_encoder(
                 f"{reaches.name} was made with expected {theirs[file.name]}"
             )
     build = _backend(QUERY_ENCODERS, manifest, "query encoder", memory)
-    encoder: VisualQueryEncoder = build(
-        manifest, attest(manifest, memory), reaches=reaches, threads=threads
-    )
+    with attested(manifest, memory) as files:
+        encoder: VisualQueryEncoder = build(manifest, files, reaches=reaches, threads=threads)
     return encoder
 
 

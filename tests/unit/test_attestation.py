@@ -15,7 +15,7 @@ import yaml
 
 from ecm.errors import ManifestError, ManifestMismatch
 from ecm.models import attestation
-from ecm.models.attestation import attest, locate, memory_below
+from ecm.models.attestation import attest, attested, damaged_files, locate, memory_below
 from ecm.models.manifest import ModelManifest, load_manifest
 from ecm.models.pinning import PinRequest, pin
 from tests.tiny_checkpoints import TINY
@@ -226,3 +226,19 @@ def test_a_file_that_has_just_changed_is_not_remembered(tmp_path: Path, made: Pa
     assert time.time_ns() - os.stat(tmp_path / "tiny-dinov2").st_ctime_ns < 1e9
     attest(manifest, memory)
     assert not list(memory.glob("*.json"))
+
+
+def test_a_file_that_is_exchanged_while_a_model_is_loaded_is_refused(
+    made: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made / "tiny-dinov2", tmp_path / "tiny-dinov2")
+    manifest = pinned(tmp_path, "tiny-dinov2")
+    weights = tmp_path / "tiny-dinov2" / "model.safetensors"
+    with attested(manifest, None) as files:
+        assert files["model.safetensors"] == weights
+    said = pytest.raises(ManifestMismatch, match=r"safetensors changed while it was loaded")
+    with said, attested(manifest, None):
+        os.utime(weights)
+    assert damaged_files(manifest) == ()
+    weights.write_bytes(b"others")
+    assert damaged_files(manifest) == (weights,)
