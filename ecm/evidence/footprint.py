@@ -15,6 +15,7 @@ from ecm.evidence.faults import lance_errors
 from ecm.evidence.schema import (
     ASSET_VERSIONS,
     ASSETS,
+    EVIDENCE_REGIONS,
     EVIDENCE_TEXT,
     THUMBNAILS,
     is_vector_table,
@@ -23,6 +24,7 @@ from ecm.evidence.schema import (
 from ecm.evidence.store import EvidenceStore
 
 FLOAT32: Final = 4
+_WORDS: Final = (EVIDENCE_TEXT, EVIDENCE_REGIONS)
 _PER_IMAGE: Final = (ASSETS, ASSET_VERSIONS, THUMBNAILS)
 _SCAN_ROWS: Final = 65_536
 _TEXT_COLUMNS: Final = ["task_type", "evidence_key"]
@@ -46,7 +48,9 @@ class Footprint:
         self._sizes = {
             name: size for name in store.tables() if (size := _size_of(store, name)).rows
         }
-        self._texts = _text_rows(store) if EVIDENCE_TEXT in self._sizes else {}
+        counted = {name: _rows_by_type(store, name) for name in _WORDS if name in self._sizes}
+        self._tasks = counted[EVIDENCE_TEXT][1] if EVIDENCE_TEXT in counted else Counter[str]()
+        self._rows = {name: rows for name, (rows, _) in counted.items()}
 
     def per_vector(self, space: Space, transform: str, dim: int) -> float | None:
         """Bytes of one more vector: as in the table of the transform, else float32 values plus what
@@ -63,9 +67,15 @@ class Footprint:
         return FLOAT32 * dim + max(0.0, median(besides)) if besides else None
 
     def per_text(self, task_type: str) -> float | None:
-        """Bytes of the texts that one image's task of a type leaves; None when there are none."""
-        rows = self._texts.get(task_type)
-        return None if rows is None else rows * self._sizes[EVIDENCE_TEXT].per_row
+        """Bytes of the texts that one image's task of a type leaves, and of where they stand; None
+        when there are none.
+        """
+        tasks = self._tasks[task_type]
+        if not tasks:
+            return None
+        return sum(
+            rows[task_type] / tasks * self._sizes[name].per_row for name, rows in self._rows.items()
+        )
 
     def per_image(self) -> float | None:
         """Bytes kept of an image besides statements: facts, places, thumbnail."""
@@ -85,15 +95,15 @@ def _dim_of(schema: Any) -> int:
     return schema.field("vector").type.list_size if "vector" in schema.names else 0
 
 
-def _text_rows(store: EvidenceStore) -> dict[str, float]:
-    """Rows of `evidence_text` per evidence key, by task type."""
-    dataset = store.dataset(EVIDENCE_TEXT)
+def _rows_by_type(store: EvidenceStore, name: str) -> tuple[Counter[str], Counter[str]]:
+    """Rows of a table of words and their evidence keys, by task type."""
+    dataset = store.dataset(name)
     rows: Counter[str] = Counter()
     keys: Counter[str] = Counter()
-    with lance_errors(f"cannot read table {EVIDENCE_TEXT}"):
+    with lance_errors(f"cannot read table {name}"):
         # Statements of one key lie together; one that two batches share counts twice.
         for batch in dataset.to_batches(columns=_TEXT_COLUMNS, batch_size=_SCAN_ROWS):
             types, names = (batch[column].to_pylist() for column in _TEXT_COLUMNS)
             rows.update(types)
             keys.update(kind for kind, _ in set(zip(types, names, strict=True)))
-    return {task_type: count / keys[task_type] for task_type, count in rows.items()}
+    return rows, keys
