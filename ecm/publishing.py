@@ -42,7 +42,7 @@ def policy_of(
     wanted = plan.fingerprints
     trial = unproven(all_rollouts(store.storage)) - set(wanted)
     return SnapshotPolicy(
-        transforms=_preferred(plan),
+        transforms=preferred(plan),
         others=settings.others,
         apart=tuple(sorted({*never_chosen(store, wanted), *trial})),
         min_confidence=settings.min_confidence,
@@ -51,7 +51,7 @@ def policy_of(
     )
 
 
-def _preferred(plan: TransformPlan) -> dict[Axis, tuple[str, ...]]:
+def preferred(plan: TransformPlan) -> dict[Axis, tuple[str, ...]]:
     """The transforms whose evidence is shown first; words are of vision and of OCR."""
     marks: dict[Axis, tuple[str, ...]] = {
         axis: (mark,) for axis, mark in axis_transforms(plan).items()

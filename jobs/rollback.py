@@ -10,7 +10,8 @@ from ecm.crashpoints import crash_point
 from ecm.delivery.tenure import commit_tenure
 from ecm.errors import ContractError, SnapshotNotFound
 from ecm.evidence.publication import publish_despite_measurements
-from ecm.evidence.refs import published_ref
+from ecm.evidence.quarantine import unheeded
+from ecm.evidence.refs import published_ref, read_ref
 from ecm.evidence.rollouts import Rollout, RolloutState, all_rollouts, in_force
 from ecm.opening import plan_of
 from ecm.publishing import materialize
@@ -57,9 +58,9 @@ def abort(driver: Driver, rollout: Rollout, reason: str) -> Rollout:
 def roll_back(driver: Driver, rollout: Rollout, reason: str) -> Rollout:
     """Serve the snapshot from before the flip, and give the roles back to the old model.
 
-    When that snapshot was collected another is built of the old model's evidence. Raises
-    ContractError (code `rollout.state`) when the rollout is not in force or another one rests on
-    it.
+    When that snapshot was collected, or evidence in it quarantined, another is built of the old
+    model's evidence. Raises ContractError (code `rollout.state`) when the rollout is not in force
+    or another one rests on it.
     """
     storage = driver.store.storage
     present = in_force(all_rollouts(storage))
@@ -83,7 +84,7 @@ def roll_back(driver: Driver, rollout: Rollout, reason: str) -> Rollout:
     )
     ended = driver.add(rollout, event)
     if not restored:
-        driver.told("the snapshot from before was collected: building another")
+        driver.told("the snapshot from before cannot be served any more: building another")
         with commit_tenure(driver.profile.ledger, driver.store) as tenure:
             plan = plan_of(driver.profile)
             materialize(driver.store, plan, driver.profile.snapshots, tenure.confirm)
@@ -91,8 +92,12 @@ def roll_back(driver: Driver, rollout: Rollout, reason: str) -> Rollout:
 
 
 def _restored(driver: Driver, snapshot_id: str) -> bool:
-    """It was served before, so it is served again whatever the limits are now."""
+    """It was served before, so it is served again whatever the limits are now; unless it may show
+    evidence that was quarantined since.
+    """
     try:
+        if unheeded(driver.store, read_ref(driver.store, snapshot_id).quarantines):
+            return False
         publish_despite_measurements(driver.store, snapshot_id, time.time())
     except SnapshotNotFound:
         return False

@@ -42,8 +42,8 @@ from ecm.evidence.trial import Judge, Sides, Trial, add_tenant
 from ecm.evidence.trial_gates import Measured, Outcome, Verdict, outcome
 from ecm.evidence.trial_measures import Facts, measures_of
 from ecm.models.manifest import load_manifest
-from ecm.opening import axis_transforms, effective, plan_for, plan_of
-from ecm.publishing import materialize
+from ecm.opening import effective, plan_for, plan_of
+from ecm.publishing import materialize, preferred
 from ecm.stages.plan import TransformPlan
 
 Sampled = Mapping[str, Sequence[ContentIdentity]]
@@ -343,8 +343,7 @@ def flip(driver: Driver, rollout: Rollout, plan: TransformPlan) -> Rollout:
 
 def _shows(ref: SnapshotRef, plan: TransformPlan) -> bool:
     """Whether a snapshot was made for the transforms of a plan."""
-    wanted = axis_transforms(plan)
-    return all(ref.policy.transforms.get(axis) == (mark,) for axis, mark in wanted.items())
+    return dict(ref.policy.transforms) == preferred(plan)
 
 
 if __name__ == "__main__":

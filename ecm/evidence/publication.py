@@ -11,6 +11,7 @@ from typing import Final
 from ecm.crashpoints import crash_point
 from ecm.errors import SnapshotNotFound, SnapshotRejected
 from ecm.evidence.pins import is_condemned, pinned
+from ecm.evidence.quarantine import unheeded
 from ecm.evidence.refs import (
     Publication,
     Published,
@@ -32,9 +33,11 @@ def publish(store: EvidenceStore, snapshot_id: str, now: float) -> SnapshotRef:
     """Serve this snapshot from now on; what was served is kept for `rollback`.
 
     Raises SnapshotNotFound, StoreCorrupt when its table cannot be opened, SnapshotRejected
-    when it did not measure up.
+    when it did not measure up, or was built before evidence was quarantined that it may show.
     """
-    shortfalls = read_ref(store, snapshot_id).measurements.shortfalls
+    ref = read_ref(store, snapshot_id)
+    _check_quarantines(store, ref)
+    shortfalls = ref.measurements.shortfalls
     if shortfalls:
         raise SnapshotRejected(
             f"snapshot {snapshot_id} does not measure up: "
@@ -60,13 +63,15 @@ def rollback(store: EvidenceStore, now: float, to: str | None = None) -> Snapsho
     """Serve what was published before the present snapshot; again goes back further.
 
     `to` names one of those published before; without it the newest is taken that still exists.
-    Raises SnapshotNotFound when there is none, StoreCorrupt when its table cannot be opened.
+    Raises SnapshotNotFound when there is none, StoreCorrupt when its table cannot be opened,
+    SnapshotRejected when it was built before evidence was quarantined that it may show.
     """
     before = read_published(store)
     history = () if before is None else before.history
     for place in range(len(history) - 1, -1, -1):
         snapshot_id = history[place].snapshot_id
         if snapshot_id == to or (to is None and has_ref(store, snapshot_id)):
+            _check_quarantines(store, read_ref(store, snapshot_id))
             return _served(store, snapshot_id, history[:place], now)
     if to is not None:
         raise SnapshotNotFound(
@@ -77,6 +82,17 @@ def rollback(store: EvidenceStore, now: float, to: str | None = None) -> Snapsho
         "nothing was published before the present snapshot",
         hint="`ecm snapshots publish ID` serves any other",
     )
+
+
+def _check_quarantines(store: EvidenceStore, ref: SnapshotRef) -> None:
+    late = unheeded(store, ref.quarantines)
+    if late:
+        raise SnapshotRejected(
+            f"snapshot {ref.snapshot_id} was built before quarantine {', '.join(late)} and may "
+            "show its evidence",
+            hint="`ecm materialize` builds one without it; `ecm snapshots publish "
+            f"{ref.snapshot_id} --despite-measurements` serves this one anyway",
+        )
 
 
 def _served(

@@ -199,6 +199,14 @@ def shut_out(store: EvidenceStore) -> ShutOut:
     return _shut_out(q for q in quarantines(store) if q.released is None)
 
 
+def unheeded(store: EvidenceStore, heeded: Iterable[str]) -> tuple[str, ...]:
+    """Quarantines whose evidence is shown by a snapshot that leaves out that of `heeded`, if it has
+    any of it. Raises StoreCorrupt, StoreUnavailable.
+    """
+    known = set(heeded)
+    return tuple(name for name in shut_out(store).ids if name not in known)
+
+
 def shut_out_by(one: Quarantine) -> ShutOut:
     """What one quarantine names."""
     return _shut_out([one])
