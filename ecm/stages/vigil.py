@@ -78,14 +78,16 @@ class Vigil:
         """Before the model sees a block: it is probed before its first one.
 
         Raises ModelDrifted once a probe has failed, after telling what is still untold. A model
-        that has never passed has said nothing: its notices name no keys.
+        that has never passed has said nothing: its notices name no keys, but the transforms whose
+        tasks are blocked.
         """
         with self._lock:
             if not self._begun:
-                self._begun = True
                 for tenant_id in set(block["tenant_id"].to_pylist()):
                     self._said[tenant_id].update(())
+                self._transforms.update(mark for *_, mark in said_of(block, self._model))
                 self._probe()
+                self._begun = True
             self._raise_fault()
 
     def watch(self, block: pa.Table) -> None:

@@ -116,6 +116,27 @@ def test_a_model_that_never_passes_says_nothing_and_blocks_every_tenant() -> Non
     with pytest.raises(ModelDrifted, match=r"probe waves: cosine 0\.5"):
         trial.stage(block(row(1), row(2, "other")))
     assert [(n.tenant_id, n.keys) for n in trial.told] == [("other", ()), ("t", ())]
+    assert {n.transforms for n in trial.told} == {(VV, MV)}  # whose blocked tasks a redo frees
+
+
+def test_a_probe_that_breaks_off_has_not_passed() -> None:
+    answers: list[Drift | BaseException] = [RuntimeError("the device is busy"), DRIFT]
+
+    def probe() -> Drift | None:
+        answer = answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    told: list[QuarantineNotice] = []
+    stage = WatchedStage(
+        lambda table: table, Vigil(MODEL, probe, Watch("run", "w", 9, told.append))
+    )
+    with pytest.raises(RuntimeError):
+        stage(block(row(1)))
+    with pytest.raises(ModelDrifted):
+        stage(block(row(1)))
+    assert len(told) == 1
 
 
 def test_tenants_have_notices_of_their_own() -> None:
