@@ -180,6 +180,10 @@ class Chat:
             structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
         )
 
+    def close(self) -> None:
+        """Ends its engine, for which Python would wait at its own end."""
+        self.llm.llm_engine.engine_core.shutdown()
+
     def rate(self, shown: Sequence[Pixels], contest: Contest) -> float:
         """Pictures per second."""
         from PIL import Image
@@ -255,7 +259,10 @@ def main(argv: Sequence[str]) -> int:
         manifest = load_manifest(called, [models])
         contest = Contest(manifest, told.requests)
         chat = Chat(manifest, checkpoint)
-        asyncio.run(rounds(contest, chat, told.rounds, told.pictures))
+        try:
+            asyncio.run(rounds(contest, chat, told.rounds, told.pictures))
+        finally:
+            chat.close()
     return 0
 
 
