@@ -239,13 +239,25 @@ class CaptionStage:
         async with self._mending:
             if self._gate.mended < self._gate.deaths:
                 self._in_a_row += 1
-                await self._captioner.restart()
-                if self._in_a_row >= _IN_A_ROW and self._broken is None:
-                    await self._prove()
-                self._gate.mend()
+                await self._begin_anew()
+                self._gate.mend()  # or whoever waits would wait for ever; they are told inside
         if self._broken is not None:
             raise self._broken
         return suspects == {visit.key}
+
+    async def _begin_anew(self) -> None:
+        """Another engine in place of the dead one; `_broken` says when there is none."""
+        try:
+            await self._captioner.restart()
+        except EcmError as error:
+            self._broken = EcmError(
+                f"the engine of {self._name} died and does not start again: {error.message}",
+                "model.engine",
+                hint=error.hint or "look at the device and at the log of the engine",
+            )
+            return
+        if self._in_a_row >= _IN_A_ROW and self._broken is None:
+            await self._prove()
 
     async def _prove(self) -> None:
         """Ask the engine about a plain grey picture: one that dies of that is broken."""

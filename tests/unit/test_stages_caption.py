@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ecm.contracts.task import TaskType
-from ecm.errors import EcmError, EngineDied
+from ecm.errors import EcmError, EngineDied, ManifestError
 from ecm.images.limits import ImageLimits
 from ecm.models.base import Pixels
 from ecm.models.captioner import Captioner, Description
@@ -233,6 +233,26 @@ def test_an_engine_that_dies_of_everything_is_not_blamed_on_pictures(place: Plac
     ):
         stage(block)
     assert mortal.restarts <= 4
+
+
+class Gone(Mortal):
+    """One whose engine does not start again."""
+
+    async def restart(self) -> None:
+        raise ManifestError("no memory is left")
+
+
+def test_an_engine_that_does_not_start_again_ends_every_block(place: Place) -> None:
+    manifest = place.manifest()
+    block = place.block(manifest, ["red", "blue"])
+
+    async def together(stage: CaptionStage) -> list[object]:
+        runs = [stage.run(block), stage.run(block)]
+        return [*await asyncio.wait_for(asyncio.gather(*runs, return_exceptions=True), 20)]
+
+    with CaptionStage(Gone(manifest), CaptionSettings.of(manifest, None)) as stage:
+        told = asyncio.run(together(stage))
+    assert [str(each).count("does not start again: no memory is left") for each in told] == [1, 1]
 
 
 def test_many_poisonous_pictures_in_a_row_are_found_one_by_one(place: Place) -> None:
