@@ -100,13 +100,13 @@ def test_a_step_in_doubt_is_held_looked_at_again_and_passed_by_a_person(tmp_path
     seeded = SeededStore(tmp_path, 4, 120, noise=0.0, empty=0.0)
     gates = tmp_path / "conf" / "gates.yaml"
     gates.write_text(
-        "rollout: {min_assets: 20, extensions: 1, inconclusive: hold, steps: [10, 100],"
+        "rollout: {min_assets: 20, extensions: 1, inconclusive: hold, steps: [1, 100],"
         " measures: {empty_captions: {most: 0.01}}}"
     )
     told: list[str] = []
     driver = driver_of(seeded, told)
     held = drive(driver, begin(seeded))
-    assert (held.state, held.pct) == (RolloutState.HELD, 10)
+    assert (held.state, held.pct) == (RolloutState.HELD, 1)
     assert [e.report.assets for e in held.reports if e.report] == [20, 40]  # looked at twice
     verdicts = {m.name: m.verdict for m in held.reports[-1].report.measures}  # type: ignore[union-attr]
     assert verdicts["empty_captions"] is Verdict.LIKELY

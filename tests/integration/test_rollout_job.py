@@ -83,7 +83,10 @@ def test_a_new_model_sees_each_image_once_and_no_run_before_the_flip_shows_it(
         return Driver(profile, store, PipelineTrial(profile, store, quiet()), look)
 
     done: Rollout = drive(driver(), begun)
-    assert (done.state, seen) == (RolloutState.PROMOTED, [8])
+    sampled = done.reports[0].report
+    assert sampled is not None
+    assert (done.state, seen) == (RolloutState.PROMOTED, [sampled.assets])
+    assert 8 <= sampled.assets < IMAGES
     assert done.terms.after.keys() == {TaskType.VISION, TaskType.VV_EMBED, TaskType.MV_EMBED}
     assert sum(map(int, journal.read_text().split())) == IMAGES  # each image once
 
