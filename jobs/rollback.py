@@ -11,7 +11,7 @@ from ecm.delivery.tenure import commit_tenure
 from ecm.errors import ContractError, SnapshotNotFound
 from ecm.evidence.publication import publish_despite_measurements
 from ecm.evidence.quarantine import unheeded
-from ecm.evidence.refs import published_ref, read_ref
+from ecm.evidence.refs import SnapshotRef, published_ref, read_ref
 from ecm.evidence.rollouts import Rollout, RolloutState, all_rollouts, in_force
 from ecm.opening import plan_of
 from ecm.publishing import materialize
@@ -40,7 +40,8 @@ def accept(driver: Driver, rollout: Rollout, reason: str) -> Rollout:
 
 
 def abort(driver: Driver, rollout: Rollout, reason: str) -> Rollout:
-    """End a rollout that was not promoted; what is queued for the new model is cancelled.
+    """End a rollout that was not promoted; what is queued for the new model is cancelled. Where a
+    flip died with its snapshot published already, what was served before is served again.
 
     Raises ContractError (code `rollout.state`) when it has ended.
     """
@@ -51,6 +52,10 @@ def abort(driver: Driver, rollout: Rollout, reason: str) -> Rollout:
         )
     ended = driver.add(rollout, happened(RolloutState.ABORTED, pct=rollout.pct, reason=reason))
     ref = published_ref(driver.store)
+    if ref is not None and rollout.state is RolloutState.FLIPPING and _shown(ref, rollout):
+        before = rollout.last.before
+        if before is None or not _restored(driver, before):
+            _build_another(driver)
     driver.trialling.withdraw(rollout, tuple(ref.tenants) if ref else ())
     return ended
 
@@ -84,11 +89,21 @@ def roll_back(driver: Driver, rollout: Rollout, reason: str) -> Rollout:
     )
     ended = driver.add(rollout, event)
     if not restored:
-        driver.told("the snapshot from before cannot be served any more: building another")
-        with commit_tenure(driver.profile.ledger, driver.store) as tenure:
-            plan = plan_of(driver.profile)
-            materialize(driver.store, plan, driver.profile.snapshots, tenure.confirm)
+        _build_another(driver)
     return ended
+
+
+def _shown(ref: SnapshotRef, rollout: Rollout) -> bool:
+    """Whether a snapshot was made for the new model."""
+    marks = {mark for preferred in ref.policy.transforms.values() for mark in preferred}
+    return not marks.isdisjoint(rollout.terms.after.values())
+
+
+def _build_another(driver: Driver) -> None:
+    driver.told("the snapshot from before cannot be served any more: building another")
+    with commit_tenure(driver.profile.ledger, driver.store) as tenure:
+        plan = plan_of(driver.profile)
+        materialize(driver.store, plan, driver.profile.snapshots, tenure.confirm)
 
 
 def _restored(driver: Driver, snapshot_id: str) -> bool:

@@ -135,12 +135,6 @@ class Rollout:
         return max((event.pct or 0 for event in self.events if _passed(event)), default=0)
 
     @property
-    def promotion(self) -> RolloutEvent | None:
-        """The event that promoted it, whatever came later."""
-        found = [event for event in self.events if event.state is RolloutState.PROMOTED]
-        return found[-1] if found else None
-
-    @property
     def since_held(self) -> tuple[RolloutEvent, ...]:
         """What happened since it was held last, or since the beginning."""
         held = [e.number for e in self.events if e.state is RolloutState.HELD]

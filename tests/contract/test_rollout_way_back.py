@@ -16,7 +16,7 @@ from ecm.evidence.quarantine import quarantine
 from ecm.evidence.refs import published_ref
 from ecm.evidence.rollouts import Rollout, RolloutEvent, RolloutState
 from ecm.evidence.schema import EVIDENCE_TEXT
-from jobs.rollback import named, roll_back
+from jobs.rollback import abort, named, roll_back
 from jobs.rollout import Driver, drive, flip, start, tried_plan
 from tests.seeded_models import START, SeededStore
 
@@ -47,6 +47,19 @@ def test_a_flip_that_dies_remembers_what_was_served_before_where_words_are_read_
     done = flip(driver, named(driver, None), plan)
     assert done.state is RolloutState.PROMOTED
     assert done.last.before == before.snapshot_id
+
+
+def test_a_flip_that_dies_and_is_aborted_shows_nothing_of_the_new_model(tmp_path: Path) -> None:
+    seeded = SeededStore(tmp_path, 3, 20, noise=0.0, empty=0.0)
+    before = published_ref(seeded.store)
+    profile, told = seeded.profile, list[str]()
+    begun = start(profile, seeded.store, "fake-image", "fake-new", ["vision"])
+    with pytest.raises(KeyboardInterrupt):
+        drive(Dying(profile, seeded.store, seeded, told.append), begun)
+    assert published_ref(seeded.store) != before
+    driver = Driver(profile, seeded.store, seeded, told.append)
+    assert abort(driver, named(driver, None), "enough").state is RolloutState.ABORTED
+    assert published_ref(seeded.store) == before
 
 
 def test_evidence_quarantined_since_is_not_shown_again(tmp_path: Path) -> None:
