@@ -29,8 +29,8 @@ from ray.serve.config import HTTPOptions
 from ecm.config import Profile, ServeConfig, load_profile
 from ecm.credentials import local_ray_environment
 from ecm.errors import ConfigError, EcmError, TerminalError, TransientError
-from ecm.opening import search_parts
-from ecm.search.opening import open_ranking
+from ecm.opening import plan_for
+from ecm.search.profile import load_ranking_profile
 from serve.desk import Desk
 from serve.encoder import Encoder
 from serve.ingress import Ingress
@@ -69,7 +69,9 @@ def application(profile: Profile) -> Application:
 
     Raises ConfigError or ManifestError here rather than in every replica.
     """
-    open_ranking(search_parts(profile))
+    load_ranking_profile(profile.search.ranking, profile.ranking_folder)
+    # What a rollout has promoted is seen by the replicas, where the store is within reach.
+    plan_for(profile.models, profile.manifest_folders)
     sizes = profile.serve
     encoder = Encoder.options(**_replicas(sizes), **_bounds(sizes)).bind(profile)
     searcher = Searcher.options(**_replicas(sizes), **_bounds(sizes)).bind(profile, encoder)
