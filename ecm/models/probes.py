@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ecm.contracts.quarantine import Drift
 from ecm.contracts.result import Space
 from ecm.contracts.task import TaskType
-from ecm.errors import EcmError, ManifestMismatch
+from ecm.errors import EcmError, EngineDied, ManifestMismatch
 from ecm.models.base import ImageModel, Pixels, TextEmbedder, Vectors
 from ecm.models.caption_ladder import FALLBACK
 from ecm.models.captioner import Captioner, Description
@@ -127,7 +127,10 @@ def probe_text_embedder(model: TextEmbedder, probes: ProbeSet) -> ProbeVerdict:
 
 
 async def probe_captioner(model: Captioner, probes: ProbeSet, look: Look) -> ProbeVerdict:
-    """Runs the probes of a captioner: an answer by its schema whose caption begins as it did."""
+    """Runs the probes of a captioner: an answer by its schema whose caption begins as it did.
+
+    Raises EngineDied: another picture in the same engine may have killed it.
+    """
     if probes.inputs != INPUTS:
         return _other_inputs(probes)
     faults = []
@@ -135,6 +138,8 @@ async def probe_captioner(model: Captioner, probes: ProbeSet, look: Look) -> Pro
     for probe in probes.captions:
         try:
             said = await _described(model, probe.input, look(drawn[probe.input]))
+        except EngineDied:
+            raise
         except EcmError as error:
             faults.append(_fault(probe.input, f"no answer: {error.message}"))
             continue

@@ -52,7 +52,7 @@ def record(manifest: ModelManifest, threads: int) -> ProbeSet:
 def verdict(manifest: ModelManifest, threads: int) -> ProbeVerdict | None:
     """Opens the model of a manifest and runs its probes; None when it has none.
 
-    Raises what opening it raises.
+    Raises what opening it raises, and EngineDied when its engine does not live through them.
     """
     path = probes_of(manifest, None)
     if path is None:

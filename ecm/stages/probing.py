@@ -10,7 +10,7 @@ import asyncio
 from pathlib import Path
 
 from ecm.contracts.quarantine import Drift
-from ecm.errors import EcmError
+from ecm.errors import EcmError, EngineDied
 from ecm.images.cuts import Bounded, Cut, bounded, cut
 from ecm.models.attestation import probes_of
 from ecm.models.base import ImageModel, Pixels, TextEmbedder
@@ -25,6 +25,9 @@ from ecm.models.probes import (
     probe_text_embedder,
 )
 from ecm.stages.vigil import Probing
+
+_LIVES = 4
+"""Engines that may die under the probes: pictures of blocks in work kill them, too."""
 
 _SECONDS = 600.0
 """An engine that has not answered its probes by then is not the one that was pinned."""
@@ -53,7 +56,7 @@ def caption_probing(
     look = look_of(model.manifest)
 
     def ask(known: ProbeSet) -> Drift | None:
-        asked = probe_captioner(model, known, look)
+        asked = _outlived(model, known, look)
         try:
             return _drift(asyncio.run_coroutine_threadsafe(asked, loop).result(_SECONDS))
         except TimeoutError:
@@ -62,6 +65,16 @@ def caption_probing(
             return Drift(probe="all", said=f"no answer to the probes: {error.message}"[:1000])
 
     return None if probes is None else lambda: ask(probes)
+
+
+async def _outlived(model: Captioner, known: ProbeSet, look: Look) -> ProbeVerdict:
+    """The verdict of an engine that lived through the probes. Raises EngineDied when none did."""
+    for _ in range(_LIVES - 1):
+        try:
+            return await probe_captioner(model, known, look)
+        except EngineDied:
+            await model.restart()  # does nothing where the stage was first
+    return await probe_captioner(model, known, look)
 
 
 def look_of(manifest: ModelManifest) -> Look:

@@ -14,7 +14,7 @@ import pytest
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.quarantine import QuarantineNotice
 from ecm.contracts.result import TextStatement
-from ecm.errors import ModelDrifted
+from ecm.errors import EngineDied, ModelDrifted
 from ecm.models.base import Pixels
 from ecm.models.captioner import Captioner, Description
 from ecm.models.manifest import ModelManifest
@@ -114,3 +114,34 @@ def test_blocks_that_are_in_the_engine_together_are_stopped_together(
     assert all(said(first))
     assert [type(each) for each in rest] == [ModelDrifted] * 3
     assert len(told) == 1
+
+
+class Neighbour:
+    """A captioner whose engine dies under the third probe, of what another block gave it."""
+
+    def __init__(self, captioner: Captioner) -> None:
+        self.manifest = captioner.manifest
+        self._captioner = captioner
+        self._asked = 0
+
+    async def describe(
+        self, request_id: str, pixels: Pixels, looked: Callable[[], None]
+    ) -> Description:
+        self._asked += 1
+        if self._asked == 3:
+            raise EngineDied("of another picture")
+        return await self._captioner.describe(request_id, pixels, looked)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._captioner, name)
+
+
+def test_an_engine_that_dies_under_its_probes_is_asked_again(
+    place: Place, manifest: ModelManifest
+) -> None:
+    told: list[QuarantineNotice] = []
+    captioner = Neighbour(open_captioner(manifest, threads=1))
+    stage = CaptionStage(captioner, CaptionSettings.of(manifest, None))
+    with WatchedCaptions(stage, captioner, Watch("run", "w", 2, told.append)) as watched_stage:
+        assert all(said(watched_stage(block_of(place, manifest, ["red", "blue"]))))
+    assert told == []
