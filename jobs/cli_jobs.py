@@ -94,7 +94,7 @@ def enqueue(
             listing.stop()
         listing.check()
         share = 1.0 if accept_gone else settings.pipeline.max_gone_share
-        found = compare(settings, request.plan, listed, look, share) or Rescanned()
+        found = compare(settings, listed, look, share) or Rescanned()
     done = listing.progress
     counts: dict[str, Any] = {
         "job_id": request.job_id,

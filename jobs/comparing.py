@@ -17,7 +17,7 @@ from ecm.delivery.rescan import Look, Rescanned, rescan
 from ecm.delivery.tenure import commit_tenure
 from ecm.errors import ConfigError, LeaseLost, SnapshotRejected
 from ecm.evidence.store import EvidenceStore
-from ecm.stages.plan import TransformPlan
+from ecm.opening import plan_of
 from jobs.edge import note
 from jobs.materialize import materialize
 
@@ -34,12 +34,12 @@ def kept_listing(sources: tuple[str, ...]) -> Iterator[ListedPlaces]:
 
 def compare(
     profile: Profile,
-    plan: TransformPlan,
     listed: ListedPlaces,
     look: Look,
     max_gone_share: float,
 ) -> Rescanned | None:
-    """Put on record what a complete listing says, and publish when something is gone or back.
+    """Put on record what a complete listing says, and publish when something is gone or back, by
+    the models that have the roles then: a rollout may have ended since the listing began.
 
     None, with a line on stderr, where that is another's to do: the store is at the other end of a
     service, somebody is committing to it right now, or there is none yet.
@@ -58,7 +58,7 @@ def compare(
             found = rescan(store, listed, look, max_gone_share, tenure.confirm)
             if found.gone or found.returned:
                 try:
-                    materialize(store, plan, profile.snapshots, tenure.confirm)
+                    materialize(store, plan_of(profile), profile.snapshots, tenure.confirm)
                 except SnapshotRejected as error:
                     found = replace(found, problems=(*found.problems, str(error)))
             return found
