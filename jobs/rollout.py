@@ -328,17 +328,19 @@ def flip(driver: Driver, rollout: Rollout, plan: TransformPlan) -> Rollout:
     try:
         with commit_tenure(driver.profile.ledger, store) as tenure:
             ref = materialize(store, plan, driver.profile.snapshots, tenure.confirm)
+            crash_point("rollout.published")
+            promoted = happened(
+                RolloutState.PROMOTED,
+                pct=100,
+                snapshot_id=ref.snapshot_id,
+                before=rollout.last.before,
+            )
+            # Before the right is free: whoever publishes next must know whose roles they are.
+            ended = driver.add(rollout, promoted)
     except SnapshotRejected as error:
         return driver.add(rollout, happened(RolloutState.HELD, pct=100, reason=str(error)))
-    crash_point("rollout.published")
-    promoted = happened(
-        RolloutState.PROMOTED,
-        pct=100,
-        snapshot_id=ref.snapshot_id,
-        before=rollout.last.before,
-    )
     driver.told(f"promoted: snapshot {ref.snapshot_id} is served")
-    return driver.add(rollout, promoted)
+    return ended
 
 
 def _shows(ref: SnapshotRef, plan: TransformPlan) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from ecm.contracts.identity import evidence_key
 from ecm.contracts.quarantine import Drift, QuarantineNotice
 from ecm.contracts.task import TaskType
-from ecm.errors import SnapshotRejected
+from ecm.delivery.tenure import commit_tenure
+from ecm.errors import LeaseLost, SnapshotRejected
 from ecm.evidence.publication import publish, rollback
 from ecm.evidence.quarantine import quarantine
 from ecm.evidence.refs import published_ref
@@ -47,6 +48,27 @@ def test_a_flip_that_dies_remembers_what_was_served_before_where_words_are_read_
     done = flip(driver, named(driver, None), plan)
     assert done.state is RolloutState.PROMOTED
     assert done.last.before == before.snapshot_id
+
+
+@dataclass(frozen=True)
+class Watched(Driver):
+    """A driver that looks whether anybody else could publish when it says who is promoted."""
+
+    def add(self, rollout: Rollout, event: RolloutEvent) -> Rollout:
+        if event.state is RolloutState.PROMOTED:
+            with pytest.raises(LeaseLost), commit_tenure(self.profile.ledger, self.store):
+                pass
+            self.told("nobody else")
+        return super().add(rollout, event)
+
+
+def test_nobody_publishes_between_the_snapshot_of_a_flip_and_the_word_of_it(tmp_path: Path) -> None:
+    seeded = SeededStore(tmp_path, 2, 20, noise=0.0, empty=0.0)
+    told = list[str]()
+    driver = Watched(seeded.profile, seeded.store, seeded, told.append)
+    begun = start(seeded.profile, seeded.store, "fake-image", "fake-new", ["vision"])
+    assert drive(driver, begun).state is RolloutState.PROMOTED
+    assert "nobody else" in told
 
 
 def test_a_flip_that_dies_and_is_aborted_shows_nothing_of_the_new_model(tmp_path: Path) -> None:
