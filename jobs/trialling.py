@@ -215,9 +215,10 @@ class PipelineTrial:
     def _conclude(self, ledger: Ledger, run: Run, record: RunRecord) -> None:
         """Audit the job; the run's end is on record. Raises EcmError when it does not balance."""
         audit = conclude_job(ledger, self._store, run.spool, record.job_id, run.loop.right)
-        if audit.problems:
+        problems = (*run.blocked.lines.values(), *audit.problems)
+        if problems:
             raise EcmError(
-                f"the step does not balance: {audit.problems[0]}",
+                f"the step does not balance: {problems[0]}",
                 "rollout.audit",
                 "ecm audit tells more",
             )

@@ -115,7 +115,7 @@ def _longest(
             return None
         name = plan.by_type[kind].manifest.name
         pools[name] = max(pools[name], told.hours)
-    return max(reading, *pools.values())
+    return max([reading, *pools.values()])
 
 
 def _gpus(

@@ -232,6 +232,11 @@ def test_runs_record_reading_and_every_model_by_itself(plan: TransformPlan) -> N
     assert measured_reading([run]) == Rate(pytest.approx(1000 / 10), 1)
 
 
+def test_a_plan_without_models_takes_no_time() -> None:
+    told = estimate(TransformPlan({}), Tally(), PipelineConfig(), {}, None, {}, None)
+    assert (told.hours, told.gpus, told.storage_bytes) == (0.0, 0.0, 0)
+
+
 def sealed(plan: TransformPlan, kind: TaskType, number: int) -> ResultEnvelope:
     """An envelope whose image took 2 ms to read, 8 to decode, and 50 or 5 in its model."""
     times = {"read_ms": 2.0, "decode_ms": 8.0, "model_ms": 5.0}
