@@ -23,7 +23,7 @@ from ecm.config import ModelChoice, Profile
 from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchRequest, SearchResponse
 from ecm.delivery.letters import given_up
 from ecm.delivery.rollout_metrics import rollout_exposition
-from ecm.errors import EcmError, ImageError, QueryError
+from ecm.errors import ConfigError, EcmError, ImageError, QueryError, TransientError
 from ecm.evidence.rollouts import all_rollouts
 from ecm.evidence.storage import open_storage
 from ecm.evidence.story import AssetHistory, GivenUp
@@ -121,8 +121,13 @@ class Ingress:
         self._files = {name: (folder / name).read_bytes() for name in FILES}
 
     def rollouts(self) -> str:
-        """The newest rollout of the store for Prometheus."""
-        return rollout_exposition(all_rollouts(open_storage(self._profile.evidence)))
+        """The newest rollout of the store for Prometheus; nothing while the store is out of reach,
+        so that the ledger's metrics are told all the same.
+        """
+        try:
+            return rollout_exposition(all_rollouts(open_storage(self._profile.evidence)))
+        except (ConfigError, TransientError):
+            return ""
 
     def _plan_in_force(self) -> TransformPlan:
         """Manifests are read once for each set of models that rollouts have given the roles."""
