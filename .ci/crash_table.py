@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from ecm.crashpoints import COMMIT_POINTS, OPERATIONS, STORE_POINTS  # noqa: E402 - needs the path above
-from tests.fault_traps import POINTS_TEST, REBUILD_TEST, STORE_TESTS, TRAPS, killed_by  # noqa: E402 - as above
+from tests.fault_traps import POINTS_TEST, REBUILD_TEST, STORE_TESTS, TRAPS, WALKED, killed_by  # noqa: E402 - as above
 
 DOCUMENT = ROOT / "ARCHITECTURE.md"
 BEGIN = "<!-- crash points: written by make golden -->\n"
@@ -23,7 +23,7 @@ END = "<!-- end of crash points -->\n"
 SHORT = {
     POINTS_TEST: "killed",
     REBUILD_TEST: "rebuild",
-    **{test: kind.rstrip(".") for kind, test in STORE_TESTS.items()},
+    **{test: kind.rstrip(".") for kind, test in {**STORE_TESTS, **WALKED}.items()},
 }
 
 

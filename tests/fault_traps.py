@@ -19,6 +19,11 @@ STORE_TESTS = {
     "gc.": "tests/faults/test_collection_killed.py::test_a_collection_killed_here_goes_on",
 }
 """By the beginning of the point's name: what is done to a store between runs."""
+WALKED = {
+    "rollout.": "tests/faults/test_rollout_killed.py::"
+    "test_a_rollout_killed_at_every_point_goes_on_and_computes_nothing_twice",
+}
+"""The same where one test dies at one point after the other."""
 _COMMIT = "tests/contract/test_evidence_commit.py::"
 _COLLECTION = "tests/contract/test_snapshot_collection.py::"
 _BOOKS = "tests/contract/test_ledger_books.py::"
@@ -102,6 +107,9 @@ def killed_by(point: str) -> str:
     for kind, test in STORE_TESTS.items():
         if point.startswith(kind):
             return f"{test}[{point}]"
+    for kind, test in WALKED.items():
+        if point.startswith(kind):
+            return test
     if point.startswith("ledger.reopen."):
         test = REOPEN_TEST
     else:
