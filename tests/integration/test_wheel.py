@@ -75,7 +75,7 @@ def test_an_installed_wheel_finds_its_profiles_manifests_and_data(tmp_path: Path
     assert seen["profile"] == "L1"
     for key, folder in (("manifests", "models"), ("ranking", "ranking")):
         in_repo = {path.stem for path in (REPO / "conf" / folder).glob("*.yaml")}
-        assert {Path(name).stem for name in seen[key]} == in_repo
+        assert {Path(name).name.removesuffix(".yaml") for name in seen[key]} == in_repo
     assert seen["pins"] > 100
     kept = {".sql", ".tsv", ".html", ".js", ".css", ".svg"}
     data = [path for name in ("ecm", "jobs", "serve") for path in (source / name).rglob("*")]
