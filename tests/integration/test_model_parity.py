@@ -154,9 +154,10 @@ def test_a_recipe_is_fetched_ahead_and_pinned_at_its_commit(
 
 
 def ecm(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    online = {"HF_HUB_OFFLINE": "0"}  # whatever back ends of other tests have made of it
     return subprocess.run(
         [sys.executable, "-m", "jobs.cli", *arguments],
-        env={**os.environ, **environ},
+        env={**os.environ, **online, **environ},
         capture_output=True,
         text=True,
         check=False,
