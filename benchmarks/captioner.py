@@ -1,6 +1,6 @@
 """How much of a bare engine's rate is left when a captioner asks it the way the pipeline does?
 
-    .venv-vllm/bin/python -m benchmarks.captioner [--pictures 96] [--rounds 5] [--requests 16]
+    .venv-vllm/bin/python -m benchmarks.captioner [--pictures 192] [--rounds 5] [--requests 16]
 
 A tiny random Qwen3-VL on vLLM. The baseline is the same engine, fed by as many clients at once with
 inputs that were tokenised and preprocessed before the clock started. Against it, in turns:
@@ -10,7 +10,8 @@ inputs that were tokenised and preprocessed before the clock started. Against it
     ungated     the same without the gate that finds what kills an engine (prefill_window: 0)
     chat        `LLM.chat` over one block after the other, an engine of its own
 
-Rates are medians over rounds; ratios are of rounds that lie next to each other.
+Rates are medians over rounds; ratios are of rounds that lie next to each other. Rounds are long,
+since a pipeline fills its engine once for a whole run and not once for each block.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ async def rounds(contest: Contest, chat: Chat, count: int, pictures_each: int) -
 
 def main(argv: Sequence[str]) -> int:
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    asked.add_argument("--pictures", type=int, default=96, help="per contender and round")
+    asked.add_argument("--pictures", type=int, default=192, help="per contender and round")
     asked.add_argument("--rounds", type=int, default=5)
     asked.add_argument("--requests", type=int, default=16, help="in the engine at once")
     told = asked.parse_args(argv)
