@@ -19,9 +19,8 @@ import pyarrow.compute as pc
 from ecm.contracts.quarantine import QuarantineNotice
 from ecm.crashpoints import crash_point
 from ecm.errors import ConfigError
-from ecm.evidence.committer import StillMine
+from ecm.evidence.committer import StillMine, delete_rows
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.faults import lance_errors
 from ecm.evidence.quarantine import (
     Quarantine,
     QuarantineState,
@@ -152,12 +151,6 @@ def _delete(
         where = pc.field("evidence_key").isin(some)
         where = where & (pc.field("run_id") == one.notice.run_id)
         where = where & (pc.field("tenant_id") == one.notice.tenant_id)
-        dataset = store.dataset(name)
-        still_mine()
-        with lance_errors(f"cannot delete rows of {name}"):
-            number = int(dataset.count_rows(filter=where))
-            if number:
-                dataset.delete(where, conflict_retries=0)
-        rows += number
+        rows += delete_rows(store, name, where, still_mine)
         crash_point("quarantine.deleted")
     return rows

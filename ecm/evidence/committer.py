@@ -110,8 +110,11 @@ class EvidenceCommitter:
         may have relied on, and their ids keep them from being doubled. Raises as `append`.
         """
         _check_batch(batch_id)
+        of_batch = pc.field("batch_id") == batch_id
         deleted = {
-            name: self._retrying(lambda name=name: self._delete_once(name, batch_id, still_mine))  # type: ignore[misc]
+            name: self._retrying(
+                lambda name=name: delete_rows(self._store, name, of_batch, still_mine)  # type: ignore[misc]
+            )
             for name in filter(is_evidence_table, self._store.tables())
         }
         return {name: rows for name, rows in deleted.items() if rows}
@@ -137,15 +140,6 @@ class EvidenceCommitter:
             except StoreUnavailable:
                 self._sleep(self._store.config.commit_backoff_seconds * 2 ** (attempt - 1))
         return change()
-
-    def _delete_once(self, name: str, batch_id: str, still_mine: StillMine) -> int:
-        dataset = self._store.dataset(name)
-        still_mine()
-        with lance_errors(f"cannot delete batch {batch_id} from {name}"):
-            rows = int(dataset.count_rows(filter=pc.field("batch_id") == batch_id))
-            if rows:
-                dataset.delete(pc.field("batch_id") == batch_id, conflict_retries=0)
-        return rows
 
     def _fence_once(self, name: str) -> None:
         dataset = self._store.dataset(name)
@@ -193,6 +187,21 @@ class EvidenceCommitter:
             staged.known.version = version
             staged.known.keys.add(staged.keys)
         return version
+
+
+def delete_rows(
+    store: EvidenceStore, name: str, where: pc.Expression, still_mine: StillMine
+) -> int:
+    """Deletes the rows of a table that match; how many. A version that another has made since the
+    right was confirmed refuses it. Raises StoreUnavailable, StoreCorrupt, LeaseLost.
+    """
+    dataset = store.dataset(name)
+    still_mine()
+    with lance_errors(f"cannot delete rows of {name}"):
+        rows = int(dataset.count_rows(filter=where))
+        if rows:
+            dataset.delete(where, conflict_retries=0)
+    return rows
 
 
 def _check_batch(batch_id: str) -> None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from lance.fragment import write_fragments
 
 from ecm.crashpoints import crash_point
-from ecm.evidence.committer import StillMine
+from ecm.evidence.committer import StillMine, delete_rows
 from ecm.evidence.damage import FragmentExam
 from ecm.evidence.examination import TableExam
 from ecm.evidence.faults import lance_errors
@@ -149,13 +149,7 @@ class TableMending:
         spoilt = sorted(self._exam.spoilt)
         for start in range(0, len(spoilt), _KEYS_AT_ONCE):
             where = pc.field(column).isin(spoilt[start : start + _KEYS_AT_ONCE])
-            dataset = self._store.dataset(table)
-            self._still_mine()
-            with lance_errors(f"cannot delete rows of {table}"):
-                number = int(dataset.count_rows(filter=where))
-                if number:
-                    dataset.delete(where, conflict_retries=0)
-            rows += number
+            rows += delete_rows(self._store, table, where, self._still_mine)
             crash_point("repair.deleted")
         return f"{table}: deleted {rows:,} rows of {len(self._exam.spoilt):,} keys"
 
