@@ -97,9 +97,9 @@ class Vigil:
         since nothing of it is stored by anybody, it needs no notice of its own.
         """
         with self._lock:
-            if self._fault is None:
+            if self._fault is None and self._watch.every:  # 0: what is said is not judged again
                 self._remember(block)
-                if 0 < self._watch.every <= self._images:
+                if self._watch.every <= self._images:
                     self._probe()
             self._raise_fault()
 
