@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector
 
 from ecm.evidence.rollouts import Rollout, RolloutState
+from ecm.ledger.exposition import text_of
 
 
 def rollout_exposition(rollouts: Sequence[Rollout]) -> str:
     """Prometheus text (version 0.0.4) of the newest rollout; empty where there was never one."""
-    if not rollouts:
-        return ""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([*_metrics(rollouts[-1])]))
-    return generate_latest(registry).decode()
-
-
-class _Once(Collector):
-    """Metrics that were made before."""
-
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics
+    return text_of([*_metrics(rollouts[-1])]) if rollouts else ""
 
 
 def _metrics(newest: Rollout) -> Iterator[Metric]:

@@ -17,7 +17,7 @@ from ecm.ledger.records import LiveHolder
 from ecm.ledger.reports import LedgerStatus
 from ecm.ledger.states import COMMITTED
 
-__all__ = ["CONTENT_TYPE_LATEST", "exposition"]
+__all__ = ["CONTENT_TYPE_LATEST", "exposition", "text_of"]
 
 
 def exposition(status: LedgerStatus, holders: Sequence[LiveHolder]) -> str:
@@ -25,8 +25,13 @@ def exposition(status: LedgerStatus, holders: Sequence[LiveHolder]) -> str:
 
     Times in seconds, rates over the ledger's window before now. What is not known is left out.
     """
+    return text_of([*_queue(status), *_work(status), *_holders(holders)])
+
+
+def text_of(metrics: Sequence[Metric]) -> str:
+    """Prometheus text (version 0.0.4) of metrics that were made before."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([*_queue(status), *_work(status), *_holders(holders)]))
+    registry.register(_Once(metrics))
     return generate_latest(registry).decode()
 
 
