@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from ecm.models.agreement import check_agreement
 from ecm.models.checkpoint import check_checkpoint, is_recipe
 from ecm.models.manifest import ModelFile, ModelManifest, VerifiedFiles
 from ecm.models.probe_files import check_probes
+from ecm.models.whole_files import write_whole
 
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again without another time in
@@ -214,17 +214,8 @@ def _remember(seen: Sighting, memory: Path) -> None:
     """Best effort: where nothing can be remembered, files are read again the next time."""
     if time.time_ns() - max(seen.mtime_ns, seen.ctime_ns) < SETTLED_NS:
         return
-    place = _place(seen.path, memory)
     with suppress(OSError):
-        memory.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=memory, prefix=".seen-")
-        try:
-            with open(handle, "wb") as stream:
-                stream.write(seen.model_dump_json().encode())
-            os.replace(name, place)
-        except OSError:
-            os.unlink(name)
-            raise
+        write_whole(_place(seen.path, memory), seen.model_dump_json().encode())
 
 
 def _place(real: str, memory: Path) -> Path:

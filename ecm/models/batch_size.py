@@ -5,8 +5,6 @@ Knows how to measure a function of a batch size and how to keep the answer. Know
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +15,7 @@ from pydantic import Field, ValidationError
 from ecm.contracts.identity import Contract, digest
 from ecm.errors import ResourceExhausted
 from ecm.models.manifest import ModelManifest
+from ecm.models.whole_files import write_whole
 
 LARGEST = 1024
 FILE = "batch_sizes.json"
@@ -80,7 +79,9 @@ def remembered_batch_size(
     found = measure()
     # Read again: another process may have noted its own meanwhile; of two at once one is lost,
     # which costs a measurement.
-    _write(path, BatchSizes(sizes={**_read(path).sizes, key: found}))
+    noted = BatchSizes(sizes={**_read(path).sizes, key: found})
+    with suppress(OSError):
+        write_whole(path, noted.model_dump_json().encode())
     return found
 
 
@@ -94,16 +95,3 @@ def _read(path: Path) -> BatchSizes:
         return BatchSizes.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return BatchSizes()  # never written, or damaged: measured again
-
-
-def _write(path: Path, sizes: BatchSizes) -> None:
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".sizes-")
-        try:
-            with open(handle, "wb") as stream:
-                stream.write(sizes.model_dump_json().encode())
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
-            raise

@@ -6,8 +6,6 @@ Knows where they lie and how YAML holds them. Pins and probes nothing itself.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import yaml
 from ecm.errors import ManifestError
 from ecm.models.manifest import ModelFile, ModelManifest, load_manifest
 from ecm.models.probe_files import ProbeSet
+from ecm.models.whole_files import write_whole
 
 
 class Standing(Enum):
@@ -90,13 +89,7 @@ def _write(place: Path, raw: bytes, standing: Standing) -> bool:
                 return False
             if standing is Standing.KEEP:
                 raise _occupied(place)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=place.parent, prefix=".pin-")
-        with open(handle, "wb") as stream:
-            stream.write(raw)
-            os.fchmod(stream.fileno(), 0o644)
-            os.fsync(stream.fileno())
-        os.replace(name, place)
+        write_whole(place, raw)
     except OSError as error:
         raise ManifestError(f"cannot write {place}: {error.strerror or error}") from error
     return True

@@ -75,9 +75,7 @@ def open_image_model(
     `memory` is where digests of files are remembered; None: every file is read.
     Raises ManifestMismatch, ManifestError or BackendMissing before any weight is used.
     """
-    build = _backend(IMAGE_MODELS, manifest, "image model", memory)
-    with attested(manifest, memory) as files:
-        model: ImageModel = build(manifest, files, threads=threads)
+    model: ImageModel = _opened(IMAGE_MODELS, "image model", manifest, threads, memory)
     return model
 
 
@@ -85,9 +83,7 @@ def open_captioner(
     manifest: ModelManifest, *, threads: int, memory: Path | None = None
 ) -> Captioner:
     """The captioner of `manifest`; errors as for `open_image_model`."""
-    build = _backend(CAPTIONERS, manifest, "captioner", memory)
-    with attested(manifest, memory) as files:
-        captioner: Captioner = build(manifest, files, threads=threads)
+    captioner: Captioner = _opened(CAPTIONERS, "captioner", manifest, threads, memory)
     return captioner
 
 
@@ -95,9 +91,7 @@ def open_text_embedder(
     manifest: ModelManifest, *, threads: int, memory: Path | None = None
 ) -> TextEmbedder:
     """The text embedder of `manifest`; errors as for `open_image_model`."""
-    build = _backend(TEXT_EMBEDDERS, manifest, "text embedder", memory)
-    with attested(manifest, memory) as files:
-        embedder: TextEmbedder = build(manifest, files, threads=threads)
+    embedder: TextEmbedder = _opened(TEXT_EMBEDDERS, "text embedder", manifest, threads, memory)
     return embedder
 
 
@@ -116,10 +110,23 @@ def open_query_encoder(
                 f"query encoder {manifest.name} uses file {file.name} {file.sha256}, but "
                 f"{reaches.name} was made with expected {theirs[file.name]}"
             )
-    build = _backend(QUERY_ENCODERS, manifest, "query encoder", memory)
-    with attested(manifest, memory) as files:
-        encoder: VisualQueryEncoder = build(manifest, files, reaches=reaches, threads=threads)
+    encoder: VisualQueryEncoder = _opened(
+        QUERY_ENCODERS, "query encoder", manifest, threads, memory, reaches=reaches
+    )
     return encoder
+
+
+def _opened(
+    table: dict[str, Backend],
+    kind: str,
+    manifest: ModelManifest,
+    threads: int,
+    memory: Path | None,
+    **more: ModelManifest,
+) -> Any:
+    build = _backend(table, manifest, kind, memory)
+    with attested(manifest, memory) as files:
+        return build(manifest, files, threads=threads, **more)
 
 
 def _backend(

@@ -1,0 +1,25 @@
+"""Small files written whole or not at all, whoever else writes them. Knows no model."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, raw: bytes) -> None:
+    """Puts `raw` at `path`, in place of what was there; readers see the one or the other.
+
+    Folders are made. On disk when it returns. Raises OSError, and leaves nothing behind then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    try:
+        with open(handle, "wb") as stream:
+            stream.write(raw)
+            os.fchmod(stream.fileno(), 0o644)
+            os.fsync(stream.fileno())
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise
