@@ -100,7 +100,9 @@ def axis_transforms(plan: TransformPlan) -> dict[Axis, str]:
 
 def search_parts(profile: Profile) -> SearchParts:
     """The parts of a profile that search needs. Raises ManifestError or ConfigError."""
-    plan, models = plan_of(profile), effective(profile).models
+    plan = plan_of(profile)
+    by_kind = {kind: transform.manifest for kind, transform in plan.by_type.items()}
+    seen, said = by_kind.get(TaskType.VV_EMBED), by_kind.get(TaskType.VISION)
     return SearchParts(
         evidence=profile.evidence,
         search=profile.search,
@@ -108,12 +110,12 @@ def search_parts(profile: Profile) -> SearchParts:
         ranking_folder=profile.ranking_folder,
         manifest_folders=profile.manifest_folders,
         manifests={
-            AXIS_OF[kind]: transform.manifest
-            for kind, transform in plan.by_type.items()
+            AXIS_OF[kind]: manifest
+            for kind, manifest in by_kind.items()
             if kind in AXIS_OF and kind is not TaskType.VISION
         },
         transforms=axis_transforms(plan),
-        image_speaks=models.vision == models.vv and models.ocr is None,
+        image_speaks=seen == said and TaskType.OCR not in by_kind,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -160,19 +161,23 @@ class VllmEngine:
             self._prompts[prompt] = shown
         return self._prompts[prompt]
 
+    @cached_property
+    def _processor(self) -> Any:
+        from transformers import AutoProcessor
+
+        return AutoProcessor.from_pretrained(
+            self._folder, local_files_only=True, trust_remote_code=False
+        )
+
     def _rendered(self, prompt: Prompt, pictures: list[dict[str, str]]) -> str:
         from jinja2 import TemplateError
-        from transformers import AutoProcessor
 
         messages = [
             {"role": "system", "content": [{"type": "text", "text": prompt.before}]},
             {"role": "user", "content": [*pictures, {"type": "text", "text": prompt.after}]},
         ]
         try:
-            processor = AutoProcessor.from_pretrained(
-                self._folder, local_files_only=True, trust_remote_code=False
-            )
-            rendered = processor.apply_chat_template(
+            rendered = self._processor.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )
         except (ValueError, TypeError, OSError, TemplateError) as error:

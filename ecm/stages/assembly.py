@@ -22,6 +22,7 @@ from ecm.models.registry import CAPTIONERS, open_captioner, open_image_model, op
 from ecm.stages.analyse import BatchSettings, ImageModelStage, TextModelStage
 from ecm.stages.caption import CaptionSettings, CaptionStage
 from ecm.stages.envelope import EnvelopeStage
+from ecm.stages.looks import bounds_of, cut_of
 from ecm.stages.plan import TransformPlan
 from ecm.stages.prepare import Admission, PrepareSettings, PrepareStage
 from ecm.stages.probing import image_probing, text_probing
@@ -153,7 +154,7 @@ def open_prepare(settings: StageSettings, admission: Admission) -> PrepareStage:
     prepare = PrepareSettings(
         limits=settings.limits,
         cuts=cuts_of(plan),
-        bounds=bounds_of(plan),
+        bounds=pictures_of(plan),
         looks=served,
         described=frozenset(kind for kind in plan.by_type if plan.computes_structure(kind)),
         scratch=settings.scratch,
@@ -163,27 +164,11 @@ def open_prepare(settings: StageSettings, admission: Admission) -> PrepareStage:
 
 def cuts_of(plan: TransformPlan) -> dict[str, Cut]:
     """The pixel cut each image model of the plan wants, by manifest name."""
-    return {
-        manifest.name: Cut(
-            name=manifest.name,
-            resize_shorter=manifest.preprocessing.resize_shorter,
-            crop=manifest.preprocessing.crop,
-            interpolation=manifest.preprocessing.interpolation,
-            geometry=manifest.preprocessing.geometry,
-        )
-        for manifest, _ in plan.image_models()
-        if manifest.preprocessing is not None
-    }
+    cuts = {manifest.name: cut_of(manifest) for manifest, _ in plan.image_models()}
+    return {name: spec for name, spec in cuts.items() if spec is not None}
 
 
-def bounds_of(plan: TransformPlan) -> dict[str, Bounded]:
+def pictures_of(plan: TransformPlan) -> dict[str, Bounded]:
     """The bounds of pictures that models of the plan see in their proportions, by manifest name."""
-    return {
-        manifest.name: Bounded(
-            name=manifest.name,
-            min_pixels=manifest.bounds.min_pixels,
-            max_pixels=manifest.bounds.max_pixels,
-        )
-        for manifest, _ in plan.image_models()
-        if manifest.bounds is not None
-    }
+    bounds = {manifest.name: bounds_of(manifest) for manifest, _ in plan.image_models()}
+    return {name: spec for name, spec in bounds.items() if spec is not None}

@@ -36,8 +36,8 @@ from ecm.stages.analyse import (
 )
 from ecm.stages.columns import EFFORT, RowFailure, pixels_column, with_column
 from ecm.stages.gate import Gate, Visit
+from ecm.stages.looks import look_of
 from ecm.stages.marks import Marks
-from ecm.stages.probing import look_of
 
 _DEATHS: Final = 8
 """Deaths of the engine that one request lives through before its row is given back."""

@@ -29,7 +29,7 @@ from ecm.models.registry import (
     open_image_model,
     open_text_embedder,
 )
-from ecm.stages.probing import look_of
+from ecm.stages.looks import look_of
 
 
 def record(manifest: ModelManifest, threads: int) -> ProbeSet:

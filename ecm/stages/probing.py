@@ -1,7 +1,7 @@
 """Golden probes of an opened model as a vigil asks for them: a call that says what has drifted.
 
-Knows how a picture becomes what a manifest's model sees; which probes there are and what passes is
-known to `ecm.models`. A manifest without probes is not watched.
+Which probes there are and what passes is known to `ecm.models`. A manifest without probes is not
+watched.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from pathlib import Path
 
 from ecm.contracts.quarantine import Drift
 from ecm.errors import EcmError, EngineDied
-from ecm.images.cuts import Bounded, Cut, bounded, cut
 from ecm.models.attestation import probes_of
-from ecm.models.base import ImageModel, Pixels, TextEmbedder
+from ecm.models.base import ImageModel, TextEmbedder
 from ecm.models.captioner import Captioner
 from ecm.models.manifest import ModelManifest
 from ecm.models.probe_files import ProbeSet, read_probes
@@ -24,6 +23,7 @@ from ecm.models.probes import (
     probe_image_model,
     probe_text_embedder,
 )
+from ecm.stages.looks import look_of
 from ecm.stages.vigil import Probing
 
 _LIVES = 4
@@ -75,31 +75,6 @@ async def _outlived(model: Captioner, known: ProbeSet, look: Look) -> ProbeVerdi
         except EngineDied:
             await model.restart()  # does nothing where the stage was first
     return await probe_captioner(model, known, look)
-
-
-def look_of(manifest: ModelManifest) -> Look:
-    """How pixels uint8 (h, w, 3) become what the manifest's model sees."""
-    if manifest.bounds is not None:
-        within = Bounded(
-            name=manifest.name,
-            min_pixels=manifest.bounds.min_pixels,
-            max_pixels=manifest.bounds.max_pixels,
-        )
-        return lambda picture: bounded(picture, within)
-    if manifest.preprocessing is None:
-        return _as_it_is
-    spec = Cut(
-        name=manifest.name,
-        resize_shorter=manifest.preprocessing.resize_shorter,
-        crop=manifest.preprocessing.crop,
-        interpolation=manifest.preprocessing.interpolation,
-        geometry=manifest.preprocessing.geometry,
-    )
-    return lambda picture: cut(picture, spec)
-
-
-def _as_it_is(picture: Pixels) -> Pixels:
-    return picture
 
 
 def _read(manifest: ModelManifest, memory: Path | None) -> ProbeSet | None:

@@ -26,7 +26,7 @@ from ecm.models.probes import (
     texts,
 )
 from ecm.models.registry import open_captioner, open_image_model, open_text_embedder
-from ecm.stages.probing import look_of
+from ecm.stages.looks import look_of
 
 CONF = Path(__file__).parents[2] / "conf" / "models"
 IMAGE = load_manifest("fake-image", [CONF])

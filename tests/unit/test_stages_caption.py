@@ -17,7 +17,7 @@ from ecm.models.base import Pixels
 from ecm.models.captioner import Captioner, Description
 from ecm.models.manifest import ModelManifest
 from ecm.models.registry import open_captioner
-from ecm.stages.assembly import StageSettings, bounds_of, open_prepare
+from ecm.stages.assembly import StageSettings, open_prepare, pictures_of
 from ecm.stages.caption import CaptionSettings, CaptionStage
 from ecm.stages.columns import CLAIM_SCHEMA
 from ecm.stages.marks import Marks
@@ -64,7 +64,7 @@ class Place:
                 }
             )
         plan = plan_transforms({TaskType.VISION: manifest})
-        assert bounds_of(plan)
+        assert pictures_of(plan)
         settings = StageSettings(plan, ImageLimits(), "run", 8, threads=1, scratch=None)
         with open_prepare(settings, admit_everything) as prepare:
             return prepare(pa.Table.from_pylist(rows, CLAIM_SCHEMA))
