@@ -33,6 +33,7 @@ from ecm.evidence.trial import Judge, complete
 from ecm.evidence.trial_measures import Facts, Pace
 from ecm.images.entries import Found, Skipped
 from ecm.ledger.ledger import Ledger, open_ledger
+from ecm.models.attestation import memory_below
 from ecm.models.manifest import load_manifest
 from ecm.models.registry import open_query_encoder
 from ecm.stages.plan import TransformPlan
@@ -125,7 +126,8 @@ class PipelineTrial:
         try:
             own = load_manifest(manifest.query_encoder, self._profile.manifest_folders)
             threads = self._profile.search.threads
-            encoder = open_query_encoder(own, reaches=manifest, threads=threads)
+            memory = memory_below(self._profile.cache)
+            encoder = open_query_encoder(own, reaches=manifest, threads=threads, memory=memory)
         except EcmError as error:
             return None, f"the query encoder cannot be used: {error}"[:500]
         return Judge(transform.fingerprint, encoder.embed_queries, encoder.centred), ""
