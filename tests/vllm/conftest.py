@@ -33,15 +33,6 @@ SETTINGS = (
 )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """A client of an engine that died leaves its sockets to the collector, and these complain."""
-    config.addinivalue_line(
-        "filterwarnings",
-        "ignore:Exception ignored in. <function Context.__del__:"
-        "pytest.PytestUnraisableExceptionWarning",
-    )
-
-
 @dataclass(frozen=True)
 class Bench:
     """A folder of models with the tiny one among them, and how `ecm` is called with it."""
