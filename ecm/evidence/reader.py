@@ -247,6 +247,15 @@ class SnapshotReader:
         rows = {row["asset_id"]: _row(tenant_id, row, axes) for row in found}
         return [rows[asset_id] for asset_id in asset_ids if asset_id in rows]
 
+    def tenant_table(self, tenant_id: str, columns: Sequence[str]) -> pa.Table:
+        """Columns of the snapshot for every asset of a tenant, in any order of rows.
+
+        Columns that a snapshot of an older release does not have are left out. Raises StoreCorrupt.
+        """
+        present = [column for column in columns if column in self._dataset.schema.names]
+        with lance_errors(f"cannot read snapshot {self.ref.snapshot_id}"):
+            return self._dataset.to_table(columns=present, filter=of_tenant(tenant_id))
+
     def thumbnail(self, tenant_id: str, asset_id: str) -> bytes | None:
         """The small JPEG of an asset of the store, or None when none was kept."""
         return self._pictures.get(tenant_id, asset_id, self._store.thumbnail)

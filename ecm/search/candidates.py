@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ecm.contracts.search import Axis
+from ecm.contracts.search import Axis, LostReason
 from ecm.errors import ContractError, EcmError
 from ecm.evidence.matrix import SCORE_DIGITS, TenantMatrix
 from ecm.evidence.reader import SnapshotReader
@@ -26,6 +26,7 @@ class Lost:
     """An axis that did not answer, and why."""
 
     axis: Axis
+    code: LostReason
     reason: str
 
 
@@ -79,23 +80,26 @@ class Candidates:
         try:
             self._reader.check(axis)
         except EcmError as error:
-            return Lost(axis, error.message.removeprefix(f"{axis.value}: "))
+            said = error.message.removeprefix(f"{axis.value}: ")
+            return Lost(axis, LostReason.INDEX_MISSING, said)
         if axis is Axis.FTS:
             return None
         if vector is None:
-            return Lost(axis, "the query has no vector on this axis")
+            return Lost(axis, LostReason.NO_VECTOR, "the query has no vector on this axis")
         stored = self._reader.ref.transforms.get(axis, ())
         if vector.transform not in stored:
             return Lost(
                 axis,
+                LostReason.FINGERPRINT,
                 f"the query model speaks of transform {vector.transform[:12]}, the snapshot was "
                 f"made with {', '.join(mark[:12] for mark in stored) or 'none'}",
             )
         expected = (self._reader.ref.dims[axis],)
         if vector.values.shape != expected:
-            return Lost(axis, f"the query has shape {vector.values.shape}, not {expected}")
+            said = f"the query has shape {vector.values.shape}, not {expected}"
+            return Lost(axis, LostReason.DIMENSION, said)
         if not np.isfinite(vector.values).all() or not vector.values.any():
-            return Lost(axis, "the query vector is zero or not finite")
+            return Lost(axis, LostReason.VECTOR_INVALID, "the query vector is zero or not finite")
         return None
 
     def by_vector(self, axis: Axis, vector: AxisVector, scope: Scope) -> Ranking | Lost:
@@ -114,7 +118,9 @@ class Candidates:
                     scope.tenant_id, axis, vector.values, scope.asked
                 )
         except EcmError as error:
-            return Lost(axis, f"the index cannot be read: {error.message}")
+            return Lost(
+                axis, LostReason.INDEX_UNREADABLE, f"the index cannot be read: {error.message}"
+            )
         return Ranking(axis, scope.kept(found))
 
     def by_text(self, text: str, scope: Scope) -> Ranking | Lost:
@@ -122,7 +128,11 @@ class Candidates:
         try:
             found = self._reader.search_text(scope.tenant_id, text, self._boosts, scope.asked)
         except EcmError as error:
-            return Lost(Axis.FTS, f"the index cannot be read: {error.message}")
+            return Lost(
+                Axis.FTS,
+                LostReason.INDEX_UNREADABLE,
+                f"the index cannot be read: {error.message}",
+            )
         return Ranking(Axis.FTS, scope.kept(found))
 
     def vector_scores(

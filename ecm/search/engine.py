@@ -15,8 +15,11 @@ from ecm.contracts.search import (
     AxisScore,
     Degradation,
     Hit,
+    LostReason,
+    RankingUsed,
     SearchRequest,
     SearchResponse,
+    Understood,
 )
 from ecm.errors import AxisUnavailable, QueryError
 from ecm.evidence.reader import SnapshotReader, SnapshotRow
@@ -155,6 +158,20 @@ class SearchEngine:
             query_type=plan.intent.query_type,
             fingerprints=self._fingerprints(found),
             degraded=_degraded(found),
+            understood=Understood(
+                query_type=plan.intent.query_type,
+                confidence=plan.intent.confidence,
+                axes=plan.intent.axes,
+                wanted=plan.text,
+            ),
+            ranking=RankingUsed(
+                version=self.ranking.version,
+                digest=self.ranking.digest(),
+                fusion="rrf",
+                weights=self._weights(plan),
+                reranked=0,
+            ),
+            matched=len(merged),
             hits=self._hits(plan, found, page, offset),
             cursor=self._next_cursor(plan, found, offset + len(page), len(merged)),
             took_ms=(self._clock() - plan.started) * 1000.0,
@@ -214,12 +231,14 @@ class SearchEngine:
     ) -> Ranking | Lost:
         elapsed = (self._clock() - plan.started) * 1000.0
         if elapsed > self._config.time_ceiling_ms:
+            ceiling = self._config.time_ceiling_ms
             return Lost(
-                axis, f"the time ceiling of {self._config.time_ceiling_ms:.0f} ms was reached"
+                axis, LostReason.TIMEOUT, f"the time ceiling of {ceiling:.0f} ms was reached"
             )
         if lost := self._candidates.gate(axis, vector):
             broken = axis in self.reader.broken
-            return Lost(axis, failure) if failure and vector is None and not broken else lost
+            absent = failure and vector is None and not broken
+            return Lost(axis, LostReason.MODEL_FAILED, failure) if failure and absent else lost
         if axis is Axis.FTS:
             return self._candidates.by_text(plan.text, scope)
         assert vector is not None
@@ -336,7 +355,12 @@ def _answering(found: Found) -> tuple[Axis, ...]:
 def _degraded(found: Found) -> tuple[Degradation, ...]:
     left = ", ".join(axis.value for axis in _answering(found))
     return tuple(
-        Degradation(axis=axis, reason=lost.reason, effect=f"Hits are ranked by {left} only.")
+        Degradation(
+            axis=axis,
+            code=lost.code,
+            reason=lost.reason,
+            effect=f"Hits are ranked by {left} only.",
+        )
         for axis, lost in found.lost.items()
     )
 

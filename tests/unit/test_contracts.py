@@ -49,9 +49,12 @@ from ecm.contracts.search import (
     Degradation,
     EvidenceRef,
     Hit,
+    LostReason,
     QueryType,
+    RankingUsed,
     SearchRequest,
     SearchResponse,
+    Understood,
 )
 from ecm.contracts.task import ClassPolicy, ModelSpec, ResourceRef, RetryPolicy, TaskSpec, TaskType
 from jobs.schemas import PUBLIC, published
@@ -191,7 +194,25 @@ responses = st.builds(
     query_type=st.sampled_from(QueryType),
     fingerprints=st.dictionaries(st.sampled_from(Axis), digests),
     took_ms=st.floats(0, 1e6),
-    degraded=st.just((Degradation(axis=Axis.X, reason="text", effect="none"),)),
+    degraded=st.just(
+        (Degradation(axis=Axis.X, code=LostReason.TIMEOUT, reason="text", effect="none"),)
+    ),
+    understood=st.builds(
+        Understood,
+        query_type=st.sampled_from(QueryType),
+        confidence=st.floats(0, 1),
+        axes=st.just((Axis.VV,)),
+        wanted=words,
+    ),
+    ranking=st.builds(
+        RankingUsed,
+        version=words,
+        digest=digests,
+        fusion=st.sampled_from(["rrf", "dbsf"]),
+        weights=st.dictionaries(st.sampled_from(Axis), st.floats(0, 9)),
+        reranked=st.integers(0, 200),
+    ),
+    matched=st.integers(0, 900),
     hits=st.lists(hits, max_size=2).map(tuple),
     cursor=st.none() | words,
 )

@@ -1,0 +1,228 @@
+"""The typed tree of conditions that a search can be narrowed with. No I/O, no index, no strings
+of any query language: a condition is a field, and values of that field's type.
+
+    {"must": [{"field": "tags", "any": ["dog"]}, {"field": "width", "gte": 1000}],
+     "must_not": [{"field": "path", "prefix": "file:///photos/drafts/"}]}
+
+`must`: all hold; `should`: at least one does, if there are any; `must_not`: none does. A condition
+on something that is not known of an asset does not hold.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+
+from ecm.contracts.identity import Contract, Digest
+
+MAX_DEPTH = 5
+MAX_CONDITIONS = 64
+MAX_VALUES = 256
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+RunId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class Orientation(StrEnum):
+    """Proportions of the upright picture; square: within 5 %; panorama: at least 2 to 1."""
+
+    PORTRAIT = "portrait"
+    LANDSCAPE = "landscape"
+    SQUARE = "square"
+    PANORAMA = "panorama"
+
+
+class Colour(StrEnum):
+    """Colour names of the colour filter, and of words that speak of colour."""
+
+    RED = "red"
+    ORANGE = "orange"
+    YELLOW = "yellow"
+    GREEN = "green"
+    CYAN = "cyan"
+    BLUE = "blue"
+    PURPLE = "purple"
+    PINK = "pink"
+    BROWN = "brown"
+    BLACK = "black"
+    GREY = "grey"
+    WHITE = "white"
+
+
+class Has(StrEnum):
+    """What an asset may have or lack."""
+
+    TEXT = "text"
+    CAPTION = "caption"
+    TAGS = "tags"
+    USER_TEXT = "user_text"
+    DATE = "date"
+
+
+class _Labels(Contract):
+    any: tuple[Label, ...] = Field(default=(), max_length=MAX_VALUES, description="one is enough")
+    all: tuple[Label, ...] = Field(default=(), max_length=MAX_VALUES, description="each is needed")
+    min_confidence: float = Field(default=0.0, ge=0, le=1, description="of a label that counts")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> _Labels:
+        if not self.any and not self.all:
+            raise ValueError("give labels in `any` or `all`")
+        return self
+
+
+class TagCondition(_Labels):
+    """Tags of the asset, compared without regard to case."""
+
+    field: Literal["tags"]
+
+
+class ClassCondition(_Labels):
+    """Classes of the asset, compared without regard to case."""
+
+    field: Literal["classes"]
+
+
+class FormatCondition(Contract):
+    """The image format, as decoding found it: jpeg, png, webp, …"""
+
+    field: Literal["format"]
+    any: tuple[Label, ...] = Field(min_length=1, max_length=MAX_VALUES)
+
+
+class ColourCondition(Contract):
+    """Colours that cover at least `min_share` of the picture, as its structure vector tells."""
+
+    field: Literal["colours"]
+    any: tuple[Colour, ...] = Field(default=(), description="one is enough")
+    all: tuple[Colour, ...] = Field(default=(), description="each is needed")
+    min_share: float = Field(default=0.15, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _names_something(self) -> ColourCondition:
+        if not self.any and not self.all:
+            raise ValueError("give colours in `any` or `all`")
+        return self
+
+
+class OrientationCondition(Contract):
+    """The proportions of the picture."""
+
+    field: Literal["orientation"]
+    any: tuple[Orientation, ...] = Field(min_length=1)
+
+
+class NumberCondition(Contract):
+    """Width and height in pixels, their product, bytes, or the confidence of the surest label."""
+
+    field: Literal["width", "height", "pixels", "bytes", "confidence"]
+    gte: float | None = Field(default=None, allow_inf_nan=False)
+    lte: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> NumberCondition:
+        if self.gte is None and self.lte is None:
+            raise ValueError("give `gte`, `lte` or both")
+        return self
+
+
+class DateCondition(Contract):
+    """When a picture was taken, its file changed, or it was first indexed. Times without a zone
+    are UTC; `gte` is inclusive, `lt` is not.
+    """
+
+    field: Literal["taken", "modified", "added"]
+    gte: datetime | None = None
+    lt: datetime | None = None
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> DateCondition:
+        if self.gte is None and self.lt is None:
+            raise ValueError("give `gte`, `lt` or both")
+        return self
+
+
+class PathCondition(Contract):
+    """Where the asset lies: the start of one of its URIs, or of the path in a file URI."""
+
+    field: Literal["path"]
+    prefix: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class RunCondition(Contract):
+    """Runs whose evidence the snapshot shows of the asset."""
+
+    field: Literal["run"]
+    any: tuple[RunId, ...] = Field(min_length=1, max_length=MAX_VALUES)
+
+
+class HasCondition(Contract):
+    """Whether something is known of the asset."""
+
+    field: Literal["has"]
+    value: Has
+
+
+class AssetCondition(Contract):
+    """Some assets by name."""
+
+    field: Literal["asset"]
+    any: tuple[Digest, ...] = Field(min_length=1, max_length=MAX_VALUES)
+
+
+Condition = Annotated[
+    TagCondition
+    | ClassCondition
+    | FormatCondition
+    | ColourCondition
+    | OrientationCondition
+    | NumberCondition
+    | DateCondition
+    | PathCondition
+    | RunCondition
+    | HasCondition
+    | AssetCondition,
+    Field(discriminator="field"),
+]
+
+
+def _kind(value: object) -> str:
+    named = value.get("field") if isinstance(value, dict) else getattr(value, "field", None)
+    return "condition" if named is not None else "group"
+
+
+class Filter(Contract):
+    """A group of conditions and groups; an empty one holds for every asset."""
+
+    must: tuple[Node, ...] = ()
+    should: tuple[Node, ...] = ()
+    must_not: tuple[Node, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Filter:
+        if self.depth() > MAX_DEPTH:
+            raise ValueError(f"a filter is at most {MAX_DEPTH} groups deep")
+        if self.conditions() > MAX_CONDITIONS:
+            raise ValueError(f"a filter has at most {MAX_CONDITIONS} conditions")
+        return self
+
+    def nodes(self) -> tuple[Node, ...]:
+        """All conditions and groups of this group, in order."""
+        return (*self.must, *self.should, *self.must_not)
+
+    def depth(self) -> int:
+        """Groups on the longest way down, this one included."""
+        return 1 + max((n.depth() for n in self.nodes() if isinstance(n, Filter)), default=0)
+
+    def conditions(self) -> int:
+        """Conditions in this group and those below."""
+        return sum(n.conditions() if isinstance(n, Filter) else 1 for n in self.nodes())
+
+
+Node = Annotated[
+    Annotated[Condition, Tag("condition")] | Annotated[Filter, Tag("group")], Discriminator(_kind)
+]
+Filter.model_rebuild()
