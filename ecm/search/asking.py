@@ -1,0 +1,108 @@
+"""Asks all axes of a plan at once, until the plan's deadline, and puts what they found together.
+
+Knows threads and time, and which question goes to which axis; knows no weights. An axis that did
+not answer in time, or may not answer, is a `Lost` with its cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, wait
+from dataclasses import dataclass, field
+
+from ecm.contracts.search import Axis, LostReason
+from ecm.evidence.allowed import Allowed
+from ecm.search.blending import QueryVectors
+from ecm.search.candidates import Candidates, Lost, Ranking, Scope
+from ecm.search.encoders import AxisVector
+from ecm.search.plan import Plan
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the axes answered, and which were lost. `late`: some for want of time."""
+
+    rankings: dict[Axis, Ranking] = field(default_factory=dict)
+    lost: dict[Axis, Lost] = field(default_factory=dict)
+    milliseconds: dict[Axis, float] = field(default_factory=dict)
+
+    @property
+    def late(self) -> bool:
+        return any(lost.code is LostReason.TIMEOUT for lost in self.lost.values())
+
+    def answering(self) -> tuple[Axis, ...]:
+        """The axes that answered, in their order."""
+        return tuple(axis for axis in Axis if axis in self.rankings)
+
+
+def ask_axes(
+    plan: Plan,
+    vectors: QueryVectors,
+    candidates: Candidates,
+    allowed: Allowed | None,
+    threads: Executor,
+    clock: Clock,
+) -> Found:
+    """Every axis the plan calls for, concurrently. Errors of ecm become `Lost`; others rise."""
+    request = plan.request
+    scope = Scope(request.tenant_id, request.candidates, plan.excluded, allowed)
+    found, asked = Found(), dict[Axis, Future[tuple[Ranking | Lost, float]]]()
+    for axis in plan.question.axes:
+        vector = vectors.wanted.get(axis)
+        lost = _unfit(axis, vector, vectors.lost, candidates)
+        if lost is None and clock() > plan.deadline:
+            lost = _too_late(axis, plan)
+        if lost is not None:
+            found.lost[axis] = lost
+        else:
+            question = _question(axis, vector, plan, candidates, scope)
+            asked[axis] = threads.submit(_timed, question, clock)
+    if asked:
+        wait(asked.values(), timeout=max(0.0, plan.deadline - clock()))
+    for axis, answer in asked.items():
+        if not answer.done():
+            answer.cancel()
+            found.lost[axis] = _too_late(axis, plan)
+            continue
+        outcome, found.milliseconds[axis] = answer.result()
+        match outcome:
+            case Ranking():
+                found.rankings[axis] = outcome
+            case Lost():
+                found.lost[axis] = outcome
+    return found
+
+
+def _question(
+    axis: Axis, vector: AxisVector | None, plan: Plan, candidates: Candidates, scope: Scope
+) -> Callable[[], Ranking | Lost]:
+    text, layout = plan.question.text, plan.question.layout
+    if axis is Axis.FTS:
+        assert text is not None
+        return lambda: candidates.by_text(text, scope)
+    assert vector is not None
+    if axis is Axis.X and layout is not None and not plan.by_example:
+        return lambda: candidates.by_layout(layout, scope)
+    return lambda: candidates.by_vector(axis, vector, scope)
+
+
+def _unfit(
+    axis: Axis, vector: AxisVector | None, lost: Mapping[Axis, Lost], candidates: Candidates
+) -> Lost | None:
+    """Why an axis may not be asked: what failed before tells more than that there is no vector."""
+    gate = candidates.gate(axis, vector)
+    if gate is not None and gate.code is LostReason.NO_VECTOR:
+        return lost.get(axis, gate)
+    return gate
+
+
+def _too_late(axis: Axis, plan: Plan) -> Lost:
+    limit = (plan.deadline - plan.started) * 1000.0
+    return Lost(axis, LostReason.TIMEOUT, f"the time ceiling of {limit:.0f} ms was reached")
+
+
+def _timed(question: Callable[[], Ranking | Lost], clock: Clock) -> tuple[Ranking | Lost, float]:
+    started = clock()
+    return question(), (clock() - started) * 1000.0
