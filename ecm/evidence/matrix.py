@@ -1,19 +1,19 @@
-"""Exact cosine search in memory: a tenant's vectors on one axis, and a cache bounded by bytes.
+"""Exact cosine search in memory: a tenant's vectors on one axis, and a cache of them.
 
-Knows arithmetic and memory. Knows no Lance and no snapshot.
+Knows arithmetic. Knows no Lance and no snapshot.
 """
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from ecm.evidence.byte_cache import ByteCache
 
 Vector = npt.NDArray[np.float32]
 
@@ -80,51 +80,5 @@ def assembled(
     return TenantMatrix(ids, placed, mean.astype(np.float32))
 
 
-class MatrixCache:
+class MatrixCache(ByteCache[TenantMatrix]):
     """Matrices by key, the least recently used dropped first. Thread-safe; each is loaded once."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._held: OrderedDict[Hashable, TenantMatrix] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-        self._loading: dict[Hashable, threading.Lock] = {}
-
-    @property
-    def nbytes(self) -> int:
-        return self._bytes
-
-    def keys(self) -> tuple[Hashable, ...]:
-        """What is held or being loaded."""
-        with self._lock:
-            return tuple({**self._held, **self._loading})
-
-    def get(self, key: Hashable, load: Callable[[], TenantMatrix]) -> TenantMatrix:
-        """The matrix of a key, loaded if need be; one larger than the bound is not kept."""
-        with self._lock:
-            found = self._touch(key)
-            if found is not None:
-                return found
-            turn = self._loading.setdefault(key, threading.Lock())
-        with turn:
-            with self._lock:
-                found = self._touch(key)
-            if found is None:
-                found = load()
-                self._keep(key, found)
-            return found
-
-    def _touch(self, key: Hashable) -> TenantMatrix | None:
-        if key in self._held:
-            self._held.move_to_end(key)
-        return self._held.get(key)
-
-    def _keep(self, key: Hashable, matrix: TenantMatrix) -> None:
-        with self._lock:
-            self._loading.pop(key, None)
-            if matrix.nbytes > self._max_bytes:
-                return
-            self._held[key] = matrix
-            self._bytes += matrix.nbytes
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._held.popitem(last=False)[1].nbytes

@@ -18,6 +18,9 @@ class SearchConfig(BaseModel):
     )
     evidence_per_hit: int = Field(default=12, ge=1, le=100)
     threads: int = Field(default=2, ge=1, le=64, description="of each query model")
+    facts_cache_bytes: int = Field(
+        default=512 << 20, ge=0, description="memory for the facts that filters and ranking read"
+    )
     warm: bool = Field(
         default=True,
         description="run each query model once when it is opened; a service loads the vectors of "
