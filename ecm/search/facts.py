@@ -1,0 +1,294 @@
+"""What a snapshot knows of every asset of a tenant, in memory: what filters and features read.
+
+Knows the columns of a snapshot and how they become arrays, without a loop over statements. Knows no
+filter, no query and no ranking. What is not known of an asset is NaN, null or an empty set; what no
+asset of the snapshot can have is named in `lacking`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ecm.errors import ResourceExhausted
+from ecm.evidence.byte_cache import ByteCache
+from ecm.evidence.reader import SnapshotReader
+from ecm.evidence.refs import VECTOR_AXES
+from ecm.evidence.schema import TextKind
+from ecm.search.label_sets import Floats, Integers, LabelSets, Places
+from ecm.search.remembered import Remembered
+
+LOW_CONFIDENCE: Final = 0.3
+TEXTS: Final = ("caption", "tags", "classification", "ocr", "name", "path", "user")
+NUMBERS: Final = (
+    "width",
+    "height",
+    "size",
+    "taken_at",
+    "modified_at",
+    "added_at",
+    "said_at",
+    "agreement",
+)
+
+_COLUMNS: Final = ("asset_id", "uris", "format", *NUMBERS, *TEXTS)
+_ID_BYTES: Final = 121
+_FILE: Final = "file://"
+_LABELS: Final = (TextKind.TAG, TextKind.CLASSIFICATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """One word per row: codes int32 (n,), places in the sorted `vocabulary`; -1: not known."""
+
+    codes: Integers
+    vocabulary: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Facts:
+    """Facts of the n assets of one tenant, in order of asset id.
+
+    Numbers are float64 (n,), NaN: not known. `width`, `height` in pixels, upright; `size` in bytes;
+    `taken`, `modified`, `added`, `said_at` in Unix seconds; `confidence` is that of the surest tag
+    or class, `low_share` the share of statements below LOW_CONFIDENCE among those that have a
+    confidence, `agreement` in [0, 1].
+    `formats` and the vocabularies of `tags` and `classes` are casefolded, run ids are as they are.
+    `texts` has every name of TEXTS, null where nothing is said. `uris` is a list of strings per
+    asset, `uri_bytes` the same ones, flat, those of files without percent-encoding. `colours` is
+    float32 (n, len(Colour)), shares of the picture in the order of `Colour`, NaN where an asset has
+    no structure vector; None: the snapshot has none that tells. `lacking` are columns that this
+    snapshot does not have.
+    """
+
+    asset_ids: list[str]
+    width: Floats
+    height: Floats
+    size: Floats
+    taken: Floats
+    modified: Floats
+    added: Floats
+    said_at: Floats
+    agreement: Floats
+    confidence: Floats
+    low_share: Floats
+    formats: Coded
+    tags: LabelSets
+    classes: LabelSets
+    runs: LabelSets
+    texts: Mapping[str, pa.StringArray]
+    uris: pa.ListArray
+    uri_bytes: pa.BinaryArray
+    colours: npt.NDArray[np.float32] | None
+    lacking: frozenset[str]
+    remembered: Remembered = field(default_factory=Remembered)
+
+    def __len__(self) -> int:
+        return len(self.asset_ids)
+
+    def places(self, asset_ids: Sequence[str]) -> Places:
+        """Where some assets stand: intp (k,), -1 for those that are not of the tenant."""
+        known, count = self.asset_ids, len(self.asset_ids)
+        found = np.full(len(asset_ids), -1, np.intp)
+        for index, asset_id in enumerate(asset_ids):
+            place = bisect_left(known, asset_id)
+            if place < count and known[place] == asset_id:
+                found[index] = place
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, with about 120 for each id, and those that remembered filters may take."""
+        numbers = len(NUMBERS) + 2
+        arrow = (*self.texts.values(), self.uris, self.uri_bytes)
+        labels = self.tags.nbytes + self.classes.nbytes + self.runs.nbytes
+        colours = 0 if self.colours is None else self.colours.nbytes
+        held = 8 * numbers * len(self) + self.formats.codes.nbytes + labels + colours
+        held += sum(int(array.get_total_buffer_size()) for array in arrow)
+        return held + (_ID_BYTES + Remembered.bytes_per_asset) * len(self)
+
+
+class FactsCache:
+    """Facts by tenant of one snapshot, bounded by bytes. Thread-safe; each tenant is loaded once.
+
+    Args:
+        reader: the snapshot.
+        max_bytes: of all facts held; those of a tenant that needs more are loaded each time.
+        structure: fingerprint of the structure descriptor this release reads. Where the snapshot's
+            x has another one, there are no colours. None: it is told by its length alone.
+    """
+
+    def __init__(
+        self, reader: SnapshotReader, max_bytes: int, structure: str | None = None
+    ) -> None:
+        self._reader = reader
+        self._structure = structure
+        self._cache: ByteCache[Facts] = ByteCache(max_bytes)
+
+    @property
+    def nbytes(self) -> int:
+        return self._cache.nbytes
+
+    def of(self, tenant_id: str) -> Facts:
+        """The facts of a tenant; of one that the snapshot does not know, facts of no asset.
+
+        Raises StoreCorrupt, ContractError (malformed tenant), ResourceExhausted (texts of 2 GiB).
+        """
+        if tenant_id not in self._reader.ref.tenants:
+            return self._loaded(tenant_id)
+        return self._cache.get(tenant_id, lambda: self._loaded(tenant_id))
+
+    def _loaded(self, tenant_id: str) -> Facts:
+        return read_facts(self._reader, tenant_id, self._structure)
+
+
+def read_facts(reader: SnapshotReader, tenant_id: str, structure: str | None = None) -> Facts:
+    """The facts of a tenant, from the snapshot. Arguments and errors as of `FactsCache`."""
+    table = reader.tenant_table(tenant_id, _COLUMNS)
+    lacking = frozenset(_COLUMNS) - set(table.schema.names)
+    table = table.take(pc.sort_indices(table["asset_id"]))
+    ids = _whole(table["asset_id"])
+    count = len(ids)
+    evidence = [f"{axis.value}_evidence" for axis in VECTOR_AXES]
+    spoken = reader.tenant_table(tenant_id, ["asset_id", "statements", *evidence])
+    rows = pc.index_in(spoken["asset_id"], value_set=ids)
+    said = _Said.of(rows, spoken, [name for name in evidence if name in spoken.schema.names])
+    uris = _whole(table["uris"])
+    return Facts(
+        asset_ids=ids.to_pylist(),
+        width=_numbers(table, "width"),
+        height=_numbers(table, "height"),
+        size=_numbers(table, "size"),
+        taken=_numbers(table, "taken_at"),
+        modified=_numbers(table, "modified_at"),
+        added=_numbers(table, "added_at"),
+        said_at=_numbers(table, "said_at"),
+        agreement=_numbers(table, "agreement"),
+        confidence=said.surest(count),
+        low_share=said.low_share(count),
+        formats=_coded(_whole(table["format"])),
+        tags=said.labels(TextKind.TAG, count),
+        classes=said.labels(TextKind.CLASSIFICATION, count),
+        runs=said.runs(count),
+        texts={name: _text(table, name) for name in TEXTS},
+        uris=uris,
+        uri_bytes=_decoded(uris.flatten()),
+        colours=None,
+        lacking=lacking,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """Statements, flat: rows int32 (s,), kinds, texts, run ids, confidences float64 (s,) or NaN;
+    and the runs behind vectors with their rows.
+    """
+
+    rows: Integers
+    kinds: pa.StringArray
+    texts: pa.StringArray
+    confidences: Floats
+    run_rows: Integers
+    run_ids: pa.StringArray
+
+    @classmethod
+    def of(cls, rows: pa.ChunkedArray, table: pa.Table, evidence: Sequence[str]) -> _Said:
+        """From lists of statements and structs of vector evidence; `rows` are those of assets."""
+        lists = _whole(table["statements"])
+        own = _whole(rows).to_numpy()
+        values = lists.flatten()
+        said = own[pc.list_parent_indices(lists).to_numpy()].astype(np.int32)
+        fields = dict(zip([f.name for f in values.type], values.flatten(), strict=True))
+        vectors = [pc.struct_field(_whole(table[name]), "run_id") for name in evidence]
+        return cls(
+            rows=said,
+            kinds=fields["kind"],
+            texts=fields["text"],
+            confidences=_floats(fields["confidence"]),
+            run_rows=np.concatenate([said, *([own] * len(vectors))]).astype(np.int32),
+            run_ids=pa.concat_arrays([fields["run_id"], *vectors]),
+        )
+
+    def of_kinds(self, *kinds: TextKind) -> npt.NDArray[np.bool_]:
+        chosen = pc.is_in(self.kinds, value_set=pa.array([kind.value for kind in kinds]))
+        mask: npt.NDArray[np.bool_] = chosen.to_numpy(zero_copy_only=False)
+        return mask
+
+    def labels(self, kind: TextKind, count: int) -> LabelSets:
+        chosen = self.of_kinds(kind)
+        texts = self.texts.filter(pa.array(chosen))
+        return LabelSets.of(self.rows[chosen], texts, self.confidences[chosen], count, str.casefold)
+
+    def runs(self, count: int) -> LabelSets:
+        unknown = np.full(len(self.run_rows), np.nan)
+        return LabelSets.of(self.run_rows, self.run_ids, unknown, count, str)
+
+    def surest(self, count: int) -> Floats:
+        chosen = self.of_kinds(*_LABELS)
+        surest = np.full(count, np.nan)
+        np.fmax.at(surest, self.rows[chosen], self.confidences[chosen])
+        return surest
+
+    def low_share(self, count: int) -> Floats:
+        known = ~np.isnan(self.confidences)
+        rows, low = self.rows[known], self.confidences[known] < LOW_CONFIDENCE
+        every = np.bincount(rows, minlength=count).astype(np.float64)
+        share = np.full(count, np.nan)
+        np.divide(np.bincount(rows[low], minlength=count), every, out=share, where=every > 0)
+        return share
+
+
+def _numbers(table: pa.Table, column: str) -> Floats:
+    if column not in table.schema.names:
+        return np.full(table.num_rows, np.nan)
+    return _floats(_whole(table[column]))
+
+
+def _floats(column: pa.Array) -> Floats:
+    filled = column.cast(pa.float64()).fill_null(float("nan"))
+    values: Floats = filled.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _text(table: pa.Table, column: str) -> pa.StringArray:
+    if column not in table.schema.names:
+        return pa.nulls(table.num_rows, pa.string())
+    return _whole(table[column])
+
+
+def _coded(column: pa.StringArray) -> Coded:
+    encoded = column.dictionary_encode()
+    names = [name.casefold() for name in encoded.dictionary.to_pylist()]
+    vocabulary = sorted(set(names))
+    lookup = np.array([*map(vocabulary.index, names), -1], np.int32)
+    codes = encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)
+    return Coded(lookup[codes], tuple(vocabulary))
+
+
+def _decoded(uris: pa.StringArray) -> pa.BinaryArray:
+    """URIs as bytes; those of files without percent-encoding, others hold keys as they are."""
+    binary = uris.cast(pa.binary())
+    written = pc.and_(pc.starts_with(uris, _FILE), pc.match_substring(uris, "%"))
+    if not pc.any(written).as_py():
+        return binary
+    plain = [unquote_to_bytes(uri) for uri in uris.filter(written).to_pylist()]
+    return pc.replace_with_mask(binary, written, pa.array(plain, pa.binary()))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece. Raises ResourceExhausted when its strings do not fit in one."""
+    try:
+        whole = column.combine_chunks()
+    except pa.ArrowInvalid as error:
+        raise ResourceExhausted(f"a column of the snapshot is too large: {error}") from error
+    if isinstance(whole, pa.ChunkedArray):
+        raise ResourceExhausted("a column of the snapshot has more than 2 GiB of text")
+    return whole
