@@ -81,6 +81,16 @@ class Profile(Part):
         """
         return self.home / "models"
 
+    @property
+    def keys_file(self) -> Path:
+        """The file of API keys."""
+        return self.serve.keys_file or self.home / "keys.json"
+
+    @property
+    def trail_file(self) -> Path:
+        """What administrators did; see: ecm admin-log."""
+        return self.home / "audit" / "admin.jsonl"
+
     def describe(self) -> Tree:
         """The resolved profile as JSON values, secrets replaced by ``***``."""
         tree: Tree = _without_secrets(self.model_dump(mode="json"))

@@ -5,8 +5,12 @@ Knows names, types and bounds of settings; layers and files are ecm.config's.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ecm.access.limits import RateLimit
+from ecm.access.scopes import Scope
 from ecm.contracts.identity import Digest, TenantId
 
 
@@ -110,6 +114,21 @@ class ServeConfig(Part):
     )
     operator_keys: tuple[Digest, ...] = Field(
         default=(), description="sha256 of keys that speak for the whole ledger"
+    )
+
+    keys_file: Path | None = Field(
+        default=None,
+        description="keys made by ecm keys; null: keys.json in the home, if it is there",
+    )
+    rate_limits: dict[Scope, RateLimit] = Field(
+        default_factory=dict,
+        description="of every key, in each ingress replica: requests a second by scope",
+    )
+    original_bytes: int = Field(
+        default=128 * 2**20, ge=1, description="originals above this are not served"
+    )
+    originals_at_once: int = Field(
+        default=4, ge=1, le=1000, description="read at once by each ingress replica"
     )
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ from ecm.models.agreement import check_agreement
 from ecm.models.checkpoint import check_checkpoint, is_recipe
 from ecm.models.manifest import ModelFile, ModelManifest, VerifiedFiles
 from ecm.models.probe_files import check_probes
-from ecm.models.whole_files import write_whole
+from ecm.whole_files import write_whole
 
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this before it was read may change again without another time in

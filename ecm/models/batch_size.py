@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from ecm.contracts.identity import Contract, digest
 from ecm.errors import ResourceExhausted
 from ecm.models.manifest import ModelManifest
-from ecm.models.whole_files import write_whole
+from ecm.whole_files import write_whole
 
 LARGEST = 1024
 FILE = "batch_sizes.json"

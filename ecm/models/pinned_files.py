@@ -15,7 +15,7 @@ import yaml
 from ecm.errors import ManifestError
 from ecm.models.manifest import ModelFile, ModelManifest, load_manifest
 from ecm.models.probe_files import ProbeSet
-from ecm.models.whole_files import write_whole
+from ecm.whole_files import write_whole
 
 
 class Standing(Enum):
