@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -255,6 +255,15 @@ class SnapshotReader:
         present = [column for column in columns if column in self._dataset.schema.names]
         with lance_errors(f"cannot read snapshot {self.ref.snapshot_id}"):
             return self._dataset.to_table(columns=present, filter=of_tenant(tenant_id))
+
+    def tenant_batches(self, tenant_id: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Like `tenant_table`, some rows at a time, so that wide columns are never all in memory.
+
+        Raises StoreCorrupt, on the way too.
+        """
+        present = [column for column in columns if column in self._dataset.schema.names]
+        with lance_errors(f"cannot read snapshot {self.ref.snapshot_id}"):
+            yield from self._dataset.to_batches(columns=present, filter=of_tenant(tenant_id))
 
     def thumbnail(self, tenant_id: str, asset_id: str) -> bytes | None:
         """The small JPEG of an asset of the store, or None when none was kept."""
