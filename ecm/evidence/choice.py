@@ -64,8 +64,8 @@ class Choice:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The assets in order of tenant and of their vectors' places, ROWS_PER_BATCH at a time.
 
-        Columns: those of the snapshot but for names and vectors; per axis `<axis>_place` (int64 row
-        offset in its vector table, or null) and `<axis>_evidence`.
+        Columns: those of the snapshot but for words of places and vectors; per axis `<axis>_place`
+        (int64 row offset in its vector table, or null) and `<axis>_evidence`.
         """
         columns = "".join(
             f",\n    vectors_{a}.place AS {a}_place, vectors_{a}.said AS {a}_evidence"
@@ -73,7 +73,8 @@ class Choice:
         )
         joins = "".join(f"\nLEFT JOIN vectors_{a} USING (tenant_id, asset_id)" for a in self.axes)
         order = "".join(f", {a}_place" for a in self.axes)
-        query = choice_sql.ROWS.format(columns=columns, joins=joins, order=order)
+        times = "".join(f", vectors_{a}.said_at" for a in self.axes)
+        query = choice_sql.ROWS.format(columns=columns, times=times, joins=joins, order=order)
         with duck_errors("choosing evidence"):
             yield from self._connection.sql(query).to_arrow_reader(ROWS_PER_BATCH)
 
@@ -114,6 +115,7 @@ def chosen(
                 choice_sql.SAID,
                 choice_sql.CHOSEN,
                 choice_sql.TEXTS,
+                choice_sql.AGREED,
                 choice_sql.PLACES.format(near=near),
                 choice_sql.FACTS,
             ):

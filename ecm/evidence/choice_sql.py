@@ -44,7 +44,7 @@ SELECT tenant_id, asset_id, kind, evidence_key FROM (
 # BM25 knows how often a word is said, not how surely: a tag is said up to three times.
 TEXTS: Final = """
 CREATE TEMP TABLE texts AS
-SELECT tenant_id, asset_id, statements,
+SELECT tenant_id, asset_id, statements, said_at,
     list_filter(statements, lambda s: s.kind = 'caption')[1].text AS caption,
     list_filter(statements, lambda s: s.kind = 'caption')[1].composed AS caption_composed,
     nullif(rtrim(array_to_string(list_transform(list_filter(
@@ -61,24 +61,52 @@ FROM (
         list({'evidence_id': t.evidence_id, 'kind': kind, 'ordinal': t.ordinal,
               'run_id': t.run_id, 'transform': t.transform, 'confidence': t.confidence,
               'text': t.text, 'scheme': t.scheme, 'composed': t.composed}
-             ORDER BY kind, t.ordinal) AS statements
+             ORDER BY kind, t.ordinal) AS statements,
+        max(t.observed_at) AS said_at
     FROM said AS t JOIN chosen USING (tenant_id, asset_id, kind, evidence_key)
     WHERE t.text <> ''
     GROUP BY tenant_id, asset_id
 )
 """
 
+# Labels are compared within a kind: a tagger and a classifier that use other words do not differ.
+# Only what two transforms spoke of is listed: mostly there is one. Decimals: as above.
+AGREED: Final = """
+CREATE TEMP TABLE agreed AS
+WITH labels AS (
+    SELECT tenant_id, asset_id, kind, transform, list(DISTINCT lower(text)) AS labels
+    FROM said
+    SEMI JOIN (
+        SELECT tenant_id, asset_id, kind FROM said
+        WHERE kind IN ('tag', 'classification') AND text <> ''
+        GROUP BY tenant_id, asset_id, kind HAVING min(transform) <> max(transform)
+    ) USING (tenant_id, asset_id, kind)
+    WHERE text <> ''
+    GROUP BY tenant_id, asset_id, kind, transform
+)
+SELECT tenant_id, asset_id, avg(overlap::DECIMAL(18, 12)) AS agreement FROM (
+    SELECT a.tenant_id, a.asset_id,
+        len(list_intersect(a.labels, b.labels))
+            / len(list_distinct(list_concat(a.labels, b.labels))) AS overlap
+    FROM labels AS a JOIN labels AS b USING (tenant_id, asset_id, kind)
+    WHERE a.transform < b.transform
+)
+GROUP BY tenant_id, asset_id
+"""
+
 # The newest look at a place, the first one or a later one, says what lies there.
 PLACES: Final = """
 CREATE TEMP TABLE places AS
-SELECT tenant_id, asset_id, list(uri ORDER BY uri) AS uris FROM (
-    SELECT tenant_id, uri, arg_max(asset_id, rank) AS asset_id, arg_max(state, rank) AS state
+SELECT tenant_id, asset_id, list(uri ORDER BY uri) AS uris, max(mtime_ns) / 1e9 AS modified_at
+FROM (
+    SELECT tenant_id, uri, arg_max(asset_id, rank) AS asset_id, arg_max(state, rank) AS state,
+        arg_max_null(mtime_ns, rank) AS mtime_ns
     FROM (
-        SELECT tenant_id, uri, asset_id, 'present' AS state,
+        SELECT tenant_id, uri, asset_id, 'present' AS state, mtime_ns,
             (observed_at, coalesce(mtime_ns, 0), version_id) AS rank
         FROM source_asset_versions
         UNION ALL
-        SELECT tenant_id, uri, asset_id, state,
+        SELECT tenant_id, uri, asset_id, state, mtime_ns,
             (observed_at, coalesce(mtime_ns, 0), sighting_id)
         FROM source_asset_sightings
     ){near}
@@ -102,14 +130,15 @@ NEAR: Final = """
 FACTS: Final = """
 CREATE TEMP TABLE facts AS
 SELECT tenant_id, asset_id, any_value(width) AS width, any_value(height) AS height,
-    any_value(format) AS format
+    any_value(format) AS format, any_value(size) AS size, min(observed_at) AS added_at
 FROM source_assets GROUP BY tenant_id, asset_id
 """
 
 VECTORS: Final = """
 CREATE TEMP TABLE vectors_{axis} AS
 SELECT tenant_id, asset_id, max_by(_rowoffset, rank) AS place,
-    max_by({{'evidence_id': evidence_id, 'run_id': run_id, 'transform': transform}}, rank) AS said
+    max_by({{'evidence_id': evidence_id, 'run_id': run_id, 'transform': transform}}, rank) AS said,
+    max(observed_at) AS said_at
 FROM (SELECT *, (observed_at, -ordinal, evidence_id) AS rank FROM source_{axis})
 GROUP BY tenant_id, asset_id
 """
@@ -120,14 +149,17 @@ SELECT DISTINCT tenant_id, asset_id FROM ({stated})
 """
 
 ROWS: Final = """
-SELECT tenant_id, asset_id, places.uris, facts.width, facts.height, facts.format,
-    texts.caption, coalesce(texts.caption_composed, false) AS caption_composed,
-    texts.tags, texts.classification, texts.ocr,
+SELECT tenant_id, asset_id, places.uris, facts.width, facts.height, facts.format, facts.size,
+    NULL::DOUBLE AS taken_at, places.modified_at, facts.added_at,
+    greatest(texts.said_at{times}) AS said_at, agreed.agreement,
+    NULL::VARCHAR AS user, texts.caption,
+    coalesce(texts.caption_composed, false) AS caption_composed, texts.tags, texts.classification, texts.ocr,
     coalesce(texts.statements, []) AS statements{columns}
 FROM spine
 JOIN places USING (tenant_id, asset_id)
 LEFT JOIN facts USING (tenant_id, asset_id)
-LEFT JOIN texts USING (tenant_id, asset_id){joins}
+LEFT JOIN texts USING (tenant_id, asset_id)
+LEFT JOIN agreed USING (tenant_id, asset_id){joins}
 ORDER BY tenant_id{order}, asset_id
 """
 

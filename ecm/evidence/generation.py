@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from ecm.contracts.search import Axis
 from ecm.evidence.choice import Choice
 from ecm.evidence.faults import lance_errors
-from ecm.evidence.refs import TEXT_COLUMNS, VECTOR_AXES
+from ecm.evidence.refs import LATER_TEXT_COLUMNS, TEXT_COLUMNS, VECTOR_AXES
 from ecm.evidence.store import EvidenceStore
 
 FTS_OPTIONS: Final = {
@@ -65,6 +65,11 @@ def search_schema(dims: Mapping[Axis, int]) -> pa.Schema:
     """Schema of `search_materialized`; an axis without vectors has no columns.
 
     `vv`, `x`, `mv` are fixed_size_list<float32>[dim], L2-normalised, null where an asset has none.
+    `size` is in bytes. Times are Unix seconds (UTC): `taken_at` as the file itself says,
+    `modified_at` of the newest file that holds the content now, `added_at` when it was first
+    decoded, `said_at` of the newest evidence chosen for it. `agreement` (0-1) is the mean Jaccard
+    overlap of the labels that different transforms gave it, null when no two spoke of the same
+    kind. `path` are the words of all its folders, `user` what people wrote into the file.
     """
     fields = [
         pa.field("tenant_id", pa.string(), nullable=False),
@@ -74,11 +79,19 @@ def search_schema(dims: Mapping[Axis, int]) -> pa.Schema:
         pa.field("width", pa.int32()),
         pa.field("height", pa.int32()),
         pa.field("format", pa.string()),
+        pa.field("size", pa.int64()),
+        pa.field("taken_at", pa.float64()),
+        pa.field("modified_at", pa.float64()),
+        pa.field("added_at", pa.float64()),
+        pa.field("said_at", pa.float64()),
+        pa.field("agreement", pa.float64()),
         pa.field("caption", pa.string()),
         pa.field("caption_composed", pa.bool_(), nullable=False),
         pa.field("tags", pa.string()),
         pa.field("classification", pa.string()),
         pa.field("ocr", pa.string()),
+        pa.field("path", pa.string()),
+        pa.field("user", pa.string()),
         pa.field("statements", pa.list_(_STATEMENT), nullable=False),
     ]
     for axis in (axis for axis in VECTOR_AXES if axis in dims):
@@ -95,13 +108,34 @@ def name_words(uris: Sequence[str]) -> str:
     """
     words: dict[str, str] = {}
     for uri in uris:
-        parts = unquote(uri.split("://")[-1]).split("/")
-        parts[-1] = _EXTENSION.sub("", parts[-1])
-        for part in parts[-1 - FOLDERS_IN_NAME :]:
-            spaced = _HUMP.sub(" ", unicodedata.normalize("NFKC", part))
-            for word in _WORD.findall(spaced):
-                words.setdefault(word.casefold(), word)
+        *folders, name = _parts_of(uri)
+        for part in (*folders[-FOLDERS_IN_NAME:], _EXTENSION.sub("", name)):
+            _add_words(words, part)
     return " ".join(words.values())
+
+
+def path_words(uris: Sequence[str]) -> str | None:
+    """Searchable words of all folders (of an object, its bucket too), or None when there are none.
+
+    >>> path_words(["s3://photos/Trips/2024/beach/goldenRetriever_01.jpg"])
+    'photos Trips 2024 beach'
+    """
+    words: dict[str, str] = {}
+    for uri in uris:
+        for part in _parts_of(uri)[:-1]:
+            _add_words(words, part)
+    return " ".join(words.values()) or None
+
+
+def _parts_of(uri: str) -> list[str]:
+    return unquote(uri.split("://")[-1]).split("/")
+
+
+def _add_words(words: dict[str, str], part: str) -> None:
+    """The words of a name as they are first written, by their case-folded form."""
+    spaced = _HUMP.sub(" ", unicodedata.normalize("NFKC", part))
+    for word in _WORD.findall(spaced):
+        words.setdefault(word.casefold(), word)
 
 
 def write_generation(
@@ -181,7 +215,7 @@ def create_indices(dataset: Any, axes: Sequence[Axis], vector_index_rows: int) -
         rows = dataset.count_rows()
         if not rows:
             return
-        for column in TEXT_COLUMNS:
+        for column in (*TEXT_COLUMNS, *LATER_TEXT_COLUMNS):
             dataset.create_scalar_index(column, "INVERTED", name=column, **FTS_OPTIONS)
         dataset.create_scalar_index("tenant_id", "BITMAP", name="tenant_id")
         dataset.create_scalar_index("asset_id", "BTREE", name="asset_id")
@@ -230,7 +264,9 @@ def _write(
 
 def _filled(batch: pa.RecordBatch, vectors: Mapping[Axis, Any], axes: Sequence[Axis]) -> _Columns:
     columns: _Columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    columns["name"] = pa.array([name_words(u) for u in columns["uris"].to_pylist()], pa.string())
+    uris = columns["uris"].to_pylist()
+    columns["name"] = pa.array([name_words(each) for each in uris], pa.string())
+    columns["path"] = pa.array([path_words(each) for each in uris], pa.string())
     for axis in axes:
         columns[axis.value] = _vectors_at(vectors[axis], columns[f"{axis.value}_place"])
     return columns

@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 from ecm.contracts.identity import Contract, Digest, TenantId, digest
 from ecm.contracts.search import Axis
 
-SNAPSHOT_RECIPE: Final = "recipe-4"
-"""How texts are made of statements; a new recipe makes new snapshots of the same evidence."""
+SNAPSHOT_RECIPE: Final = "recipe-5"
+"""Which columns a snapshot has and how they are made of evidence; a new recipe makes new snapshots
+of the same evidence."""
 
 Confidence = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -19,6 +19,10 @@ from ecm.evidence.store import EvidenceStore
 
 SNAPSHOT_FORMAT_VERSION: Final = 1
 TEXT_COLUMNS: Final = ("caption", "tags", "classification", "ocr", "name")
+"""The columns of words that every snapshot has, each with its index."""
+LATER_TEXT_COLUMNS: Final = ("path", "user")
+"""Those that snapshots of earlier releases lack: words of folders, and what people wrote into the
+file. One that the schema of a snapshot does not have is not there; that is no damage."""
 VECTOR_AXES: Final = (Axis.VV, Axis.X, Axis.MV)
 SNAPSHOTS: Final = "snapshots"
 
