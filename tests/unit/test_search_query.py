@@ -12,7 +12,8 @@ from ecm.contracts.search import MAX_QUERY_CHARS, Axis, QueryType, SearchRequest
 from ecm.errors import ConfigError, QueryError
 from ecm.search.cursor import Cursor, query_digest
 from ecm.search.profile import RankingProfile, load_ranking_profile
-from ecm.search.query import classify_text, intent_of
+from ecm.search.query import read_question
+from ecm.search.words import classify_text
 
 RANKING = Path(__file__).parents[2] / "conf" / "ranking"
 TEXT_AXES = (Axis.VV, Axis.MV, Axis.FTS)
@@ -35,8 +36,8 @@ ASSET = "ab" * 32
     ],
 )
 def test_text_is_classified_by_its_words(text: str, kind: QueryType, axes: tuple[Axis]) -> None:
-    intent = intent_of(SearchRequest(tenant_id="t", text=text))
-    assert (intent.query_type, intent.axes) == (kind, axes)
+    question = read_question(SearchRequest(tenant_id="t", text=text))
+    assert (question.query_type, question.axes) == (kind, axes)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +52,9 @@ def test_text_is_classified_by_its_words(text: str, kind: QueryType, axes: tuple
 def test_axes_follow_what_is_given_and_are_only_ever_narrowed(
     fields: dict[str, object], kind: QueryType | None, axes: tuple[Axis]
 ) -> None:
-    intent = intent_of(SearchRequest.model_validate({"tenant_id": "t", **fields}))
-    assert intent.axes == axes
-    assert kind is None or intent.query_type is kind
+    question = read_question(SearchRequest.model_validate({"tenant_id": "t", **fields}))
+    assert question.axes == axes
+    assert kind is None or question.query_type is kind
 
 
 @given(st.text(min_size=1, max_size=MAX_QUERY_CHARS))
