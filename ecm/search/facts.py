@@ -42,7 +42,7 @@ NUMBERS: Final = (
 _COLUMNS: Final = ("asset_id", "uris", "format", *NUMBERS, *TEXTS)
 _ID_BYTES: Final = 121
 _FILE: Final = "file://"
-_LABELS: Final = (TextKind.TAG, TextKind.CLASSIFICATION)
+_LABELS: Final = (TextKind.TAG.value, TextKind.CLASSIFICATION.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +157,7 @@ def read_facts(reader: SnapshotReader, tenant_id: str, structure: str | None = N
     table = table.take(pc.sort_indices(table["asset_id"]))
     ids = _whole(table["asset_id"])
     count = len(ids)
-    evidence = [f"{axis.value}_evidence" for axis in VECTOR_AXES]
-    spoken = reader.tenant_table(tenant_id, ["asset_id", "statements", *evidence])
-    rows = pc.index_in(spoken["asset_id"], value_set=ids)
-    said = _Said.of(rows, spoken, [name for name in evidence if name in spoken.schema.names])
+    said = _Said.read(reader, tenant_id, ids)
     uris = _whole(table["uris"])
     return Facts(
         asset_ids=ids.to_pylist(),
@@ -188,39 +185,59 @@ def read_facts(reader: SnapshotReader, tenant_id: str, structure: str | None = N
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """Statements, flat: rows int32 (s,), kinds, texts, run ids, confidences float64 (s,) or NaN;
-    and the runs behind vectors with their rows.
+    """Statements, flat: rows int32 (s,), kinds, labels, confidences float64 (s,) or NaN; and the
+    runs behind statements and vectors with their rows. Strings are encoded by dictionaries.
     """
 
     rows: Integers
-    kinds: pa.StringArray
-    texts: pa.StringArray
+    kinds: pa.DictionaryArray
+    texts: pa.DictionaryArray
     confidences: Floats
     run_rows: Integers
-    run_ids: pa.StringArray
+    run_ids: pa.DictionaryArray
 
     @classmethod
-    def of(cls, rows: pa.ChunkedArray, table: pa.Table, evidence: Sequence[str]) -> _Said:
-        """From lists of statements and structs of vector evidence; `rows` are those of assets."""
-        lists = _whole(table["statements"])
-        own = _whole(rows).to_numpy()
-        values = lists.flatten()
-        said = own[pc.list_parent_indices(lists).to_numpy()].astype(np.int32)
-        fields = dict(zip([f.name for f in values.type], values.flatten(), strict=True))
-        vectors = [pc.struct_field(_whole(table[name]), "run_id") for name in evidence]
+    def read(cls, reader: SnapshotReader, tenant_id: str, ids: pa.StringArray) -> _Said:
+        """All that was said of the assets, some rows at a time: most of each is not kept."""
+        columns = ["asset_id", "statements", *(f"{axis.value}_evidence" for axis in VECTOR_AXES)]
+        parts = [cls._of(batch, ids) for batch in reader.tenant_batches(tenant_id, columns)]
+        none = np.zeros(0, np.int32)
         return cls(
-            rows=said,
-            kinds=fields["kind"],
-            texts=fields["text"],
+            rows=np.concatenate([none, *(part.rows for part in parts)]),
+            kinds=_joined([part.kinds for part in parts]),
+            texts=_joined([part.texts for part in parts]),
+            confidences=np.concatenate([np.zeros(0), *(part.confidences for part in parts)]),
+            run_rows=np.concatenate([none, *(part.run_rows for part in parts)]),
+            run_ids=_joined([part.run_ids for part in parts]),
+        )
+
+    @classmethod
+    def _of(cls, batch: pa.RecordBatch, ids: pa.StringArray) -> _Said:
+        """From lists of statements and structs of vector evidence; `rows` are those of assets."""
+        own = pc.index_in(batch["asset_id"], value_set=ids).to_numpy()
+        lists = batch["statements"]
+        values = lists.flatten()
+        fields = dict(zip([f.name for f in values.type], values.flatten(), strict=True))
+        rows = own[pc.list_parent_indices(lists).to_numpy()]
+        spoken = pc.is_in(fields["kind"], value_set=pa.array(_LABELS))
+        vectors = [
+            pc.struct_field(c, "run_id") for c in batch.columns if pa.types.is_struct(c.type)
+        ]
+        return cls(
+            rows=rows.astype(np.int32),
+            kinds=fields["kind"].dictionary_encode(),
+            # What is no label is not looked at again: captions would be a dictionary of their own.
+            texts=pc.if_else(spoken, fields["text"], None).dictionary_encode(),
             confidences=_floats(fields["confidence"]),
-            run_rows=np.concatenate([said, *([own] * len(vectors))]).astype(np.int32),
-            run_ids=pa.concat_arrays([fields["run_id"], *vectors]),
+            run_rows=np.concatenate([rows, *([own] * len(vectors))]).astype(np.int32),
+            run_ids=pa.concat_arrays([fields["run_id"], *vectors]).dictionary_encode(),
         )
 
     def of_kinds(self, *kinds: TextKind) -> npt.NDArray[np.bool_]:
-        chosen = pc.is_in(self.kinds, value_set=pa.array([kind.value for kind in kinds]))
-        mask: npt.NDArray[np.bool_] = chosen.to_numpy(zero_copy_only=False)
-        return mask
+        named = [
+            code for code, kind in enumerate(self.kinds.dictionary.to_pylist()) if kind in kinds
+        ]
+        return np.isin(self.kinds.indices.to_numpy(), named)
 
     def labels(self, kind: TextKind, count: int) -> LabelSets:
         chosen = self.of_kinds(kind)
@@ -232,7 +249,7 @@ class _Said:
         return LabelSets.of(self.run_rows, self.run_ids, unknown, count, str)
 
     def surest(self, count: int) -> Floats:
-        chosen = self.of_kinds(*_LABELS)
+        chosen = self.of_kinds(TextKind.TAG, TextKind.CLASSIFICATION)
         surest = np.full(count, np.nan)
         np.fmax.at(surest, self.rows[chosen], self.confidences[chosen])
         return surest
@@ -262,6 +279,12 @@ def _text(table: pa.Table, column: str) -> pa.StringArray:
     if column not in table.schema.names:
         return pa.nulls(table.num_rows, pa.string())
     return _whole(table[column])
+
+
+def _joined(parts: Sequence[pa.DictionaryArray]) -> pa.DictionaryArray:
+    """Arrays one after the other, with one dictionary."""
+    kind = pa.dictionary(pa.int32(), pa.string())
+    return _whole(pa.chunked_array(parts, kind).unify_dictionaries())
 
 
 def _coded(column: pa.StringArray) -> Coded:

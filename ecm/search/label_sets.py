@@ -44,7 +44,7 @@ class LabelSets:
     def of(
         cls,
         rows: npt.NDArray[np.integer],
-        labels: pa.StringArray,
+        labels: pa.DictionaryArray,
         confidences: Floats,
         count: int,
         folded: Callable[[str], str],
@@ -53,18 +53,17 @@ class LabelSets:
 
         Args:
             rows: integers (s,), the row of each statement.
-            labels: s strings; null and empty ones count as nothing said.
+            labels: s strings, encoded; null and empty ones count as nothing said.
             confidences: float64 (s,), NaN where there is none.
             count: n, rows there are.
             folded: brings labels that are the same into one form, such as `str.casefold`.
         """
-        encoded = labels.dictionary_encode()
-        names = [folded(name) for name in encoded.dictionary.to_pylist()]
+        names = [folded(name) for name in labels.dictionary.to_pylist()]
         vocabulary = sorted(set(names) - {""})
         place = {name: code for code, name in enumerate(vocabulary)}
         # The last one stands for null.
         lookup = np.array([*(place.get(name, -1) for name in names), -1], np.int64)
-        codes = lookup[encoded.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)]
+        codes = lookup[labels.indices.fill_null(len(names)).to_numpy(zero_copy_only=False)]
         said = np.flatnonzero(codes >= 0)
         # By code, then row: of one label of one row the entries stand side by side.
         key = codes[said] * max(count, 1) + rows[said]
