@@ -134,8 +134,8 @@ class SearchRequest(Contract):
         if self.image is not None and not 0 < len(self.image) <= MAX_IMAGE_BYTES:
             raise ValueError(f"image must have between 1 and {MAX_IMAGE_BYTES} bytes")
         wanted = any(example.weight > 0 for example in self.shown())
-        if not (self.text and self.text.strip()) and not wanted:
-            raise ValueError("empty query: give text, an image or an asset id")
+        if not (self.text and self.text.strip()) and not wanted and self.filter is None:
+            raise ValueError("empty query: give text, an image, an asset id or a filter")
         return self
 
     def shown(self) -> tuple[Example, ...]:

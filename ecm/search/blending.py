@@ -24,7 +24,7 @@ _TINY = 1e-6
 
 @dataclass(frozen=True)
 class QueryVectors:
-    """The vector that is asked with per axis, those of what is not wanted, and why one is absent."""
+    """What is asked with per axis, what is not wanted there, and why an axis has nothing."""
 
     wanted: dict[Axis, AxisVector] = field(default_factory=dict)
     unwanted: dict[Axis, list[AxisVector]] = field(default_factory=dict)
@@ -51,7 +51,9 @@ def query_vectors(
         if axis not in VECTOR_AXES:
             continue
         said = _of_words(plan, axis, encoded, found)
-        pulled = [(s.example.weight, v) for s, v in _of_examples(plan, axis, encoded, reader, found)]
+        pulled = [
+            (s.example.weight, v) for s, v in _of_examples(plan, axis, encoded, reader, found)
+        ]
         if said is not None:
             found.unwanted.setdefault(axis, []).extend(v for w, v in pulled if w < 0)
             pulled = [(w, v) for w, v in pulled if w > 0]

@@ -14,7 +14,7 @@ import json
 from pydantic import Field, ValidationError
 
 from ecm.contracts.identity import Contract, Digest, canonical_json, digest
-from ecm.contracts.search import Axis, SearchRequest
+from ecm.contracts.search import Axis, Example, SearchRequest
 from ecm.errors import QueryError
 
 _SEAL_BYTES = 12
@@ -28,6 +28,7 @@ class Cursor(Contract):
     query: Digest
     ranking: str = Field(pattern=r"^[0-9a-f]{16}$", description="digest of the ranking profile")
     axes: tuple[Axis, ...] = Field(description="axes that answered the first page")
+    reranked: int = Field(default=0, ge=0, le=1000, description="candidates reranked there")
     offset: int = Field(ge=1, le=100_000)
 
     def seal(self) -> str:
@@ -37,6 +38,7 @@ class Cursor(Contract):
             self.query,
             self.ranking,
             [axis.value for axis in self.axes],
+            self.reranked,
             self.offset,
         ]
         body = canonical_json(packed)
@@ -50,9 +52,14 @@ class Cursor(Contract):
             mark, body = raw[:_SEAL_BYTES], raw[_SEAL_BYTES:]
             if mark != _mark(body):
                 raise ValueError("seal")
-            snapshot_id, query, ranking, axes, offset = json.loads(body)
+            snapshot_id, query, ranking, axes, reranked, offset = json.loads(body)
             return cls(
-                snapshot_id=snapshot_id, query=query, ranking=ranking, axes=axes, offset=offset
+                snapshot_id=snapshot_id,
+                query=query,
+                ranking=ranking,
+                axes=axes,
+                reranked=reranked,
+                offset=offset,
             )
         except (ValueError, TypeError, binascii.Error, ValidationError) as error:
             raise QueryError(
@@ -63,17 +70,27 @@ class Cursor(Contract):
 
 
 def query_digest(request: SearchRequest) -> str:
-    """Digest of what is asked: page size, cursor, explanation and requirements do not count."""
+    """Digest of all that a ranking hangs on.
+
+    Page size, cursor, explanation, requirements, facets and time limits do not count.
+    """
     return digest(
         [
             request.tenant_id,
             request.text.strip() if request.text else "",
-            hashlib.sha256(request.image).hexdigest() if request.image is not None else "",
-            request.asset_id or "",
+            [[_image_digest(one), one.asset_id or "", repr(one.weight)] for one in request.shown()],
+            request.filter.model_dump(mode="json") if request.filter is not None else None,
+            request.sort.value,
             request.candidates,
             sorted(axis.value for axis in request.axes) if request.axes is not None else None,
+            request.rerank,
+            repr(request.min_relevance),
         ]
     )
+
+
+def _image_digest(example: Example) -> str:
+    return hashlib.sha256(example.image).hexdigest() if example.image is not None else ""
 
 
 def _mark(body: bytes) -> bytes:

@@ -1,67 +1,87 @@
-"""One search, from request to explained answer: plan, candidates, fusion, hits.
+"""One search, from request to explained answer.
 
 Knows the order of the steps and what is refused; knows no model (a `QueryEncoder` is passed in) and
-no HTTP. `plan` and `answer` are apart so that a service can encode elsewhere between them.
+no HTTP. `plan`, `gather` and `answer` are apart so that a service can encode between the first two
+and rerank between the last two, in other processes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ecm.contracts.search import (
     Axis,
-    AxisScore,
     Degradation,
-    Hit,
     LostReason,
     RankingUsed,
     SearchRequest,
     SearchResponse,
-    Understood,
+    SortOrder,
 )
 from ecm.errors import AxisUnavailable, QueryError
-from ecm.evidence.reader import SnapshotReader, SnapshotRow
-from ecm.search.candidates import Candidates, Lost, Ranking, Scope
+from ecm.evidence.allowed import Allowed
+from ecm.evidence.reader import SnapshotReader
+from ecm.search.asking import Found, ask_axes
+from ecm.search.blending import QueryVectors, query_vectors
+from ecm.search.candidates import Candidates
 from ecm.search.config import SearchConfig
 from ecm.search.cursor import Cursor, query_digest
-from ecm.search.encoders import AxisVector, EncodedQuery, EncodingRequest, QueryEncoder
-from ecm.search.explain import Asked, contributions_of, evidence_of, sentence
-from ecm.search.fusion import Fused, weighted_rrf
+from ecm.search.cutoff import judged
+from ecm.search.encoders import EncodedQuery, QueryEncoder
+from ecm.search.facets import facets_of
+from ecm.search.facts import Facts, FactsCache
+from ecm.search.features import features_of
+from ecm.search.filters import allowed_by
+from ecm.search.fusion import weighted_rrf
+from ecm.search.laps import Laps
+from ecm.search.plan import Plan, planned
+from ecm.search.pool import Pool
+from ecm.search.pooling import pooled
 from ecm.search.profile import RankingProfile
-from ecm.search.query import Intent, intent_of
-
-VECTOR_AXES = (Axis.VV, Axis.X, Axis.MV)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a request needs: its intent, what to encode (None: nothing), where its page starts."""
-
-    request: SearchRequest
-    intent: Intent
-    encoding: EncodingRequest | None
-    cursor: Cursor | None
-    started: float
-
-    @property
-    def text(self) -> str:
-        return (self.request.text or "").strip()
-
-    @property
-    def shown(self) -> bool:
-        """Whether the question shows something: an image or an asset."""
-        return self.request.image is not None or self.request.asset_id is not None
+from ecm.search.ranked import Ranked, in_order
+from ecm.search.recent import Recent
+from ecm.search.rerank import FeatureReranker, Reranked, Reranker, RerankQuestion
+from ecm.search.showing import Page
+from ecm.search.sorting import sorted_ids
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the axes answered: rankings, query vectors, and the axes that were lost."""
+class NotReranked:
+    """Why the second stage did not take part."""
 
-    rankings: dict[Axis, Ranking] = field(default_factory=dict)
-    vectors: dict[Axis, AxisVector] = field(default_factory=dict)
-    lost: dict[Axis, Lost] = field(default_factory=dict)
+    code: LostReason
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The candidates of a plan, and what to ask a reranker (None: nothing), for so long at most."""
+
+    found: Found
+    pool: Pool | None
+    facts: Facts
+    allowed: Allowed | None
+    rerank: RerankQuestion | None
+    budget_ms: float
+    laps: Laps
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """The whole ranking of a query: what all its pages are cut from."""
+
+    gathered: Gathered
+    ranked: tuple[Ranked, ...]
+    relevance: np.ndarray | None
+    threshold: float | None
+    cut: int
+    reranked: int
+    not_reranked: NotReranked | None
 
 
 class SearchEngine:
@@ -73,6 +93,8 @@ class SearchEngine:
         ranking: weights and boosts.
         config: ceilings of the profile.
         exact_rows: tenants up to this many assets are scored exactly.
+        reranker: the second stage; asked by `search` only. None: the profile's features.
+        structure: fingerprint of the structure descriptor, where x is made by it.
         clock: seconds, monotonic.
     """
 
@@ -84,177 +106,207 @@ class SearchEngine:
         config: SearchConfig,
         *,
         exact_rows: int,
+        reranker: Reranker | None = None,
+        structure: str | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.reader = reader
         self.ranking = ranking
+        self.candidates = Candidates(reader, ranking.boosts(), exact_rows)
+        self.facts = FactsCache(reader, config.facts_cache_bytes, structure)
         self._encoder = encoder
         self._config = config
         self._clock = clock
-        self._candidates = Candidates(reader, ranking.boosts(), exact_rows)
+        self._reranker = reranker or FeatureReranker()
+        self._threads = ThreadPoolExecutor(config.axis_threads, thread_name_prefix="axis")
+        self._recent: Recent[str, Ordered] = Recent(config.remembered_rankings)
 
     def __enter__(self) -> SearchEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def search(self, request: SearchRequest) -> SearchResponse:
         """The answer to a request.
 
         Raises:
-            QueryError: nothing to search with, a foreign or stale cursor, an unknown asset.
-            ImageError: the query image cannot be read.
+            QueryError: nothing to search with, a foreign or stale cursor, an unknown asset, a
+                filter on what this snapshot does not tell.
+            ImageError: a query image cannot be read.
             AxisUnavailable: a required axis cannot answer, or none can.
             StoreCorrupt, StoreUnavailable: the rows of the hits cannot be read.
         """
         plan = self.plan(request)
-        encoded = None
-        if plan.encoding is not None:
-            encoded = self._encoder.encode([plan.encoding])[0]
-        return self.answer(plan, encoded)
+        encoded = self._encoder.encode(plan.encodings) if plan.encodings else []
+        gathered = self.gather(plan, encoded)
+        if gathered.rerank is None:
+            return self.answer(plan, gathered, None)
+        started = self._clock()
+        reranked = self._reranker.rerank(gathered.rerank)
+        took = (self._clock() - started) * 1000.0
+        if took > gathered.budget_ms and plan.cursor is None:
+            said = f"reranking took {took:.0f} ms, more than its {gathered.budget_ms:.0f} ms"
+            return self.answer(plan, gathered, NotReranked(LostReason.CEILING, said))
+        return self.answer(plan, gathered, reranked)
 
     def plan(self, request: SearchRequest) -> Plan:
         """What the request needs before it can be answered. Raises QueryError."""
         started = self._clock()
-        intent = intent_of(request)
-        unfit = [axis.value for axis in request.require if axis not in intent.axes]
-        if unfit or not intent.axes:
-            asked = ", ".join(unfit) or "the axes asked for"
-            raise QueryError(
-                f"this query gives nothing to compare on {asked}",
-                "query.axes",
-                "images speak to vv, x and mv; texts to vv, mv and fts, on x of colour and layout",
-            )
-        cursor = None
-        if request.cursor is not None:
-            cursor = Cursor.opened(request.cursor)
+        cursor = Cursor.opened(request.cursor) if request.cursor is not None else None
+        if cursor is not None:
             self._check_cursor(cursor, request)
-        needed = frozenset(intent.axes) & frozenset(VECTOR_AXES)
-        if request.asset_id is not None:
-            needed &= {Axis.MV} if request.text and request.text.strip() else set()
-        encoding = None
-        if needed:
-            encoding = EncodingRequest(needed, request.text, request.image)
-        return Plan(request, intent, encoding, cursor, started)
+        plan = planned(request, cursor, started, self._config.time_ceiling_ms)
+        if self._recent.get(query_digest(request)) is not None:
+            return replace(plan, encodings=(), wanted=None, unwanted=(), shown=())
+        return plan
 
-    def answer(self, plan: Plan, encoded: EncodedQuery | None) -> SearchResponse:
-        """The answer, once the query is encoded (None: nothing was to be). Raises as `search`."""
-        if encoded is not None and encoded.refused is not None:
-            raise encoded.refused
-        found = self._ask_axes(plan, self._vectors(plan, encoded), encoded)
-        self._check_required(plan, found)
-        self._check_page(plan, found)
-        merged = weighted_rrf(
-            {axis: ranking.asset_ids() for axis, ranking in found.rankings.items()},
-            self._weights(plan),
-            k=self.ranking.k,
-        )
+    def gather(self, plan: Plan, encoded: Sequence[EncodedQuery]) -> Gathered:
+        """The candidates, once the plan's encodings are there. Raises as `search`."""
+        remembered = self._recent.get(query_digest(plan.request))
+        if remembered is not None:
+            return replace(remembered.gathered, rerank=None, laps=Laps(self._clock))
+        laps = Laps(self._clock)
+        laps.add("encode", (self._clock() - plan.started) * 1000.0)
+        vectors = query_vectors(plan, encoded, self.reader)
+        with laps.lap("filter"):
+            facts = self.facts.of(plan.request.tenant_id)
+            request = plan.request
+            allowed = allowed_by(request.filter, facts) if request.filter is not None else None
+        if plan.browsing:
+            return Gathered(Found(), None, facts, allowed, None, 0.0, laps)
+        with laps.lap("axes"):
+            found = ask_axes(plan, vectors, self.candidates, allowed, self._threads, self._clock)
+        for axis, milliseconds in found.milliseconds.items():
+            laps.add(f"axis.{axis.value}", milliseconds)
+        _check_required(plan, found)
+        if plan.cursor is not None and plan.cursor.axes != found.answering():
+            raise _stale("other axes")
+        pool = self._pool(plan, found, vectors, laps)
+        depth = self._depth(plan, pool)
+        question = self._rerank_question(plan, pool, depth, laps) if depth else None
+        return Gathered(found, pool, facts, allowed, question, self._budget(plan), laps)
+
+    def answer(
+        self, plan: Plan, gathered: Gathered, reranked: Reranked | NotReranked | None
+    ) -> SearchResponse:
+        """The answer, once its candidates are reranked, or why they are not. Raises as `search`."""
+        key = query_digest(plan.request)
+        ordered = self._recent.get(key)
+        if ordered is None:
+            with gathered.laps.lap("order"):
+                ordered = self._ordered(plan, gathered, reranked)
+            whole = not gathered.found.lost and ordered.not_reranked is None
+            if whole:
+                self._recent.put(key, replace(ordered, gathered=replace(gathered, rerank=None)))
+        return self._response(plan, ordered, gathered.laps)
+
+    def _pool(self, plan: Plan, found: Found, vectors: QueryVectors, laps: Laps) -> Pool:
+        with laps.lap("fuse"):
+            rankings = {axis: ranking.asset_ids() for axis, ranking in found.rankings.items()}
+            fused = weighted_rrf(rankings, self._weights(plan), k=self.ranking.k)
+        with laps.lap("fill"):
+            return pooled(plan, fused, found, vectors, self.candidates)
+
+    def _weights(self, plan: Plan) -> dict[Axis, float]:
+        if plan.by_example:
+            return self.ranking.shown_weights(with_text=bool(plan.question.wanted))
+        return self.ranking.text_weights(plan.question.query_type, plan.question.confidence)
+
+    def _depth(self, plan: Plan, pool: Pool) -> int:
+        """How many of the best are reranked; a later page does as the first one did."""
+        if plan.cursor is not None:
+            return plan.cursor.reranked
+        if plan.request.rerank == "off" or plan.request.sort is not SortOrder.RELEVANCE:
+            return 0
+        return min(self._config.rerank_depth, len(pool.fused))
+
+    def _budget(self, plan: Plan) -> float:
+        left = max(0.0, (plan.deadline - self._clock()) * 1000.0)
+        return min(self._config.rerank_ceiling_ms, left)
+
+    def _rerank_question(self, plan: Plan, pool: Pool, depth: int, laps: Laps) -> RerankQuestion:
+        with laps.lap("features"):
+            axes = tuple(axis for axis in Axis if axis in pool.scores)
+            summands = np.array(
+                [[one.summands.get(axis, 0.0) for axis in axes] for one in pool.fused[:depth]]
+            ).reshape(-1, len(axes))
+            return RerankQuestion(
+                query_type=plan.question.query_type,
+                confidence=plan.question.confidence,
+                text=plan.question.wanted,
+                asset_ids=tuple(pool.asset_ids[:depth]),
+                axes=tuple(axis.value for axis in axes),
+                summands=summands,
+                features=features_of(pool, depth),
+            )
+
+    def _ordered(
+        self, plan: Plan, gathered: Gathered, reranked: Reranked | NotReranked | None
+    ) -> Ordered:
+        failed = reranked if isinstance(reranked, NotReranked) else None
+        scored = reranked if isinstance(reranked, Reranked) else None
+        if failed is not None and plan.cursor is not None:
+            raise AxisUnavailable(
+                f"the next page cannot be ranked as the first was: {failed.reason}", "rerank"
+            )
+        facts, pool, request = gathered.facts, gathered.pool, plan.request
+        if pool is None:
+            ids = list(gathered.allowed.asset_ids if gathered.allowed else facts.asset_ids)
+            order = SortOrder.NEWEST if request.sort is SortOrder.RELEVANCE else request.sort
+            listed = tuple(Ranked(a, -1, 0.0, ()) for a in sorted_ids(order, facts, ids))
+            return Ordered(gathered, listed, None, None, 0, 0, None)
+        judgement = judged(pool, request.min_relevance)
+        ranked = in_order(pool, scored)
+        kept = tuple(one for one in ranked if judgement.passes(one.place))
+        if request.sort is not SortOrder.RELEVANCE:
+            by_id = {one.asset_id: one for one in kept}
+            kept = tuple(by_id[a] for a in sorted_ids(request.sort, facts, list(by_id)))
+        depth = len(scored.contributions) if scored is not None else 0
+        cut = len(ranked) - len(kept)
+        return Ordered(gathered, kept, judgement.relevance, judgement.threshold, cut, depth, failed)
+
+    def _response(self, plan: Plan, ordered: Ordered, laps: Laps) -> SearchResponse:
+        request, gathered = plan.request, ordered.gathered
+        found, facts = gathered.found, gathered.facts
+        with laps.lap("facets"):
+            ids = [one.asset_id for one in ordered.ranked] if request.facets else []
+            facets = facets_of(request.facets, facts, ids) if request.facets else {}
         offset = plan.cursor.offset if plan.cursor is not None else 0
-        page = merged[offset : offset + plan.request.limit]
+        page = ordered.ranked[offset : offset + request.limit]
+        with laps.lap("hits"):
+            shown = Page(
+                self.reader,
+                plan,
+                gathered.pool,
+                ordered.relevance,
+                self._config.evidence_per_hit,
+            ).hits(page, offset, facts)
+        stored = self.reader.ref.transforms
         return SearchResponse(
             snapshot_id=self.reader.ref.snapshot_id,
             ranking_profile=self.ranking.version,
-            query_type=plan.intent.query_type,
-            fingerprints=self._fingerprints(found),
-            degraded=_degraded(found),
-            understood=Understood(
-                query_type=plan.intent.query_type,
-                confidence=plan.intent.confidence,
-                axes=plan.intent.axes,
-                wanted=plan.text,
-            ),
+            query_type=plan.question.query_type,
+            fingerprints={axis: ",".join(stored.get(axis, ())) for axis in found.rankings},
+            degraded=_degraded(ordered),
+            partial=found.late,
+            understood=plan.question.understood(),
             ranking=RankingUsed(
                 version=self.ranking.version,
                 digest=self.ranking.digest(),
                 fusion="rrf",
                 weights=self._weights(plan),
-                reranked=0,
+                reranked=ordered.reranked,
+                cut=ordered.cut,
+                threshold=ordered.threshold,
             ),
-            matched=len(merged),
-            hits=self._hits(plan, found, page, offset),
-            cursor=self._next_cursor(plan, found, offset + len(page), len(merged)),
+            matched=len(ordered.ranked),
+            facets=facets,
+            hits=shown,
+            cursor=self._next_cursor(plan, ordered, offset + len(page)),
+            profile=dict(laps.milliseconds) if request.profile else None,
             took_ms=(self._clock() - plan.started) * 1000.0,
         )
-
-    def _weights(self, plan: Plan) -> dict[Axis, float]:
-        if plan.shown:
-            return self.ranking.shown_weights(with_text=bool(plan.text))
-        return self.ranking.text_weights(plan.intent.query_type, plan.intent.confidence)
-
-    def _vectors(self, plan: Plan, encoded: EncodedQuery | None) -> dict[Axis, AxisVector]:
-        """Query vectors by axis: of the encoder, and of the asset that the query names."""
-        vectors = dict(encoded.vectors) if encoded is not None else {}
-        asset_id = plan.request.asset_id
-        if asset_id is None:
-            return vectors
-        tenant = plan.request.tenant_id
-        if not self.reader.rows(tenant, [asset_id]):
-            raise QueryError(
-                f"no asset {asset_id} in this snapshot", "query.asset_unknown", "check the asset id"
-            )
-        for axis in plan.intent.axes:
-            usable = axis in VECTOR_AXES and axis not in self.reader.broken
-            if axis in vectors or not usable:
-                continue
-            own = self.reader.vectors_of(tenant, axis, [asset_id]).get(asset_id)
-            if own is not None:
-                vectors[axis] = AxisVector(own, self.reader.ref.transforms[axis][0])
-        return vectors
-
-    def _ask_axes(
-        self, plan: Plan, vectors: Mapping[Axis, AxisVector], encoded: EncodedQuery | None
-    ) -> Found:
-        request = plan.request
-        scope = Scope(request.tenant_id, request.candidates, request.asset_id)
-        failures = encoded.failures if encoded is not None else {}
-        found = Found()
-        for axis in plan.intent.axes:
-            vector = vectors.get(axis)
-            outcome = self._ask(axis, vector, plan, scope, failures.get(axis))
-            match outcome:
-                case Ranking():
-                    found.rankings[axis] = outcome
-                    if vector is not None:
-                        found.vectors[axis] = vector
-                case Lost():
-                    found.lost[axis] = outcome
-        return found
-
-    def _ask(
-        self,
-        axis: Axis,
-        vector: AxisVector | None,
-        plan: Plan,
-        scope: Scope,
-        failure: str | None,
-    ) -> Ranking | Lost:
-        elapsed = (self._clock() - plan.started) * 1000.0
-        if elapsed > self._config.time_ceiling_ms:
-            ceiling = self._config.time_ceiling_ms
-            return Lost(
-                axis, LostReason.TIMEOUT, f"the time ceiling of {ceiling:.0f} ms was reached"
-            )
-        if lost := self._candidates.gate(axis, vector):
-            broken = axis in self.reader.broken
-            absent = failure and vector is None and not broken
-            return Lost(axis, LostReason.MODEL_FAILED, failure) if failure and absent else lost
-        if axis is Axis.FTS:
-            return self._candidates.by_text(plan.text, scope)
-        assert vector is not None
-        return self._candidates.by_vector(axis, vector, scope)
-
-    def _check_required(self, plan: Plan, found: Found) -> None:
-        for axis in plan.request.require:
-            if axis in found.rankings:
-                continue
-            raise AxisUnavailable(
-                f"required axis {axis.value} cannot answer: {found.lost[axis].reason}",
-                f"axis.{axis.value}",
-            )
-        if not found.rankings:
-            reasons = "; ".join(f"{axis.value}: {lost.reason}" for axis, lost in found.lost.items())
-            raise AxisUnavailable(f"no axis can answer this query: {reasons}", "axis.none")
 
     def _check_cursor(self, cursor: Cursor, request: SearchRequest) -> None:
         if cursor.query != query_digest(request):
@@ -265,104 +317,53 @@ class SearchEngine:
         if not same_snapshot or cursor.ranking != self.ranking.digest()[:16]:
             raise _stale("another snapshot or ranking profile")
 
-    def _check_page(self, plan: Plan, found: Found) -> None:
-        if plan.cursor is not None and plan.cursor.axes != _answering(found):
-            raise _stale("other axes")
-
-    def _next_cursor(self, plan: Plan, found: Found, offset: int, total: int) -> str | None:
-        if offset >= total or offset < 1:
+    def _next_cursor(self, plan: Plan, ordered: Ordered, offset: int) -> str | None:
+        if offset >= len(ordered.ranked) or offset < 1:
             return None
         return Cursor(
             snapshot_id=self.reader.ref.snapshot_id,
             query=query_digest(plan.request),
             ranking=self.ranking.digest()[:16],
-            axes=_answering(found),
+            axes=ordered.gathered.found.answering(),
+            reranked=ordered.reranked,
             offset=offset,
         ).seal()
 
-    def _fingerprints(self, found: Found) -> dict[Axis, str]:
-        stored = self.reader.ref.transforms
-        return {axis: ",".join(stored.get(axis, ())) for axis in found.rankings}
 
-    def _hits(
-        self, plan: Plan, found: Found, page: tuple[Fused[Axis], ...], offset: int
-    ) -> tuple[Hit, ...]:
-        tenant = plan.request.tenant_id
-        asset_ids = [one.asset_id for one in page]
-        rows = {row.asset_id: row for row in self.reader.rows(tenant, asset_ids)}
-        places = self._places(plan, found, asset_ids)
-        return tuple(
-            self._hit(plan, rows[one.asset_id], one, places[one.asset_id], rank)
-            for rank, one in enumerate(page, start=offset + 1)
-        )
-
-    def _places(
-        self, plan: Plan, found: Found, asset_ids: list[str]
-    ) -> dict[str, dict[Axis, AxisScore]]:
-        """Rank and score of the hits on every axis that answered, also outside its candidates."""
-        places: dict[str, dict[Axis, AxisScore]] = {asset_id: {} for asset_id in asset_ids}
-        for axis, ranking in found.rankings.items():
-            ranked = {a: (rank, s) for rank, (a, s) in enumerate(ranking.scored, start=1)}
-            others = [asset_id for asset_id in asset_ids if asset_id not in ranked]
-            if axis is Axis.FTS:
-                more = self._candidates.text_scores(plan.text, plan.request.tenant_id, others)
-            else:
-                vector = found.vectors[axis]
-                more = self._candidates.vector_scores(axis, vector, plan.request.tenant_id, others)
-            for asset_id in asset_ids:
-                if asset_id in ranked:
-                    rank, score = ranked[asset_id]
-                    places[asset_id][axis] = AxisScore(rank=rank, score=score)
-                elif asset_id in more:
-                    places[asset_id][axis] = AxisScore(rank=None, score=more[asset_id])
-        return places
-
-    def _hit(
-        self,
-        plan: Plan,
-        row: SnapshotRow,
-        fused: Fused[Axis],
-        axes: dict[Axis, AxisScore],
-        rank: int,
-    ) -> Hit:
-        hit = Hit(
-            rank=rank,
-            asset_id=fused.asset_id,
-            score=fused.score,
-            uris=row.uris,
-            axes=axes,
-            caption=row.caption,
-            caption_composed=row.caption_composed,
-            tags=row.tags,
-            width=row.width,
-            height=row.height,
-        )
-        if not plan.request.explain:
-            return hit
-        return hit.model_copy(
-            update={
-                "contributions": contributions_of(fused),
-                "evidence": evidence_of(row, axes, plan.text, self._config.evidence_per_hit),
-                "why": sentence(row, fused, axes, Asked(plan.text, plan.shown)),
-            }
-        )
+def _check_required(plan: Plan, found: Found) -> None:
+    for axis in plan.request.require:
+        if axis not in found.rankings:
+            raise AxisUnavailable(
+                f"required axis {axis.value} cannot answer: {found.lost[axis].reason}",
+                f"axis.{axis.value}",
+            )
+    if not found.rankings:
+        reasons = "; ".join(f"{axis.value}: {lost.reason}" for axis, lost in found.lost.items())
+        raise AxisUnavailable(f"no axis can answer this query: {reasons}", "axis.none")
 
 
-def _answering(found: Found) -> tuple[Axis, ...]:
-    return tuple(axis for axis in Axis if axis in found.rankings)
-
-
-def _degraded(found: Found) -> tuple[Degradation, ...]:
-    left = ", ".join(axis.value for axis in _answering(found))
-    return tuple(
+def _degraded(ordered: Ordered) -> tuple[Degradation, ...]:
+    found = ordered.gathered.found
+    left = ", ".join(axis.value for axis in found.answering())
+    lost = [
         Degradation(
             axis=axis,
-            code=lost.code,
-            reason=lost.reason,
+            code=one.code,
+            reason=one.reason,
             effect=f"Hits are ranked by {left} only.",
         )
-        for axis, lost in found.lost.items()
-    )
+        for axis, one in found.lost.items()
+    ]
+    if ordered.not_reranked is not None:
+        lost.append(
+            Degradation(
+                step="rerank",
+                code=ordered.not_reranked.code,
+                reason=ordered.not_reranked.reason,
+                effect="Hits are in the order of the merged rankings.",
+            )
+        )
+    return tuple(lost)
 
 
 def _stale(what: str) -> QueryError:

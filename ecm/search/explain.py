@@ -6,13 +6,12 @@ Pure. Knows fused candidates and stored statements; knows no index, no model and
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ecm.contracts.search import Axis, AxisScore, Contribution, EvidenceRef
 from ecm.evidence.reader import SnapshotRow
 from ecm.evidence.statement import Statement
-from ecm.search.fusion import Fused
 from ecm.search.query import FUNCTION
 
 _TOKEN = re.compile(r"[^\W_]+")
@@ -26,12 +25,6 @@ class Asked:
 
     text: str
     shown: bool
-
-
-def contributions_of(fused: Fused[Axis]) -> tuple[Contribution, ...]:
-    """The summands of the score, largest first; `math.fsum` of their values is the score."""
-    parts = sorted(fused.summands.items(), key=lambda part: (-part[1], part[0].value))
-    return tuple(Contribution(feature=f"rrf.{axis.value}", value=value) for axis, value in parts)
 
 
 def matching(statements: Iterable[Statement], text: str) -> tuple[Statement, ...]:
@@ -71,15 +64,22 @@ def evidence_of(
 
 
 def sentence(
-    row: SnapshotRow, fused: Fused[Axis], axes: Mapping[Axis, AxisScore], asked: Asked
+    row: SnapshotRow,
+    parts: Sequence[Contribution],
+    axes: Mapping[Axis, AxisScore],
+    asked: Asked,
 ) -> str:
     """One sentence for a person: what put the hit here, the strongest reason first."""
-    order = sorted(fused.summands, key=lambda axis: (-fused.summands[axis], axis.value))
+    order = [Axis(part.feature.removeprefix("rrf.")) for part in parts if _of_axis(part)]
     reasons = [_reason(axis, axes[axis], row, asked) for axis in order if axis in axes]
     if not reasons:
         return ""
     joined = reasons[0] if len(reasons) == 1 else f"{', '.join(reasons[:-1])} and {reasons[-1]}"
     return joined[0].upper() + joined[1:] + "."
+
+
+def _of_axis(part: Contribution) -> bool:
+    return part.feature.startswith("rrf.") and part.value > 0
 
 
 def _reason(axis: Axis, place: AxisScore, row: SnapshotRow, asked: Asked) -> str:

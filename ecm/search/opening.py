@@ -117,7 +117,13 @@ def open_engine(parts: SearchParts) -> SearchEngine:
         ranking,
         parts.search,
         exact_rows=parts.evidence.exact_search_rows,
+        structure=structure_of(parts),
     )
+
+
+def structure_of(parts: SearchParts) -> str | None:
+    """The fingerprint of the structure descriptor; None where a network makes x."""
+    return None if _looks_through_network(parts) else parts.transforms.get(Axis.X)
 
 
 def _open_visual(

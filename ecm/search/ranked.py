@@ -14,7 +14,7 @@ from ecm.search.pool import Pool
 from ecm.search.rerank import Reranked
 
 BEYOND = "beyond.rerank"
-"""What a candidate that was not reranked is set back by, so that it stays behind those that were."""
+"""What a candidate that was not reranked is set back by, to stay behind those that were."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def in_order(pool: Pool, reranked: Reranked | None) -> tuple[Ranked, ...]:
             ]
             first.append(_ranked(pool, place, parts))
         first.sort(key=lambda one: (-one.score, one.asset_id))
-    rest = []
+    rest: list[Ranked] = []
     set_back = 0.0
     for place in range(len(first), len(pool.fused)):
         parts = [

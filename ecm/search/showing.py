@@ -1,0 +1,82 @@
+"""The hits of one page: rows of the snapshot, places on the axes, and why each is where it is.
+
+Knows how a ranked candidate is shown; ranks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ecm.contracts.search import Hit
+from ecm.evidence.reader import SnapshotReader, SnapshotRow
+from ecm.search.explain import Asked, evidence_of, sentence
+from ecm.search.facts import Facts
+from ecm.search.plan import Plan
+from ecm.search.pool import Pool
+from ecm.search.ranked import Ranked
+
+
+class Page:
+    """Shows ranked candidates of one plan. `facts` and `pool` are what they were ranked with.
+
+    `relevance` float64 (n,) is by place in the pool, NaN where it is not known.
+    """
+
+    def __init__(
+        self,
+        reader: SnapshotReader,
+        plan: Plan,
+        pool: Pool | None,
+        relevance: npt.NDArray[np.float64] | None,
+        evidence_per_hit: int,
+    ) -> None:
+        self._reader = reader
+        self._plan = plan
+        self._pool = pool
+        self._relevance = relevance
+        self._evidence_per_hit = evidence_per_hit
+
+    def hits(self, page: Sequence[Ranked], offset: int, facts: Facts) -> tuple[Hit, ...]:
+        """The hits with ranks from `offset` + 1. Raises StoreCorrupt."""
+        tenant = self._plan.request.tenant_id
+        rows = {row.asset_id: row for row in self._reader.rows(tenant, [r.asset_id for r in page])}
+        places = facts.places([one.asset_id for one in page])
+        return tuple(
+            self._hit(rows[one.asset_id], one, rank, facts, int(place))
+            for rank, (one, place) in enumerate(zip(page, places, strict=True), start=offset + 1)
+        )
+
+    def _hit(self, row: SnapshotRow, one: Ranked, rank: int, facts: Facts, place: int) -> Hit:
+        axes = self._pool.axes_of(one.place) if self._pool is not None else {}
+        explained = self._plan.request.explain
+        asked = Asked(self._plan.question.wanted, self._plan.by_example)
+        size = _known(facts.size[place])
+        return Hit(
+            rank=rank,
+            asset_id=one.asset_id,
+            score=one.score,
+            relevance=_known(self._relevance[one.place]) if self._relevance is not None else None,
+            uris=row.uris,
+            axes=axes,
+            contributions=one.parts if explained else (),
+            caption=row.caption,
+            caption_composed=row.caption_composed,
+            tags=row.tags,
+            width=row.width,
+            height=row.height,
+            size=int(size) if size is not None else None,
+            taken_at=_known(facts.taken[place]),
+            modified_at=_known(facts.modified[place]),
+            evidence=evidence_of(row, axes, asked.text, self._evidence_per_hit)
+            if explained
+            else (),
+            why=sentence(row, one.parts, axes, asked) if explained else "",
+        )
+
+
+def _known(value: float) -> float | None:
+    """A number of the facts, where NaN stands for not known."""
+    return None if np.isnan(value) else float(value)
