@@ -41,6 +41,8 @@ NUMBERS: Final = (
 
 _COLUMNS: Final = ("asset_id", "uris", "format", *NUMBERS, *TEXTS)
 _ID_BYTES: Final = 121
+_MANY: Final = 8
+"""Of a larger share than one in so many, assets are looked up in a dictionary made for that."""
 _FILE: Final = "file://"
 _LABELS: Final = (TextKind.TAG.value, TextKind.CLASSIFICATION.value)
 
@@ -97,6 +99,10 @@ class Facts:
     def places(self, asset_ids: Sequence[str]) -> Places:
         """Where some assets stand: intp (k,), -1 for those that are not of the tenant."""
         known, count = self.asset_ids, len(self.asset_ids)
+        if len(asset_ids) * _MANY > count:
+            index_of = {asset_id: place for place, asset_id in enumerate(known)}
+            places = (index_of.get(asset_id, -1) for asset_id in asset_ids)
+            return np.fromiter(places, np.intp, len(asset_ids))
         found = np.full(len(asset_ids), -1, np.intp)
         for index, asset_id in enumerate(asset_ids):
             place = bisect_left(known, asset_id)
