@@ -6,7 +6,7 @@ Knows URIs and the file system's links; opens nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ecm.contracts.identity import path_uri, uri_path
 from ecm.errors import SourceError
@@ -19,15 +19,15 @@ class Roots:
     """The roots of a profile, as HTTP callers are held to them.
 
     Without roots nothing may be named in a service that has keys: its callers are others, and a
-    path of theirs would be read with the rights of the service. `trusting` is a service without
-    keys, whose caller is the one who started it.
+    path of theirs would be read with the rights of the service. `trusting` tells whether it has no
+    keys now, so that its caller is the one who started it.
     """
 
-    def __init__(self, roots: Sequence[str], trusting: bool) -> None:
+    def __init__(self, roots: Sequence[str], trusting: Callable[[], bool]) -> None:
         self._roots = tuple(
             _place(root if "://" in root else os.path.abspath(root)) for root in roots
         )
-        self._any = trusting and not roots
+        self._trusting = trusting
 
     def confine(self, uris: Iterable[str]) -> list[str]:
         """The resources by their canonical URIs.
@@ -49,6 +49,10 @@ class Roots:
                     "source.form",
                     "follow links, resolve . and .. and escape as in file:///a%20b",
                 )
+
+    @property
+    def _any(self) -> bool:
+        return not self._roots and self._trusting()
 
     def _confined(self, uri: str) -> str:
         place = _place(uri)

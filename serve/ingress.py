@@ -19,6 +19,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.responses import Response
 
+from ecm.access.scopes import Scope
 from ecm.config import ModelChoice, Profile
 from ecm.contracts.search import MAX_IMAGE_BYTES, Axis, SearchRequest, SearchResponse
 from ecm.delivery.letters import given_up
@@ -30,10 +31,11 @@ from ecm.evidence.story import AssetHistory, GivenUp
 from ecm.opening import effective, plan_of
 from ecm.search.assets import AssetView
 from ecm.stages.plan import TransformPlan
+from serve.access import Caller, asked_by
 from serve.api import EXAMPLES, PROBLEMS, Failed, SearchBody, invalid, new_api
-from serve.confine import Roots
-from serve.edge import Access, too_large
-from serve.ledger_api import Door, ledger_routes
+from serve.door import Door, door_of
+from serve.edge import too_large
+from serve.ledger_api import ledger_routes
 from serve.problem import Problem, problem_of, problem_of_call
 from serve.queue_api import queue_routes
 from serve.searcher import Readiness, SnapshotView
@@ -56,9 +58,9 @@ Answer = TypeVar("Answer")
 api = new_api()
 
 
-def _question(fields: dict[str, object]) -> SearchRequest:
+def _question(fields: dict[str, object]) -> SearchBody:
     try:
-        return SearchRequest.model_validate(fields)
+        return SearchBody.model_validate(fields)
     except ValidationError as error:
         raise Failed(invalid(error.errors()[0])) from error
 
@@ -107,13 +109,10 @@ class Ingress:
         self, profile: Profile, searcher: DeploymentHandle, desk: DeploymentHandle
     ) -> None:
         self._searcher = searcher
-        served = profile.serve
-        self._access = Access(served.api_keys, profile.tenant, served.operator_keys, served.host)
-        roots = Roots(profile.roots, self._access.open)
-        self.door = Door(profile.ledger, self._access, roots)
+        self.door = door_of(profile)
         self._profile = profile
         self._plan: tuple[ModelChoice, TransformPlan] | None = None
-        self.producer = Producer(self._plan_in_force, roots.confine)
+        self.producer = Producer(self._plan_in_force, self.door.roots.confine)
         self._seconds = profile.serve.request_timeout_seconds * _SHARE_OF_TIMEOUT
         self.desk = WorkDesk(desk, self._seconds)
         folder = resources.files("serve") / "ui"
@@ -141,8 +140,8 @@ class Ingress:
         self, request: Request, body: Annotated[SearchBody, Body(openapi_examples=EXAMPLES)]
     ) -> Response:
         """Search by text, by a base64 image, by an asset id, or by text with one of these."""
-        tenant = self._tenant(request, body.tenant_id)
-        return await self._search(body.model_copy(update={"tenant_id": tenant}))
+        caller = self.door.caller(request, Scope.SEARCH, body.tenant_id)
+        return await self._search(caller, body)
 
     @api.get("/v1/search", response_model=SearchResponse, responses=PROBLEMS, tags=["search"])
     async def search_text(
@@ -154,9 +153,9 @@ class Ingress:
         axes: Annotated[list[Axis] | None, Query()] = None,
     ) -> Response:
         """Search by text."""
-        tenant = self._tenant(request)
-        fields = {"tenant_id": tenant, "text": q, "limit": limit, "cursor": cursor, "axes": axes}
-        return await self._search(_question(fields))
+        caller = self.door.caller(request, Scope.SEARCH)
+        fields = {"text": q, "limit": limit, "cursor": cursor, "axes": axes}
+        return await self._search(caller, _question(fields))
 
     @api.post(
         "/v1/search/image", response_model=SearchResponse, responses=PROBLEMS, tags=["search"]
@@ -170,19 +169,19 @@ class Ingress:
         cursor: Annotated[str | None, Form()] = None,
     ) -> Response:
         """Search by an image, alone or with text."""
-        tenant = self._tenant(request)
+        caller = self.door.caller(request, Scope.SEARCH)
         data = await image.read()
         if not data:
             raise Failed(problem_of(ImageError("the uploaded image has 0 bytes", "decode.empty")))
         if len(data) > MAX_IMAGE_BYTES:
             raise Failed(too_large(MAX_IMAGE_BYTES))
-        fields = {"tenant_id": tenant, "text": text or None, "limit": limit, "cursor": cursor}
-        return await self._search(_question({**fields, "image": base64.b64encode(data)}))
+        fields = {"text": text or None, "limit": limit, "cursor": cursor}
+        return await self._search(caller, _question({**fields, "image": base64.b64encode(data)}))
 
     @api.get("/v1/assets/{asset_id}", response_model=AssetView, responses=PROBLEMS, tags=["assets"])
     async def asset(self, request: Request, asset_id: str) -> Response:
         """Facts, places and all evidence of an asset, of every run."""
-        tenant = self._tenant(request)
+        tenant = self.door.caller(request, Scope.SEARCH).tenant
         view = await self._call(self._searcher.asset.remote(tenant, _checked(asset_id)))
         return _json(view.model_dump_json())
 
@@ -198,15 +197,15 @@ class Ingress:
         The first 8 or more digits of the id will do where they are the start of no other. Dead
         letters are null when the ledger does not answer.
         """
-        tenant = self._tenant(request)
-        story = await self._call(self._searcher.history.remote(tenant, asset_id))
-        letters = await self._dead_letters(request, tenant, story)
+        caller = self.door.caller(request, Scope.SEARCH)
+        story = await self._call(self._searcher.history.remote(caller.tenant, asset_id))
+        letters = await self._dead_letters(caller, story)
         return _json(story.model_copy(update={"dead_letters": letters}).model_dump_json())
 
     @api.get("/v1/assets/{asset_id}/thumbnail", response_class=Response, tags=["assets"])
     async def thumbnail(self, request: Request, asset_id: str) -> Response:
         """A small JPEG of an asset."""
-        tenant = self._tenant(request)
+        tenant = self.door.caller(request, Scope.SEARCH).tenant
         jpeg = await self._call(self._searcher.thumbnail.remote(tenant, _checked(asset_id)))
         headers = {"Cache-Control": "private, max-age=86400, immutable"}
         return Response(jpeg, headers=headers, media_type="image/jpeg")
@@ -214,7 +213,7 @@ class Ingress:
     @api.get("/v1/snapshot", response_model=SnapshotView, responses=PROBLEMS, tags=["service"])
     async def snapshot(self, request: Request) -> Response:
         """The snapshot that answers: transforms, dimensions, number of assets."""
-        tenant = self._tenant(request)
+        tenant = self.door.caller(request, Scope.SEARCH).tenant
         view = await self._call(self._searcher.snapshot.remote(tenant))
         return _json(view.model_dump_json())
 
@@ -243,11 +242,11 @@ class Ingress:
         return Response(self._files[name], headers=headers, media_type=FILES[name])
 
     async def _dead_letters(
-        self, request: Request, tenant: str, story: AssetHistory
+        self, caller: Caller, story: AssetHistory
     ) -> tuple[GivenUp, ...] | None:
         """What was given up at the places of an asset; None when the ledger does not answer."""
-        caller = self.door.caller(request)
         uris = {event.uri for event in story.events}
+        tenant = caller.tenant
         letters = self.door.do(caller, lambda told: given_up(told, tenant, story.asset_id, uris))
         try:
             found: tuple[GivenUp, ...] = await asyncio.wait_for(letters, self._seconds)
@@ -255,14 +254,8 @@ class Ingress:
             return None
         return found
 
-    def _tenant(self, request: Request, named: str | None = None) -> str:
-        tenant = self._access.tenant_of(request.headers, named)
-        if isinstance(tenant, Problem):
-            raise Failed(tenant)
-        return tenant
-
-    async def _search(self, question: SearchRequest) -> Response:
-        answer = await self._call(self._searcher.search.remote(question))
+    async def _search(self, caller: Caller, question: SearchRequest) -> Response:
+        answer = await self._call(self._searcher.search.remote(asked_by(caller, question)))
         return _json(answer.model_dump_json())
 
     async def _call(self, answer: Awaitable[Answer]) -> Answer:

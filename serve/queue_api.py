@@ -12,15 +12,17 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, TypeAdapter
 from starlette.responses import PlainTextResponse, Response
 
+from ecm.access.scopes import Scope
 from ecm.contracts.result import ErrorClass
 from ecm.errors import ContractError
 from ecm.ledger.exposition import CONTENT_TYPE_LATEST, exposition
 from ecm.ledger.ledger import Ledger
 from ecm.ledger.records import Redrive
 from ecm.ledger.reports import TaskHistory
+from serve.access import Caller
 from serve.api import PROBLEMS
-from serve.edge import Caller
-from serve.ledger_api import JSON, Door
+from serve.door import Door
+from serve.ledger_api import JSON
 from serve.queue_views import Cancelled, DeadLetters, JobView, QueueView, Redriven
 from serve.submission import NewJob, Producer, Selection, Submission, Submitted
 
@@ -74,7 +76,7 @@ def _job_view(ledger: Ledger, job_id: str, counts: bool) -> JobView:
 def _redrive(caller: Caller, chosen: Selection) -> Redrive:
     return Redrive(
         job_id=chosen.job_id,
-        tenant_id=caller.scope,
+        tenant_id=caller.sees,
         transform=chosen.transform,
         error_class=chosen.error_class,
         code=chosen.code,
@@ -97,7 +99,7 @@ def queue_routes(
     ) -> Response:
         """Make a job, whose listing is open: submit tasks to it, then close it."""
         door, producer = door_of(request), producer_of(request)
-        caller = door.caller(request, body.tenant_id)
+        caller = door.caller(request, Scope.INGEST, body.tenant_id)
 
         def work(ledger: Ledger) -> JobView:
             made = producer.open_job(ledger, caller.tenant, body, door.now(ledger))
@@ -109,14 +111,14 @@ def queue_routes(
     async def job(request: Request, job_id: JobName, counts: bool = False) -> Response:
         """A job's state, its open tasks and, with `counts`, its books (a pass over the job)."""
         door = door_of(request)
-        caller = door.caller(request)
+        caller = door.caller(request, Scope.INGEST)
         return _said(await door.do(caller, lambda ledger: _job_view(ledger, job_id, counts)))
 
     @router.post("/v1/jobs/{job_id}/close", response_model=JobView)
     async def close_job(request: Request, job_id: JobName) -> Response:
         """No more tasks will come for this job. Closing twice is harmless."""
         door = door_of(request)
-        caller = door.caller(request)
+        caller = door.caller(request, Scope.INGEST)
 
         def work(ledger: Ledger) -> JobView:
             ledger.close_listing(job_id, door.now(ledger))
@@ -128,7 +130,7 @@ def queue_routes(
     async def cancel_job(request: Request, job_id: JobName) -> Response:
         """Stop a job: what waits or runs is cancelled unless another open job wants it too."""
         door = door_of(request)
-        caller = door.caller(request)
+        caller = door.caller(request, Scope.INGEST)
         stopped = await door.do(caller, lambda ledger: ledger.cancel_job(job_id, door.now(ledger)))
         return _said(Cancelled(cancelled=stopped))
 
@@ -142,7 +144,7 @@ def queue_routes(
         taken, and the queue is so deep that the next should wait.
         """
         door, producer = door_of(request), producer_of(request)
-        caller = door.caller(request, body.tenant_id)
+        caller = door.caller(request, Scope.INGEST, body.tenant_id)
         said: Submitted = await door.do(
             caller, lambda ledger: producer.submit(ledger, caller.tenant, body, door.now(ledger))
         )
@@ -155,7 +157,7 @@ def queue_routes(
     async def task(request: Request, task_id: TaskId) -> Response:
         """Everything the ledger remembers of a task, oldest first."""
         door = door_of(request)
-        caller = door.caller(request)
+        caller = door.caller(request, Scope.INGEST)
         history = await door.do(caller, lambda ledger: ledger.task_history(task_id))
         return Response(_HISTORY.dump_json(history, by_alias=True), media_type=JSON)
 
@@ -163,7 +165,7 @@ def queue_routes(
     async def queue(request: Request) -> Response:
         """Depth by state, tenant and priority; leases, latency, throughput, failures by worker."""
         door = door_of(request)
-        caller = door.caller(request)
+        caller = door.caller(request, Scope.INGEST)
         status = await door.do(caller, lambda ledger: ledger.status(door.now(ledger)))
         return _said(QueueView.of(status))
 
@@ -171,7 +173,7 @@ def queue_routes(
     async def metrics(request: Request) -> Response:
         """The queue for Prometheus, which sends a key as `authorization: credentials`."""
         door = door_of(request)
-        caller = door.caller(request)
+        caller = door.caller(request, Scope.INGEST)
 
         def work(ledger: Ledger) -> str:
             now = door.now(ledger)
@@ -191,7 +193,7 @@ def queue_routes(
     ) -> Response:
         """Tasks given up, latest first; `text` is looked for in URI, message and cause."""
         door = door_of(request)
-        caller = door.caller(request)
+        caller = door.caller(request, Scope.INGEST)
         letters = await door.do(
             caller,
             lambda ledger: ledger.dead_letters(
@@ -206,10 +208,19 @@ def queue_routes(
     ) -> Response:
         """Try dead letters and tasks blocked by a model mismatch again, with a clean slate."""
         door = door_of(request)
-        caller = door.caller(request)
-        tried = await door.do(
-            caller, lambda ledger: ledger.redrive(_redrive(caller, body), door.now(ledger))
-        )
+        caller = door.caller(request, Scope.ADMIN)
+        said = body.model_dump_json(by_alias=True, exclude_defaults=True)
+
+        def work(ledger: Ledger) -> int:
+            return door.recorded(
+                request,
+                caller,
+                "dead_letters.redrive",
+                said,
+                lambda: ledger.redrive(_redrive(caller, body), door.now(ledger)),
+            )
+
+        tried = await door.do(caller, work)
         return _said(Redriven(redriven=tried))
 
     return router

@@ -15,6 +15,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.responses import Response
 
+from ecm.access.scopes import Scope
 from ecm.contracts.quarantine import QuarantineNotice
 from ecm.delivery.receipts import AdmitAnswer, AdmitQuestion, Receipt, WorkerRun
 from ecm.delivery.remote import (
@@ -26,9 +27,10 @@ from ecm.delivery.remote import (
 )
 from ecm.delivery.scrutiny import parse_results
 from ecm.errors import EcmError
+from serve.access import Caller
 from serve.api import PROBLEMS, Failed
-from serve.edge import Caller
-from serve.ledger_api import JSON, Door
+from serve.door import Door
+from serve.ledger_api import JSON
 from serve.problem import Problem, ledger_problem, problem_of_call
 
 Answer = TypeVar("Answer")
@@ -62,7 +64,7 @@ def work_routes(
         """Which bytes are to be analysed, and which are linked to evidence that exists or that
         another worker is making now. One answer for each, in order.
         """
-        caller = door_of(request).caller(request)
+        caller = door_of(request).caller(request, Scope.INGEST)
         for tenant in {wanted.tenant_id for wanted in question.wanted}:
             _own(caller, tenant)
         desk = desk_of(request)
@@ -86,13 +88,13 @@ def work_routes(
         May be sent again after any failure: what is committed already is said to be committed. A
         503 with Retry-After means that another run commits to the store just now.
         """
-        caller = door_of(request).caller(request)
+        caller = door_of(request).caller(request, Scope.INGEST)
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
         if kind not in (RESULTS_TYPE, JSON):
             raise Failed(Problem(415, "request.type", f"the body must be {RESULTS_TYPE} or {JSON}"))
         body = await request.body()
         try:
-            envelopes = await asyncio.to_thread(parse_results, body, caller.scope)
+            envelopes = await asyncio.to_thread(parse_results, body, caller.sees)
         except EcmError as error:
             raise Failed(ledger_problem(error)) from error
         desk = desk_of(request)
@@ -102,7 +104,7 @@ def work_routes(
     @router.post(RUNS_PATH, responses=PROBLEMS, status_code=204)
     async def runs(request: Request, run: Annotated[WorkerRun, Body()]) -> Response:
         """A worker begins or ends: a row for its run, which its evidence refers to."""
-        caller = door_of(request).caller(request)
+        caller = door_of(request).caller(request, Scope.INGEST)
         desk = desk_of(request)
         await desk.asked(desk.desk.record.remote(run, caller.tenant))
         return Response(status_code=204)
@@ -114,7 +116,7 @@ def work_routes(
         """A golden probe of a worker's model has failed: the evidence it names by key and run is
         shown by no snapshot that is built from now on. May be sent again.
         """
-        caller = door_of(request).caller(request)
+        caller = door_of(request).caller(request, Scope.INGEST)
         _own(caller, notice.tenant_id)
         desk = desk_of(request)
         await desk.asked(desk.desk.quarantine.remote(notice))
@@ -124,5 +126,5 @@ def work_routes(
 
 
 def _own(caller: Caller, tenant: str) -> None:
-    if caller.scope is not None and tenant != caller.scope:
+    if caller.sees is not None and tenant != caller.sees:
         raise Failed(Problem(403, "access.tenant", f"this caller may not ask tenant {tenant!r}"))

@@ -75,10 +75,11 @@ def _serve(port: int) -> None:
     from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
+    from serve.access import Access
     from serve.api import new_api
     from serve.confine import Roots
-    from serve.edge import Access
-    from serve.ledger_api import Door, ledger_routes
+    from serve.door import Door
+    from serve.ledger_api import ledger_routes
 
     access = Access({}, "default", [hashlib.sha256(KEY.encode()).hexdigest()])
     doors: dict[str, Door] = {}
@@ -87,7 +88,7 @@ def _serve(port: int) -> None:
         name = request.scope["ledger"]
         if name not in doors:
             config = LedgerConfig.model_validate_json(base64.urlsafe_b64decode(name))
-            doors[name] = Door(config, access, Roots((), False), clock=lambda said: said)
+            doors[name] = Door(config, access, Roots((), lambda: False), clock=lambda said: said)
         return doors[name]
 
     api = new_api()

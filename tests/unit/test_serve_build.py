@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from starlette.datastructures import Headers
 
 from ecm.config import load_profile
 from ecm.errors import (
@@ -32,8 +31,7 @@ with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydant
     from ray.serve.schema import ServeDeploySchema
 
     from serve.app import ServeArgs, application, build
-    from serve.edge import Access, Caller
-    from serve.problem import Problem, ledger_problem, problem_of
+    from serve.problem import ledger_problem, problem_of
 
 REPO = Path(__file__).resolve().parents[2]
 KEY_DIGEST = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # of "key"
@@ -70,91 +68,10 @@ def test_arguments_that_do_not_exist_are_refused(tmp_path: Path) -> None:
         build(ServeArgs(home=str(tmp_path), set="surprise=1"))
 
 
-@pytest.mark.parametrize(
-    ("headers", "named", "expected"),
-    [
-        ({"x-api-key": "key"}, None, "mine"),
-        ({"authorization": "Bearer key"}, "mine", "mine"),
-        ({"x-api-key": "key"}, "theirs", 403),
-        ({"x-api-key": "key", "x-tenant": "theirs"}, None, 403),
-        ({"x-api-key": "kez"}, None, 401),
-        ({"x-api-key": ""}, None, 401),
-        ({}, "mine", 401),
-    ],
-)
-def test_a_key_is_a_tenant(headers: dict[str, str], named: str | None, expected: str | int) -> None:
-    found = Access({KEY_DIGEST: "mine"}, "default").tenant_of(Headers(headers), named)
-    assert (found.status if isinstance(found, Problem) else found) == expected
-
-
-@pytest.mark.parametrize(
-    ("named", "tenant", "scope"),
-    [({}, "default", None), ({"x-tenant": "theirs"}, "theirs", "theirs")],
-)
-def test_an_operator_sees_all_or_acts_as_the_tenant_it_names(
-    named: dict[str, str], tenant: str, scope: str | None
-) -> None:
-    access = Access({}, "default", [KEY_DIGEST.upper()])
-    caller = access.caller_of(Headers({"x-api-key": "key", **named}))
-    assert caller == Caller(tenant, scope, operator=True)
-    nobody = access.caller_of(Headers({"x-api-key": "kez", **named}))
-    assert isinstance(nobody, Problem)
-    assert nobody.status == 401
-
-
-@pytest.mark.parametrize("name", ["", "no tenant", "../x", "x" * 64, "a\n"])
-def test_an_operator_must_name_one_tenant(name: str) -> None:
-    access = Access({}, "default", [KEY_DIGEST])
-    refused = access.caller_of(Headers({"x-api-key": "key"}), name)
-    assert isinstance(refused, Problem)
-    assert refused.status == 422
-    two = access.caller_of(Headers({"x-api-key": "key", "x-tenant": "one"}), "two")
-    assert isinstance(two, Problem)
-
-
 def test_a_key_is_a_tenants_or_an_operators(tmp_path: Path) -> None:
     both = [f'serve.api_keys={{"{KEY_DIGEST}": "t"}}', f'serve.operator_keys=["{KEY_DIGEST}"]']
     with pytest.raises(ConfigError, match="either"):
         load_profile(None, home=tmp_path, overrides=both, environ={})
-
-
-def test_without_keys_everyone_is_the_profiles_tenant_and_no_other() -> None:
-    access = Access({}, "default")
-    assert access.caller_of(Headers({})) == Caller("default", "default", operator=False)
-    assert access.tenant_of(Headers({})) == "default"
-    refused = access.tenant_of(Headers({"x-tenant": "theirs"}))
-    assert isinstance(refused, Problem)
-    assert refused.status == 403
-
-
-@pytest.mark.parametrize(
-    ("host", "known"),
-    [
-        ("localhost:8000", True),
-        ("LOCALHOST", True),
-        ("127.0.0.1:8000", True),
-        ("192.168.1.7", True),
-        ("[::1]:8000", True),
-        ("photos.lan:8000", True),
-        ("evil.example", False),
-        ("127.0.0.1.evil.example:8000", False),
-        ("localhost.evil.example", False),
-        ("", False),
-        ("[", False),
-    ],
-)
-def test_without_keys_a_name_that_was_made_to_lead_here_is_refused(host: str, known: bool) -> None:
-    headers = Headers({"host": host})
-    found = Access({}, "default", host="photos.lan").caller_of(headers)
-    if known:
-        assert found == Caller("default", "default")
-    else:
-        assert isinstance(found, Problem)
-        assert (found.status, found.code) == (403, "access.host")
-    keyed = Access({KEY_DIGEST: "mine"}, "default").tenant_of(
-        Headers({"host": host, "x-api-key": "key"})
-    )
-    assert keyed == "mine"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def shelf(tmp_path: Path) -> Path:
 
 
 def test_links_are_followed_before_it_is_decided(shelf: Path) -> None:
-    roots = Roots([str(shelf / "photos")], trusting=False)
+    roots = Roots([str(shelf / "photos")], trusting=lambda: False)
     image = path_uri(shelf / "photos" / "a.jpg")
     for name in ("photos/a.jpg", "photos/self/a.jpg", "door/a.jpg", "secret/../photos/a.jpg"):
         assert roots.confine([path_uri(shelf / name), str(shelf / name)]) == [image, image]
@@ -37,7 +37,7 @@ def test_links_are_followed_before_it_is_decided(shelf: Path) -> None:
 
 def test_what_is_stored_as_it_is_sent_must_be_canonical(shelf: Path) -> None:
     """Otherwise a link could lead elsewhere when it is read, and one image have two names."""
-    roots = Roots([str(shelf / "photos")], trusting=False)
+    roots = Roots([str(shelf / "photos")], trusting=lambda: False)
     roots.check([path_uri(shelf / "photos" / "a.jpg")])
     for name in ("photos/self/a.jpg", "door/a.jpg", "secret/../photos/a.jpg"):
         with pytest.raises(SourceError) as refused:
@@ -46,11 +46,11 @@ def test_what_is_stored_as_it_is_sent_must_be_canonical(shelf: Path) -> None:
     with pytest.raises(SourceError) as refused:
         roots.check([path_uri(shelf / "secret" / "b.jpg")])
     assert refused.value.code == "source.root"
-    Roots([], trusting=True).check([path_uri(shelf / "door" / "a.jpg")])
+    Roots([], trusting=lambda: True).check([path_uri(shelf / "door" / "a.jpg")])
 
 
 def test_a_root_that_is_a_link_is_where_it_leads(shelf: Path) -> None:
-    roots = Roots([str(shelf / "door")], trusting=False)
+    roots = Roots([str(shelf / "door")], trusting=lambda: False)
     assert roots.confine([path_uri(shelf / "photos" / "a.jpg")])
 
 
@@ -68,7 +68,7 @@ def test_a_root_that_is_a_link_is_where_it_leads(shelf: Path) -> None:
     ],
 )
 def test_objects_lie_below_a_prefix_and_nothing_else_is_a_resource(uri: str, code: str) -> None:
-    roots = Roots(["s3://bucket/photos", "/photos"], trusting=True)
+    roots = Roots(["s3://bucket/photos", "/photos"], trusting=lambda: True)
     assert roots.confine(["s3://bucket/photos/a.jpg"]) == ["s3://bucket/photos/a.jpg"]
     with pytest.raises(SourceError) as refused:
         roots.confine([uri])
@@ -76,6 +76,15 @@ def test_objects_lie_below_a_prefix_and_nothing_else_is_a_resource(uri: str, cod
 
 
 def test_without_roots_only_the_one_who_started_the_service_may_name_anything() -> None:
-    assert Roots([], trusting=True).confine(["/a.jpg"])
+    assert Roots([], trusting=lambda: True).confine(["/a.jpg"])
     with pytest.raises(SourceError, match="roots"):
-        Roots([], trusting=False).confine(["/a.jpg"])
+        Roots([], trusting=lambda: False).confine(["/a.jpg"])
+
+
+def test_a_service_that_gets_keys_trusts_its_callers_no_more() -> None:
+    keyless = [True]
+    roots = Roots([], trusting=lambda: keyless[-1])
+    assert roots.confine(["/a.jpg"])
+    keyless.append(False)
+    with pytest.raises(SourceError, match="roots"):
+        roots.confine(["/a.jpg"])

@@ -17,10 +17,11 @@ from tests.ledger_tasks import chunk, open_job
 
 with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
     warnings.simplefilter("ignore")
+    from serve.access import Access
     from serve.api import new_api
     from serve.confine import Roots
-    from serve.edge import Access
-    from serve.ledger_api import Door, ledger_routes
+    from serve.door import Door
+    from serve.ledger_api import ledger_routes
     from serve.streams import StreamBounds
 
 TENANTS = ("a", "b", "c")
@@ -95,7 +96,7 @@ def doors(config: LedgerConfig) -> Iterator[list[Door]]:
 
 def open_door(config: LedgerConfig, doors: list[Door], bounds: StreamBounds) -> Door:
     keys = {hashlib.sha256(tenant.encode()).hexdigest(): tenant for tenant in TENANTS}
-    doors.append(Door(config, Access(keys, "a"), Roots((), False), bounds=bounds))
+    doors.append(Door(config, Access(keys, "a"), Roots((), lambda: False), bounds=bounds))
     return doors[-1]
 
 
