@@ -5,7 +5,9 @@ Knows names, types and bounds of settings; layers and files are ecm.config's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -91,6 +93,44 @@ class PipelineConfig(Part):
     )
 
 
+class DeploymentConfig(Part):
+    """How much of one deployment there is; null: what `serve` says for all of them."""
+
+    replicas: int | None = Field(default=None, ge=1, le=1000, description="at the least")
+    max_replicas: int | None = Field(default=None, ge=1, le=1000)
+    cpus: float | None = Field(default=None, ge=0, le=64, description="per replica")
+    gpus: float = Field(default=0.0, ge=0, le=16, description="per replica")
+    ongoing: int | None = Field(default=None, ge=1, le=10_000, description="per replica at once")
+    queued: int | None = Field(default=None, ge=-1, le=100_000, description="-1: unbounded")
+
+
+class IngressConfig(Part):
+    """How much of the HTTP edge there is; null: what `serve` says for all deployments.
+
+    What comes above `ongoing` is told to come again: the edge has no queue.
+    """
+
+    replicas: int | None = Field(default=None, ge=1, le=1000, description="at the least")
+    max_replicas: int | None = Field(default=None, ge=1, le=1000)
+    cpus: float | None = Field(default=None, ge=0, le=64, description="per replica")
+    ongoing: int = Field(default=256, ge=1, le=10_000, description="requests per replica at once")
+
+
+@dataclass(frozen=True)
+class DeploymentSize:
+    """Replicas and bounds of a deployment, nothing left open; `queued` -1: unbounded."""
+
+    replicas: int
+    max_replicas: int
+    cpus: float
+    gpus: float
+    ongoing: int
+    queued: int
+
+
+Deployment = Literal["encoder", "candidates", "reranker", "ingress"]
+
+
 class ServeConfig(Part):
     """The search service. Times in seconds."""
 
@@ -101,7 +141,32 @@ class ServeConfig(Part):
     replica_cpus: float = Field(default=0.5, ge=0, le=64)
     max_ongoing_requests: int = Field(default=16, ge=1, le=10_000, description="per replica")
     max_queued_requests: int = Field(default=64, ge=-1, le=100_000, description="-1: unbounded")
+    encoder: DeploymentConfig = Field(
+        default_factory=DeploymentConfig, description="the deployment that holds the query models"
+    )
+    candidates: DeploymentConfig = Field(
+        default_factory=DeploymentConfig, description="the deployment that holds the snapshot"
+    )
+    reranker: DeploymentConfig = Field(
+        default_factory=DeploymentConfig, description="the deployment of the second stage"
+    )
+    ingress: IngressConfig = Field(
+        default_factory=IngressConfig, description="the deployment that speaks HTTP"
+    )
     request_timeout_seconds: float = Field(default=30.0, gt=0, le=3600)
+    batch_at_once: int = Field(
+        default=4, ge=1, le=32, description="questions of one batch that are asked at once"
+    )
+    embedding_cache_bytes: int = Field(
+        default=32 * 2**20, ge=0, description="query vectors kept by each candidates replica"
+    )
+    embedding_cache_seconds: float = Field(default=900.0, gt=0, le=86_400)
+    access_log: Path | None = Field(
+        default=None, description="JSON lines are added to it; null: the log of the replica"
+    )
+    otlp_endpoint: str | None = Field(
+        default=None, description="OTLP/HTTP collector for traces (ecm[trace]); null: none are made"
+    )
     desk_idle_seconds: float = Field(
         default=20.0, gt=0, le=3600, description="the right to commit is kept so long without work"
     )
@@ -130,6 +195,29 @@ class ServeConfig(Part):
     originals_at_once: int = Field(
         default=4, ge=1, le=1000, description="read at once by each ingress replica"
     )
+
+    def size_of(self, name: Deployment) -> DeploymentSize:
+        """Replicas and bounds of a deployment, with what holds for all where it says nothing."""
+        parts = {"encoder": self.encoder, "candidates": self.candidates, "reranker": self.reranker}
+        own = parts.get(name)
+        if own is None:
+            edge = self.ingress
+            return DeploymentSize(
+                replicas=edge.replicas or self.replicas,
+                max_replicas=edge.max_replicas or self.max_replicas,
+                cpus=self.replica_cpus if edge.cpus is None else edge.cpus,
+                gpus=0.0,
+                ongoing=edge.ongoing,
+                queued=-1,
+            )
+        return DeploymentSize(
+            replicas=own.replicas or self.replicas,
+            max_replicas=own.max_replicas or self.max_replicas,
+            cpus=self.replica_cpus if own.cpus is None else own.cpus,
+            gpus=own.gpus,
+            ongoing=own.ongoing or self.max_ongoing_requests,
+            queued=self.max_queued_requests if own.queued is None else own.queued,
+        )
 
     @model_validator(mode="after")
     def _one_meaning_of_a_key(self) -> ServeConfig:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ecm.contracts.result import Space
-from ecm.contracts.search import Axis
+from ecm.contracts.search import Axis, LostReason
 from ecm.contracts.task import TaskType
 from ecm.errors import ContractError, EcmError, ImageError, ManifestError
 from ecm.images.cuts import Cut, cut
@@ -64,10 +64,14 @@ class AxisVector:
 
 @dataclass(frozen=True)
 class EncodedQuery:
-    """Vectors by axis; for an axis that has none, the reason. `refused`: the query is at fault."""
+    """Vectors by axis; for an axis that has none, the reason. `refused`: the query is at fault.
+
+    `code` is the kind of all its failures: of models, or of the way to them.
+    """
 
     vectors: Mapping[Axis, AxisVector] = field(default_factory=dict)
     failures: Mapping[Axis, str] = field(default_factory=dict)
+    code: LostReason = LostReason.MODEL_FAILED
     refused: ImageError | None = None
 
 
