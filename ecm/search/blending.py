@@ -111,7 +111,7 @@ def _taken(one: EncodedQuery, axis: Axis, found: QueryVectors) -> AxisVector | N
     """The vector of an outcome; its failure is kept as the reason why the axis is lost."""
     failure = one.failures.get(axis)
     if failure is not None:
-        found.lost[axis] = Lost(axis, LostReason.MODEL_FAILED, failure)
+        found.lost[axis] = Lost(axis, one.code, failure)
     return one.vectors.get(axis)
 
 

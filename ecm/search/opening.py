@@ -33,6 +33,7 @@ from ecm.search.config import SearchConfig
 from ecm.search.encoders import EncodingRequest, LocalEncoder, QueryModels
 from ecm.search.engine import SearchEngine
 from ecm.search.profile import RankingProfile, load_ranking_profile
+from ecm.search.rerank import FeatureReranker, Reranker
 
 Opened = TypeVar("Opened")
 
@@ -119,6 +120,12 @@ def open_engine(parts: SearchParts) -> SearchEngine:
         exact_rows=parts.evidence.exact_search_rows,
         structure=structure_of(parts),
     )
+
+
+def open_reranker(parts: SearchParts) -> Reranker:
+    """The second stage that the ranking profile names. Raises ConfigError."""
+    open_ranking(parts)
+    return FeatureReranker()
 
 
 def structure_of(parts: SearchParts) -> str | None:

@@ -1,50 +1,44 @@
-"""Query vectors that were made before, so that no model is asked again for the same words or image.
+"""What filters left of a tenant's assets lately, so that the next page does not ask again.
 
-Knows when a remembered vector may be used: for equal content, and only while it is of a transform
-that the snapshot was made with. Knows no tenant: equal content has equal vectors, whoever asks.
+Knows filters by their digest only; knows no condition and no facts.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
 
-from ecm.contracts.identity import digest
-from ecm.contracts.search import Axis
-from ecm.search.caching import Cache
-from ecm.search.encoders import EncodedQuery, EncodingRequest
+from ecm.evidence.allowed import Allowed
 
-Transforms = Mapping[Axis, Sequence[str]]
-
-
-class RememberedEncodings:
-    """Outcomes of encoding, in a cache. Only whole ones are kept: a failure is tried again."""
-
-    def __init__(self, cache: Cache[EncodedQuery]) -> None:
-        self._cache = cache
-
-    def recall(self, request: EncodingRequest, reached: Transforms) -> EncodedQuery | None:
-        """The outcome for a snapshot made with the transforms `reached`, if it is known."""
-        return self._cache.get(_key(request, reached))
-
-    def keep(self, request: EncodingRequest, encoded: EncodedQuery, reached: Transforms) -> None:
-        """Remember an outcome, if every vector that was asked for is there and may be compared."""
-        if encoded.refused is not None or set(encoded.vectors) < request.axes:
-            return
-        vectors = encoded.vectors.items()
-        if any(vector.transform not in reached.get(axis, ()) for axis, vector in vectors):
-            return
-        nbytes = sum(vector.values.nbytes for vector in encoded.vectors.values())
-        self._cache.put(_key(request, reached), encoded, nbytes)
+MAX_FILTERS: Final = 32
+ROUNDS: Final = 2
+"""So often may the names of all assets be held, in all remembered filters together."""
+_NAME_BYTES: Final = 50
 
 
-def _key(request: EncodingRequest, reached: Transforms) -> str:
-    image = request.image
-    return digest(
-        [
-            sorted(axis.value for axis in request.axes),
-            request.text or "",
-            hashlib.sha256(image).hexdigest() if image is not None else "",
-            {axis.value: sorted(reached.get(axis, ())) for axis in request.axes},
-        ]
-    )
+class Remembered:
+    """The answers to the latest filters. Thread-safe; two that ask at once may both compute."""
+
+    bytes_per_asset: Final = ROUNDS * _NAME_BYTES
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Allowed] = OrderedDict()
+        self._names = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: str, count: int, compute: Callable[[], Allowed]) -> Allowed:
+        """The answer of a key, computed if need be, over a tenant with `count` assets."""
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        found = compute()
+        with self._lock:
+            if key not in self._held:
+                self._held[key] = found
+                self._names += len(found)
+            while len(self._held) > MAX_FILTERS or self._names > ROUNDS * count:
+                self._names -= len(self._held.popitem(last=False)[1])
+        return found

@@ -11,7 +11,7 @@ from ecm.contracts.search import Axis
 from ecm.errors import ImageError
 from ecm.search.caching import ENTRY_BYTES, LruCache
 from ecm.search.encoders import AxisVector, EncodedQuery, EncodingRequest
-from ecm.search.remembered import RememberedEncodings
+from ecm.search.kept_encodings import KeptEncodings
 
 WORDS = EncodingRequest(frozenset({Axis.VV, Axis.MV}), text="a red car")
 REACHED = {Axis.VV: ("v1",), Axis.MV: ("m1",)}
@@ -62,7 +62,7 @@ def test_what_has_not_been_used_for_longest_goes_first_and_nothing_outlives_its_
 def test_the_same_words_are_encoded_once_for_as_long_as_the_snapshot_is_of_the_same_models() -> (
     None
 ):
-    remembered = RememberedEncodings(LruCache[EncodedQuery](1 << 20, ttl=60.0))
+    remembered = KeptEncodings(LruCache[EncodedQuery](1 << 20, ttl=60.0))
     assert remembered.recall(WORDS, REACHED) is None
     remembered.keep(WORDS, WHOLE, REACHED)
     assert remembered.recall(WORDS, REACHED) is WHOLE
@@ -84,6 +84,6 @@ def test_the_same_words_are_encoded_once_for_as_long_as_the_snapshot_is_of_the_s
     ids=["failed", "stale-model", "refused"],
 )
 def test_what_may_not_be_compared_or_is_not_whole_is_not_remembered(encoded: EncodedQuery) -> None:
-    remembered = RememberedEncodings(LruCache[EncodedQuery](1 << 20, ttl=60.0))
+    remembered = KeptEncodings(LruCache[EncodedQuery](1 << 20, ttl=60.0))
     remembered.keep(WORDS, encoded, REACHED)
     assert remembered.recall(WORDS, REACHED) is None
