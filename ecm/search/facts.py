@@ -8,7 +8,7 @@ asset of the snapshot can have is named in `lacking`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -18,15 +18,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecm.errors import ResourceExhausted
+from ecm.contracts.filters import Colour
+from ecm.contracts.search import Axis
 from ecm.evidence.byte_cache import ByteCache
 from ecm.evidence.reader import SnapshotReader
-from ecm.evidence.refs import VECTOR_AXES
 from ecm.evidence.schema import TextKind
+from ecm.images.structure import STRUCTURE_DIM
 from ecm.search.label_sets import Floats, Integers, LabelSets, Places
 from ecm.search.remembered import Remembered
+from ecm.search.said import Said, TenantTables, floats, whole
 
-LOW_CONFIDENCE: Final = 0.3
 TEXTS: Final = ("caption", "tags", "classification", "ocr", "name", "path", "user")
 NUMBERS: Final = (
     "width",
@@ -44,7 +45,9 @@ _ID_BYTES: Final = 121
 _MANY: Final = 8
 """Of a larger share than one in so many, assets are looked up in a dictionary made for that."""
 _FILE: Final = "file://"
-_LABELS: Final = (TextKind.TAG.value, TextKind.CLASSIFICATION.value)
+
+Shares = npt.NDArray[np.float32]
+ColourReader = Callable[[Shares], Shares]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,8 @@ class Facts:
 
     Numbers are float64 (n,), NaN: not known. `width`, `height` in pixels, upright; `size` in bytes;
     `taken`, `modified`, `added`, `said_at` in Unix seconds; `confidence` is that of the surest tag
-    or class, `low_share` the share of statements below LOW_CONFIDENCE among those that have a
-    confidence, `agreement` in [0, 1].
+    or class, `low_share` the share of statements below `said.LOW_CONFIDENCE` among those that
+    have a confidence, `agreement` in [0, 1].
     `formats` and the vocabularies of `tags` and `classes` are casefolded, run ids are as they are.
     `texts` has every name of TEXTS, null where nothing is said. `uris` is a list of strings per
     asset, `uri_bytes` the same ones, flat, those of files without percent-encoding. `colours` is
@@ -89,7 +92,7 @@ class Facts:
     texts: Mapping[str, pa.StringArray]
     uris: pa.ListArray
     uri_bytes: pa.BinaryArray
-    colours: npt.NDArray[np.float32] | None
+    colours: Shares | None
     lacking: frozenset[str]
     remembered: Remembered = field(default_factory=Remembered)
 
@@ -153,18 +156,27 @@ class FactsCache:
         return self._cache.get(tenant_id, lambda: self._loaded(tenant_id))
 
     def _loaded(self, tenant_id: str) -> Facts:
-        return read_facts(self._reader, tenant_id, self._structure)
+        return read_facts(self._reader, tenant_id, self._shares())
+
+    def _shares(self) -> ColourReader | None:
+        """What reads colours off the vectors of x, if they are structure descriptors."""
+        ref, marks = self._reader.ref, {self._structure}
+        if Axis.X in self._reader.broken or ref.dims.get(Axis.X) != STRUCTURE_DIM:
+            return None
+        if self._structure is not None and marks.isdisjoint(ref.transforms.get(Axis.X, ())):
+            return None
+        return None
 
 
-def read_facts(reader: SnapshotReader, tenant_id: str, structure: str | None = None) -> Facts:
-    """The facts of a tenant, from the snapshot. Arguments and errors as of `FactsCache`."""
+def read_facts(reader: TenantTables, tenant_id: str, shares: ColourReader | None = None) -> Facts:
+    """The facts of a tenant. `shares` reads colours off x; None: nothing does. Raises as above."""
     table = reader.tenant_table(tenant_id, _COLUMNS)
     lacking = frozenset(_COLUMNS) - set(table.schema.names)
     table = table.take(pc.sort_indices(table["asset_id"]))
-    ids = _whole(table["asset_id"])
+    ids = whole(table["asset_id"])
     count = len(ids)
-    said = _Said.read(reader, tenant_id, ids)
-    uris = _whole(table["uris"])
+    said = Said.read(reader, tenant_id, ids)
+    uris = whole(table["uris"])
     return Facts(
         asset_ids=ids.to_pylist(),
         width=_numbers(table, "width"),
@@ -177,120 +189,40 @@ def read_facts(reader: SnapshotReader, tenant_id: str, structure: str | None = N
         agreement=_numbers(table, "agreement"),
         confidence=said.surest(count),
         low_share=said.low_share(count),
-        formats=_coded(_whole(table["format"])),
+        formats=_coded(whole(table["format"])),
         tags=said.labels(TextKind.TAG, count),
         classes=said.labels(TextKind.CLASSIFICATION, count),
         runs=said.runs(count),
         texts={name: _text(table, name) for name in TEXTS},
         uris=uris,
         uri_bytes=_decoded(uris.flatten()),
-        colours=None,
+        colours=None if shares is None else _colours(reader, tenant_id, ids, shares),
         lacking=lacking,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """Statements, flat: rows int32 (s,), kinds, labels, confidences float64 (s,) or NaN; and the
-    runs behind statements and vectors with their rows. Strings are encoded by dictionaries.
-    """
-
-    rows: Integers
-    kinds: pa.DictionaryArray
-    texts: pa.DictionaryArray
-    confidences: Floats
-    run_rows: Integers
-    run_ids: pa.DictionaryArray
-
-    @classmethod
-    def read(cls, reader: SnapshotReader, tenant_id: str, ids: pa.StringArray) -> _Said:
-        """All that was said of the assets, some rows at a time: most of each is not kept."""
-        columns = ["asset_id", "statements", *(f"{axis.value}_evidence" for axis in VECTOR_AXES)]
-        parts = [cls._of(batch, ids) for batch in reader.tenant_batches(tenant_id, columns)]
-        none = np.zeros(0, np.int32)
-        return cls(
-            rows=np.concatenate([none, *(part.rows for part in parts)]),
-            kinds=_joined([part.kinds for part in parts]),
-            texts=_joined([part.texts for part in parts]),
-            confidences=np.concatenate([np.zeros(0), *(part.confidences for part in parts)]),
-            run_rows=np.concatenate([none, *(part.run_rows for part in parts)]),
-            run_ids=_joined([part.run_ids for part in parts]),
-        )
-
-    @classmethod
-    def _of(cls, batch: pa.RecordBatch, ids: pa.StringArray) -> _Said:
-        """From lists of statements and structs of vector evidence; `rows` are those of assets."""
-        own = pc.index_in(batch["asset_id"], value_set=ids).to_numpy()
-        lists = batch["statements"]
-        values = lists.flatten()
-        fields = dict(zip([f.name for f in values.type], values.flatten(), strict=True))
-        rows = own[pc.list_parent_indices(lists).to_numpy()]
-        spoken = pc.is_in(fields["kind"], value_set=pa.array(_LABELS))
-        vectors = [
-            pc.struct_field(c, "run_id") for c in batch.columns if pa.types.is_struct(c.type)
-        ]
-        return cls(
-            rows=rows.astype(np.int32),
-            kinds=fields["kind"].dictionary_encode(),
-            # What is no label is not looked at again: captions would be a dictionary of their own.
-            texts=pc.if_else(spoken, fields["text"], None).dictionary_encode(),
-            confidences=_floats(fields["confidence"]),
-            run_rows=np.concatenate([rows, *([own] * len(vectors))]).astype(np.int32),
-            run_ids=pa.concat_arrays([fields["run_id"], *vectors]).dictionary_encode(),
-        )
-
-    def of_kinds(self, *kinds: TextKind) -> npt.NDArray[np.bool_]:
-        named = [
-            code for code, kind in enumerate(self.kinds.dictionary.to_pylist()) if kind in kinds
-        ]
-        return np.isin(self.kinds.indices.to_numpy(), named)
-
-    def labels(self, kind: TextKind, count: int) -> LabelSets:
-        chosen = self.of_kinds(kind)
-        texts = self.texts.filter(pa.array(chosen))
-        return LabelSets.of(self.rows[chosen], texts, self.confidences[chosen], count, str.casefold)
-
-    def runs(self, count: int) -> LabelSets:
-        unknown = np.full(len(self.run_rows), np.nan)
-        return LabelSets.of(self.run_rows, self.run_ids, unknown, count, str)
-
-    def surest(self, count: int) -> Floats:
-        chosen = self.of_kinds(TextKind.TAG, TextKind.CLASSIFICATION)
-        surest = np.full(count, np.nan)
-        np.fmax.at(surest, self.rows[chosen], self.confidences[chosen])
-        return surest
-
-    def low_share(self, count: int) -> Floats:
-        known = ~np.isnan(self.confidences)
-        rows, low = self.rows[known], self.confidences[known] < LOW_CONFIDENCE
-        every = np.bincount(rows, minlength=count).astype(np.float64)
-        share = np.full(count, np.nan)
-        np.divide(np.bincount(rows[low], minlength=count), every, out=share, where=every > 0)
-        return share
+def _colours(
+    reader: TenantTables, tenant_id: str, ids: pa.StringArray, shares: ColourReader
+) -> Shares:
+    found = np.full((len(ids), len(Colour)), np.nan, np.float32)
+    for batch in reader.tenant_batches(tenant_id, ["asset_id", Axis.X.value]):
+        there = batch.filter(pc.is_valid(batch[Axis.X.value]))
+        if there.num_rows:
+            vectors = there[Axis.X.value].flatten().to_numpy().reshape(there.num_rows, -1)
+            found[pc.index_in(there["asset_id"], value_set=ids).to_numpy()] = shares(vectors)
+    return found
 
 
 def _numbers(table: pa.Table, column: str) -> Floats:
     if column not in table.schema.names:
         return np.full(table.num_rows, np.nan)
-    return _floats(_whole(table[column]))
-
-
-def _floats(column: pa.Array) -> Floats:
-    filled = column.cast(pa.float64()).fill_null(float("nan"))
-    values: Floats = filled.to_numpy(zero_copy_only=False)
-    return values
+    return floats(whole(table[column]))
 
 
 def _text(table: pa.Table, column: str) -> pa.StringArray:
     if column not in table.schema.names:
         return pa.nulls(table.num_rows, pa.string())
-    return _whole(table[column])
-
-
-def _joined(parts: Sequence[pa.DictionaryArray]) -> pa.DictionaryArray:
-    """Arrays one after the other, with one dictionary."""
-    kind = pa.dictionary(pa.int32(), pa.string())
-    return _whole(pa.chunked_array(parts, kind).unify_dictionaries())
+    return whole(table[column])
 
 
 def _coded(column: pa.StringArray) -> Coded:
@@ -310,14 +242,3 @@ def _decoded(uris: pa.StringArray) -> pa.BinaryArray:
         return binary
     plain = [unquote_to_bytes(uri) for uri in uris.filter(written).to_pylist()]
     return pc.replace_with_mask(binary, written, pa.array(plain, pa.binary()))
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece. Raises ResourceExhausted when its strings do not fit in one."""
-    try:
-        whole = column.combine_chunks()
-    except pa.ArrowInvalid as error:
-        raise ResourceExhausted(f"a column of the snapshot is too large: {error}") from error
-    if isinstance(whole, pa.ChunkedArray):
-        raise ResourceExhausted("a column of the snapshot has more than 2 GiB of text")
-    return whole
