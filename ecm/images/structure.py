@@ -31,18 +31,18 @@ STRUCTURE_VERSION = 1
 Floats = npt.NDArray[np.float32]
 
 _SIDE = 64
-_GRID = 8
-_LUMA_TERMS, _CHROMA_TERMS = 20, 10
+GRID = 8
+LUMA_TERMS, CHROMA_TERMS = 20, 10
 _LEVELS = 4
-_BINS = 8
-_PYRAMID = (1, 2, 4)
+EDGE_BINS = 8
+PYRAMID = (1, 2, 4)
 # between half and all of the weight in the finest level, as in PHOG
-_LEVEL_WEIGHTS = (0.25, 0.25, 0.5)
-_WEIGHTS = {"layout": 0.38, "colour": 0.08, "histogram": 0.20, "edges": 0.28, "proportions": 0.06}
+LEVEL_WEIGHTS = (0.25, 0.25, 0.5)
+WEIGHTS = {"layout": 0.38, "colour": 0.08, "histogram": 0.20, "edges": 0.28, "proportions": 0.06}
 # below these lengths a block is noise of the encoder and fades instead of being blown up
-_LAYOUT_FLOOR, _EDGE_FLOOR = 0.02, 0.02
+LAYOUT_FLOOR, COLOUR_FLOOR, EDGE_FLOOR = 0.02, 0.25, 0.02
 # BT.601 full range, as in JFIF, samples 0-1; Cb and Cr are centred on 0
-_YCBCR = np.array(
+YCBCR = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
 # histogram bin centres: chroma of photographs crowds around gray
@@ -50,10 +50,10 @@ _LUMA_CENTRES = np.array([0.125, 0.375, 0.625, 0.875], np.float32)
 _CHROMA_CENTRES = np.array([-0.2, -0.05, 0.05, 0.2], np.float32)
 
 STRUCTURE_DIM = (
-    (_LUMA_TERMS + 2 * _CHROMA_TERMS)
+    (LUMA_TERMS + 2 * CHROMA_TERMS)
     + 3
     + _LEVELS**3
-    + _BINS * sum(cells * cells for cells in _PYRAMID)
+    + EDGE_BINS * sum(cells * cells for cells in PYRAMID)
     + 6
 )
 """Length of a descriptor: 281."""
@@ -72,7 +72,7 @@ def structure_descriptor(pixels: npt.NDArray[np.uint8], width: int, height: int)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ContractError(f"not RGB pixels: {pixels.dtype} {pixels.shape}", "contract.pixels")
     small = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BOX)
-    planes = np.asarray(small, np.float32).reshape(-1, 3) @ (_YCBCR.T / np.float32(255))
+    planes = np.asarray(small, np.float32).reshape(-1, 3) @ (YCBCR.T / np.float32(255))
     luma = planes[:, 0].reshape(_SIDE, _SIDE)
     layout, colour = _layout(planes)
     edges, density = _edges(luma)
@@ -83,27 +83,27 @@ def structure_descriptor(pixels: npt.NDArray[np.uint8], width: int, height: int)
         "edges": edges,
         "proportions": _proportions(width / height, density, float(luma.std())),
     }
-    parts = [np.sqrt(weight) * blocks[name] for name, weight in _WEIGHTS.items()]
+    parts = [np.sqrt(weight) * blocks[name] for name, weight in WEIGHTS.items()]
     return np.concatenate(parts).astype(np.float32)
 
 
 def _layout(planes: Floats) -> tuple[Floats, Floats]:
     """Low DCT terms of the 8 x 8 colour grid, in zigzag order without DC; and the mean colour."""
-    step = _SIDE // _GRID
-    grid = planes.reshape(_GRID, step, _GRID, step, 3).mean(axis=(1, 3))
-    basis = _dct_basis()
-    terms = np.einsum("ui,vj,ijc->uvc", basis, basis, grid) / _GRID
-    rows, columns = _zigzag()
+    step = _SIDE // GRID
+    grid = planes.reshape(GRID, step, GRID, step, 3).mean(axis=(1, 3))
+    basis = dct_basis()
+    terms = np.einsum("ui,vj,ijc->uvc", basis, basis, grid) / GRID
+    rows, columns = zigzag()
     ordered = terms[rows, columns]
     alternating = np.concatenate(
         [
-            ordered[1 : 1 + _LUMA_TERMS, 0],
-            2 * ordered[1 : 1 + _CHROMA_TERMS, 1],
-            2 * ordered[1 : 1 + _CHROMA_TERMS, 2],
+            ordered[1 : 1 + LUMA_TERMS, 0],
+            2 * ordered[1 : 1 + CHROMA_TERMS, 1],
+            2 * ordered[1 : 1 + CHROMA_TERMS, 2],
         ]
     )
     mean = ordered[0] * np.array([1, 4, 4], np.float32) - np.array([0.5, 0, 0], np.float32)
-    return _faded(alternating, _LAYOUT_FLOOR), _faded(mean, 0.25)
+    return _faded(alternating, LAYOUT_FLOOR), _faded(mean, COLOUR_FLOOR)
 
 
 def _histogram(planes: Floats) -> Floats:
@@ -113,6 +113,16 @@ def _histogram(planes: Floats) -> Floats:
     chroma = (axes[1][:, :, None] * axes[2][:, None, :]).reshape(-1, _LEVELS * _LEVELS)
     joint = axes[0].T @ chroma
     return np.sqrt(joint.ravel() / len(planes))
+
+
+def soft_shares(planes: Floats) -> Floats:
+    """How the histogram spreads each colour, (n, 64) of YCbCr (n, 3); rows sum to 1."""
+    luma, first, second = (
+        _soft(planes[:, channel], centres)
+        for channel, centres in enumerate((_LUMA_CENTRES, _CHROMA_CENTRES, _CHROMA_CENTRES))
+    )
+    joint: Floats = np.einsum("ni,nj,nk->nijk", luma, first, second).reshape(-1, _LEVELS**3)
+    return joint
 
 
 def _soft(values: Floats, centres: Floats) -> Floats:
@@ -127,21 +137,21 @@ def _edges(luma: Floats) -> tuple[Floats, float]:
     """Orientation histograms of all pyramid cells, and the mean edge strength (0-1)."""
     down, across = np.gradient(luma)
     strength = np.hypot(across, down)
-    turn = np.arctan2(down, across) * (_BINS / np.pi) % _BINS
+    turn = np.arctan2(down, across) * (EDGE_BINS / np.pi) % EDGE_BINS
     lower = np.floor(turn)
     share = turn - lower
-    first = lower.astype(np.intp) % _BINS
-    flat = _finest_cells() * _BINS
-    count = _PYRAMID[-1] ** 2 * _BINS
+    first = lower.astype(np.intp) % EDGE_BINS
+    flat = _finest_cells() * EDGE_BINS
+    count = PYRAMID[-1] ** 2 * EDGE_BINS
     near, far = strength * (1 - share), strength * share
     sums = np.bincount((flat + first).ravel(), near.ravel(), count)
-    sums += np.bincount((flat + (first + 1) % _BINS).ravel(), far.ravel(), count)
-    finest = sums.reshape(_PYRAMID[-1], _PYRAMID[-1], _BINS) / strength.size
+    sums += np.bincount((flat + (first + 1) % EDGE_BINS).ravel(), far.ravel(), count)
+    finest = sums.reshape(PYRAMID[-1], PYRAMID[-1], EDGE_BINS) / strength.size
     parts = []
-    for cells, weight in zip(_PYRAMID, _LEVEL_WEIGHTS, strict=True):
-        step = _PYRAMID[-1] // cells
-        level = finest.reshape(cells, step, cells, step, _BINS).sum(axis=(1, 3)).ravel()
-        parts.append(np.sqrt(weight) * _faded(level.astype(np.float32), _EDGE_FLOOR / cells))
+    for cells, weight in zip(PYRAMID, LEVEL_WEIGHTS, strict=True):
+        step = PYRAMID[-1] // cells
+        level = finest.reshape(cells, step, cells, step, EDGE_BINS).sum(axis=(1, 3)).ravel()
+        parts.append(np.sqrt(weight) * _faded(level.astype(np.float32), EDGE_FLOOR / cells))
     return np.concatenate(parts), float(strength.mean())
 
 
@@ -159,19 +169,19 @@ def _faded(values: Floats, floor: float) -> Floats:
 
 
 @functools.cache
-def _dct_basis() -> Floats:
+def dct_basis() -> Floats:
     """Orthonormal DCT-II basis, (frequency, place)."""
-    places = np.arange(_GRID)
-    basis = np.cos(np.pi / _GRID * (places + 0.5) * places[:, None]) * np.sqrt(2 / _GRID)
+    places = np.arange(GRID)
+    basis = np.cos(np.pi / GRID * (places + 0.5) * places[:, None]) * np.sqrt(2 / GRID)
     basis[0] /= np.sqrt(2)
     rounded: Floats = basis.astype(np.float32)
     return rounded
 
 
 @functools.cache
-def _zigzag() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def zigzag() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows and columns of the grid in JPEG's zigzag order."""
-    cells = [(row, column) for row in range(_GRID) for column in range(_GRID)]
+    cells = [(row, column) for row in range(GRID) for column in range(GRID)]
     cells.sort(key=lambda c: (sum(c), c[0] if sum(c) % 2 else c[1]))
     order = np.array(cells, np.intp)
     return order[:, 0], order[:, 1]
@@ -180,5 +190,5 @@ def _zigzag() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
 @functools.cache
 def _finest_cells() -> npt.NDArray[np.intp]:
     """Number of the finest pyramid cell of each pixel, (side, side)."""
-    place = np.arange(_SIDE) * _PYRAMID[-1] // _SIDE
-    return place[:, None] * _PYRAMID[-1] + place
+    place = np.arange(_SIDE) * PYRAMID[-1] // _SIDE
+    return place[:, None] * PYRAMID[-1] + place
