@@ -12,12 +12,14 @@ import typer
 
 import ecm
 from jobs import (
+    cli_admin_log,
     cli_audit,
     cli_bundle,
     cli_compare,
     cli_evidence,
     cli_history,
     cli_jobs,
+    cli_keys,
     cli_ledger,
     cli_maintain,
     cli_models,
@@ -70,6 +72,8 @@ cli_models.register(app)
 cli_tiers.register(app)
 cli_search.register(app)
 cli_worker.register(app)
+cli_keys.register(app)
+cli_admin_log.register(app)
 
 Sources = Annotated[
     list[str], typer.Argument(help="Folders, files, file:// or s3:// URIs.", show_default=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -40,6 +41,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on std
 
 WIDE = 10_000
 """Columns of a table that does not go to a terminal."""
+
+_SPAN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhdw])")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 FAILED, USAGE, UNAVAILABLE, INTERRUPTED = 1, 2, 75, 130
 
@@ -88,6 +92,18 @@ def note(line: str) -> None:
 def utc(at: float) -> str:
     """A moment (Unix seconds) for people."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))
+
+
+def span_of(text: str) -> float:
+    """Seconds in a span such as 90s, 15m, 12h, 30d or 2w. Raises ConfigError.
+
+    >>> span_of("30d"), span_of("1.5h")
+    (2592000.0, 5400.0)
+    """
+    found = _SPAN.fullmatch(text.strip())
+    if not found:
+        raise ConfigError(f"not a span of time: {text!r}", "span", "write 90s, 15m, 12h, 30d or 2w")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def table_of(title: str, columns: list[str], rows: list[list[object]]) -> Table:

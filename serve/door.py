@@ -17,7 +17,7 @@ from fastapi import Request
 
 from ecm.access.limits import Limiter, RateLimit, Taken
 from ecm.access.scopes import Scope
-from ecm.access.trail import MAX_TARGET, Outcome, Trail, TrailEntry
+from ecm.access.trail import MAX_TARGET, Outcome, Trail, TrailEntry, recorded
 from ecm.config import Profile
 from ecm.errors import EcmError
 from ecm.ledger.config import LedgerConfig
@@ -118,15 +118,10 @@ class Door:
 
         What cannot be written down is not done: then StoreUnavailable.
         """
-        self._note(request, caller, action, target, Outcome.BEGUN)
-        try:
-            done = work()
-        except BaseException as error:
-            code = error.code if isinstance(error, EcmError) else type(error).__name__
-            self._note(request, caller, action, target, Outcome.FAILED, code)
-            raise
-        self._note(request, caller, action, target, Outcome.DONE)
-        return done
+        if self._guards.trail is None:
+            return work()
+        begun = self._entry(request, caller, action, target, Outcome.BEGUN)
+        return recorded(self._guards.trail, begun, work, self._guards.wall)
 
     def note_refusal(self, request: Request, problem: Problem) -> None:
         """An administrator's business was refused. Raises Failed when that cannot be written down.
@@ -139,8 +134,10 @@ class Door:
             if taken is not None and not taken.granted:
                 return
         target = f"{request.method} {request.url.path}"
+        entry = self._entry(request, caller, "refused", target, Outcome.REFUSED)
         try:
-            self._note(request, caller, "refused", target, Outcome.REFUSED, problem.code)
+            if self._guards.trail is not None:
+                self._guards.trail.append(entry.model_copy(update={"detail": problem.code}))
         except EcmError as error:
             raise Failed(problem_of(error)) from error
 
@@ -179,28 +176,17 @@ class Door:
             )
         return caller
 
-    def _note(
-        self,
-        request: Request,
-        caller: Caller | None,
-        action: str,
-        target: str,
-        outcome: Outcome,
-        detail: str = "",
-    ) -> None:
-        if self._guards.trail is None:
-            return
-        self._guards.trail.append(
-            TrailEntry(
-                at=self._guards.wall(),
-                who=caller.key_id if caller else "unknown",
-                tenant_id=caller.sees if caller else None,
-                action=action,
-                target=target[:MAX_TARGET],
-                outcome=outcome,
-                detail=detail[:500],
-                request_id=str(getattr(request.state, "request_id", ""))[:200],
-            )
+    def _entry(
+        self, request: Request, caller: Caller | None, action: str, target: str, outcome: Outcome
+    ) -> TrailEntry:
+        return TrailEntry(
+            at=self._guards.wall(),
+            who=caller.key_id if caller else "unknown",
+            tenant_id=caller.sees if caller else None,
+            action=action,
+            target=target[:MAX_TARGET],
+            outcome=outcome,
+            request_id=str(getattr(request.state, "request_id", ""))[:200],
         )
 
 

@@ -48,21 +48,11 @@ def read_keys(path: Path) -> tuple[ApiKey, ...] | None:
     written by anybody. No word of its content is told.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        raw = _read(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StoreCorrupt(f"cannot read keys from {path}: {error.strerror}", CODE) from error
-    with open(handle, "rb") as stream:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise StoreCorrupt(f"{path} is no file of keys", CODE)
-        if status.st_mode & stat.S_IWOTH:
-            raise StoreCorrupt(f"anybody may write {path}", CODE, "chmod o-w it, look into it")
-        try:
-            raw = stream.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise StoreCorrupt(f"cannot read keys from {path}: {error.strerror}", CODE) from error
     if len(raw) > MAX_BYTES:
         raise StoreCorrupt(f"{path} has more than {MAX_BYTES} bytes", CODE)
     try:
@@ -72,6 +62,21 @@ def read_keys(path: Path) -> tuple[ApiKey, ...] | None:
         where = ".".join(str(part) for part in first["loc"]) or "file"
         said = f"{path} is damaged at {where}: {first['type']}"
         raise StoreCorrupt(said, CODE, "restore it, or make it anew with ecm keys create") from None
+
+
+def _read(path: Path) -> bytes:
+    """Up to one byte more than there may be. Never waits for a pipe."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            raise StoreCorrupt(f"{path} is no file of keys", CODE)
+        if mode & stat.S_IWOTH:
+            raise StoreCorrupt(f"anybody may write {path}", CODE, "chmod o-w it, look into it")
+        with open(handle, "rb", closefd=False) as stream:
+            return stream.read(MAX_BYTES + 1)
+    finally:
+        os.close(handle)
 
 
 def change_keys(

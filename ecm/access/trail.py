@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
 from ecm.contracts.identity import Contract, TenantId
-from ecm.errors import StoreUnavailable
+from ecm.errors import EcmError, StoreUnavailable
 
 MODE: Final = 0o600
 MAX_TARGET: Final = 2000
+MAX_DETAIL: Final = 500
 CODE: Final = "access.trail"
+
+Made = TypeVar("Made")
 
 
 class Outcome(StrEnum):
@@ -47,7 +50,9 @@ class TrailEntry(Contract):
     action: str = Field(max_length=100)
     target: str = Field(default="", max_length=MAX_TARGET)
     outcome: Outcome
-    detail: str = Field(default="", max_length=500, description="a code or a count, no secret")
+    detail: str = Field(
+        default="", max_length=MAX_DETAIL, description="a code or a count, no secret"
+    )
     request_id: str = Field(default="", max_length=200)
 
 
@@ -99,6 +104,28 @@ class Trail:
             return
         except OSError as error:
             raise StoreUnavailable(f"cannot read {self._path}: {error.strerror}", CODE) from error
+
+
+def recorded(
+    trail: Trail, begun: TrailEntry, work: Callable[[], Made], clock: Callable[[], float]
+) -> Made:
+    """What `work` makes, between a line that says it is begun and one that says how it ended.
+
+    Raises as `work` does, and StoreUnavailable: what cannot be written down is not done.
+    """
+    trail.append(begun)
+
+    def ended(outcome: Outcome, detail: str = "") -> None:
+        said = {"at": clock(), "outcome": outcome, "detail": detail[:MAX_DETAIL]}
+        trail.append(begun.model_copy(update=said))
+
+    try:
+        made = work()
+    except BaseException as error:
+        ended(Outcome.FAILED, error.code if isinstance(error, EcmError) else type(error).__name__)
+        raise
+    ended(Outcome.DONE)
+    return made
 
 
 def _parsed(number: int, line: bytes) -> TrailEntry | DamagedLine:
