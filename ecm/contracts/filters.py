@@ -10,24 +10,31 @@ on something that is not known of an asset does not hold.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from ecm.contracts.identity import Contract, Digest
 
 MAX_DEPTH = 5
 MAX_CONDITIONS = 64
+MAX_NODES = 128
+"""Conditions and groups together."""
 MAX_VALUES = 256
+"""In one list of a condition."""
+MAX_ALL_VALUES = 1024
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 RunId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 class Orientation(StrEnum):
-    """Proportions of the upright picture; square: within 5 %; panorama: at least 2 to 1."""
+    """Proportions of the upright picture; square: within 5 %, and neither of the other two;
+    panorama: a landscape of at least 2 to 1.
+    """
 
     PORTRAIT = "portrait"
     LANDSCAPE = "landscape"
@@ -60,6 +67,19 @@ class Has(StrEnum):
     TAGS = "tags"
     USER_TEXT = "user_text"
     DATE = "date"
+
+
+def _written(value: object) -> object:
+    if isinstance(value, str) and not value.strip().lstrip("+-").replace(".", "").isdigit():
+        return value
+    if isinstance(value, datetime):
+        return value
+    raise ValueError("give a date or time as ISO 8601 writes it, such as 2024-05-31T12:00:00Z")
+
+
+Bound = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Moment = Annotated[datetime, BeforeValidator(_written)]
+"""Written out: of a number nobody knows whether it is seconds or milliseconds."""
 
 
 class _Labels(Contract):
@@ -97,8 +117,10 @@ class ColourCondition(Contract):
     """Colours that cover at least `min_share` of the picture, as its structure vector tells."""
 
     field: Literal["colours"]
-    any: tuple[Colour, ...] = Field(default=(), description="one is enough")
-    all: tuple[Colour, ...] = Field(default=(), description="each is needed")
+    any: tuple[Colour, ...] = Field(default=(), max_length=len(Colour), description="one is enough")
+    all: tuple[Colour, ...] = Field(
+        default=(), max_length=len(Colour), description="each is needed"
+    )
     min_share: float = Field(default=0.15, gt=0, le=1)
 
     @model_validator(mode="after")
@@ -112,15 +134,15 @@ class OrientationCondition(Contract):
     """The proportions of the picture."""
 
     field: Literal["orientation"]
-    any: tuple[Orientation, ...] = Field(min_length=1)
+    any: tuple[Orientation, ...] = Field(min_length=1, max_length=len(Orientation))
 
 
 class NumberCondition(Contract):
     """Width and height in pixels, their product, bytes, or the confidence of the surest label."""
 
     field: Literal["width", "height", "pixels", "bytes", "confidence"]
-    gte: float | None = Field(default=None, allow_inf_nan=False)
-    lte: float | None = Field(default=None, allow_inf_nan=False)
+    gte: Bound | None = None
+    lte: Bound | None = None
 
     @model_validator(mode="after")
     def _bounds_something(self) -> NumberCondition:
@@ -135,8 +157,8 @@ class DateCondition(Contract):
     """
 
     field: Literal["taken", "modified", "added"]
-    gte: datetime | None = None
-    lt: datetime | None = None
+    gte: Moment | None = None
+    lt: Moment | None = None
 
     @model_validator(mode="after")
     def _bounds_something(self) -> DateCondition:
@@ -146,7 +168,11 @@ class DateCondition(Contract):
 
 
 class PathCondition(Contract):
-    """Where the asset lies: the start of one of its URIs, or of the path in a file URI."""
+    """Where the asset lies: the start of one of its URIs, or of the path in a file URI.
+
+    A prefix with `://` is a URI, in which `%20` and a space are the same; any other is a path as
+    the file system has it. Letters count as they are written.
+    """
 
     field: Literal["path"]
     prefix: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -189,24 +215,47 @@ Condition = Annotated[
 ]
 
 
+FIELDS = tuple(
+    name
+    for kind in get_args(get_args(Condition)[0])
+    for name in get_args(kind.model_fields["field"].annotation)
+)
+"""What a condition can be about."""
+
+
 def _kind(value: object) -> str:
-    named = value.get("field") if isinstance(value, dict) else getattr(value, "field", None)
-    return "condition" if named is not None else "group"
+    named = "field" in value if isinstance(value, dict) else hasattr(value, "field")
+    return "condition" if named else "group"
+
+
+def _recognised(value: object) -> object:
+    """Says what is wrong in words of its own: a value sent by somebody is not to be said back."""
+    if isinstance(value, dict):
+        if "field" in value and value["field"] not in FIELDS:
+            raise ValueError(f"`field` is one of {', '.join(FIELDS)}")
+    elif not isinstance(value, Contract):
+        raise ValueError("a condition has a `field`, a group `must`, `should` or `must_not`")
+    return value
 
 
 class Filter(Contract):
     """A group of conditions and groups; an empty one holds for every asset."""
 
-    must: tuple[Node, ...] = ()
-    should: tuple[Node, ...] = ()
-    must_not: tuple[Node, ...] = ()
+    must: tuple[Node, ...] = Field(default=(), max_length=MAX_NODES)
+    should: tuple[Node, ...] = Field(default=(), max_length=MAX_NODES)
+    must_not: tuple[Node, ...] = Field(default=(), max_length=MAX_NODES)
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Filter:
         if self.depth() > MAX_DEPTH:
             raise ValueError(f"a filter is at most {MAX_DEPTH} groups deep")
-        if self.conditions() > MAX_CONDITIONS:
+        size = self.size()
+        if size.conditions > MAX_CONDITIONS:
             raise ValueError(f"a filter has at most {MAX_CONDITIONS} conditions")
+        if size.groups + size.conditions > MAX_NODES:
+            raise ValueError(f"a filter has at most {MAX_NODES} conditions and groups together")
+        if size.values > MAX_ALL_VALUES:
+            raise ValueError(f"the conditions of a filter have at most {MAX_ALL_VALUES} values")
         return self
 
     def nodes(self) -> tuple[Node, ...]:
@@ -217,12 +266,38 @@ class Filter(Contract):
         """Groups on the longest way down, this one included."""
         return 1 + max((n.depth() for n in self.nodes() if isinstance(n, Filter)), default=0)
 
-    def conditions(self) -> int:
-        """Conditions in this group and those below."""
-        return sum(n.conditions() if isinstance(n, Filter) else 1 for n in self.nodes())
+    def size(self) -> FilterSize:
+        """What is in this group and those below."""
+        size = FilterSize(groups=1)
+        for node in self.nodes():
+            size += node.size() if isinstance(node, Filter) else _size_of(node)
+        return size
+
+
+@dataclass(frozen=True)
+class FilterSize:
+    """How much there is to look at: groups, conditions, and the values in their lists."""
+
+    groups: int = 0
+    conditions: int = 0
+    values: int = 0
+
+    def __add__(self, other: FilterSize) -> FilterSize:
+        return FilterSize(
+            self.groups + other.groups,
+            self.conditions + other.conditions,
+            self.values + other.values,
+        )
+
+
+def _size_of(condition: Condition) -> FilterSize:
+    lists = [getattr(condition, name, ()) for name in ("any", "all")]
+    return FilterSize(conditions=1, values=sum(map(len, lists)))
 
 
 Node = Annotated[
-    Annotated[Condition, Tag("condition")] | Annotated[Filter, Tag("group")], Discriminator(_kind)
+    Annotated[Condition, Tag("condition")] | Annotated[Filter, Tag("group")],
+    Discriminator(_kind),
+    BeforeValidator(_recognised),
 ]
 Filter.model_rebuild()
