@@ -252,7 +252,8 @@ class SearchEngine:
             )
         facts, pool, request = gathered.facts, gathered.pool, plan.request
         if pool is None:
-            ids = list(gathered.allowed.asset_ids if gathered.allowed else facts.asset_ids)
+            allowed = gathered.allowed
+            ids = list(facts.asset_ids if allowed is None else allowed.asset_ids)
             order = SortOrder.NEWEST if request.sort is SortOrder.RELEVANCE else request.sort
             listed = tuple(Ranked(a, -1, 0.0, ()) for a in sorted_ids(order, facts, ids))
             return Ordered(gathered, listed, None, None, 0, 0, None)
