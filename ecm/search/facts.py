@@ -24,6 +24,7 @@ from ecm.evidence.byte_cache import ByteCache
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.schema import TextKind
 from ecm.images.structure import STRUCTURE_DIM
+from ecm.images.structure_reading import colour_shares
 from ecm.search.label_sets import Floats, Integers, LabelSets, Places
 from ecm.search.remembered import Remembered
 from ecm.search.said import Said, TenantTables, floats, whole
@@ -165,7 +166,7 @@ class FactsCache:
             return None
         if self._structure is not None and marks.isdisjoint(ref.transforms.get(Axis.X, ())):
             return None
-        return None
+        return colour_shares
 
 
 def read_facts(reader: TenantTables, tenant_id: str, shares: ColourReader | None = None) -> Facts:
