@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from fastapi import Request
 
 from ecm.access.limits import Limiter, RateLimit, Taken
 from ecm.access.scopes import Scope
-from ecm.access.trail import MAX_TARGET, Outcome, Trail, TrailEntry, recorded
+from ecm.access.trail import MAX_TARGET, DamagedLine, Outcome, Trail, TrailEntry, recorded
 from ecm.config import Profile
 from ecm.errors import EcmError
 from ecm.ledger.config import LedgerConfig
@@ -72,9 +72,11 @@ class Door:
         self._opened: Ledger | None = None
 
     def caller(
-        self, request: Request, scope: Scope, named: str | None = None, cost: int = 1
+        self, request: Request, scope: Scope | None, named: str | None = None, cost: int = 1
     ) -> Caller:
         """Who asks for something of a scope. Every route with anybody's things begins here.
+
+        Without a scope it is asked for nothing but who it is.
 
         `named` is a tenant that the request's body names; `cost` is how many requests this one
         counts for. Raises Failed: 401 unknown, expired or revoked key; 403 without the scope, for
@@ -123,6 +125,11 @@ class Door:
         begun = self._entry(request, caller, action, target, Outcome.BEGUN)
         return recorded(self._guards.trail, begun, work, self._guards.wall)
 
+    def trail(self, since: float) -> Iterator[TrailEntry | DamagedLine]:
+        """What administrators did on this machine, oldest first. Raises StoreUnavailable."""
+        if self._guards.trail is not None:
+            yield from self._guards.trail.entries(since)
+
     def note_refusal(self, request: Request, problem: Problem) -> None:
         """An administrator's business was refused. Raises Failed when that cannot be written down.
 
@@ -141,7 +148,9 @@ class Door:
         except EcmError as error:
             raise Failed(problem_of(error)) from error
 
-    def _caller(self, request: Request, scope: Scope, named: str | None, cost: int) -> Caller:
+    def _caller(
+        self, request: Request, scope: Scope | None, named: str | None, cost: int
+    ) -> Caller:
         """Without keys a browser's page from elsewhere would speak for the person at it."""
         if self.access.open and request.headers.get("sec-fetch-site") in ELSEWHERE:
             raise Failed(Problem(403, "access.origin", "a page of another site may not ask this"))
@@ -149,6 +158,8 @@ class Door:
         if isinstance(caller, Problem):
             raise Failed(caller)
         request.state.caller = caller
+        if scope is None:
+            return caller
         taken = self._guards.limiter.take(caller.key_id, scope, self._guards.monotonic(), cost)
         if taken is not None:
             request.state.answer_headers = rate_headers(scope, taken)

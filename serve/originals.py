@@ -1,0 +1,299 @@
+"""An asset as it was analysed: `GET /v1/assets/{asset_id}/original`, from where it lies.
+
+Knows roots, limits and how bytes are sent so that a browser runs nothing of them; where an asset of
+a caller lies is told by the searcher. Nothing is sent before its hash is known to be the asset's
+id: whatever lies at that place by now, and whoever put it there, only what was analysed goes out.
+No annotation here is a string: Serve copies what it serves.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from ecm.access.scopes import Scope as KeyScope
+from ecm.contracts.identity import ContentIdentity
+from ecm.errors import EcmError, ImageError, LedgerUnavailable, NetworkError, SourceError
+from ecm.images.limits import ImageLimits
+from ecm.images.reading import read_resource
+from ecm.images.signature import ImageFormat, identify
+from serve.api import PROBLEMS, Failed
+from serve.confine import Roots
+from serve.door import Door
+from serve.problem import Problem, problem_of
+from serve.streams import StreamBounds, Streams
+
+PIECE = 2**20
+POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
+SHOWN = {
+    ImageFormat.JPEG: "image/jpeg",
+    ImageFormat.PNG: "image/png",
+    ImageFormat.GIF: "image/gif",
+    ImageFormat.WEBP: "image/webp",
+    ImageFormat.AVIF: "image/avif",
+    ImageFormat.BMP: "image/bmp",
+}
+"""What a browser shows; everything else is saved, as bytes."""
+
+BYTES = "application/octet-stream"
+MAX_NAME = 150
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_ODD = re.compile(r"[^A-Za-z0-9._ -]")
+
+Places = Callable[[str, str], Awaitable[Sequence[str]]]
+
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    **PROBLEMS,
+    200: {"description": "the bytes", "content": {"image/*": {}, BYTES: {}}},
+    206: {"description": "a range of the bytes", "content": {"image/*": {}, BYTES: {}}},
+    304: {"description": "the caller has these bytes"},
+    410: {
+        "description": "the bytes are not there any more",
+        "content": {"application/problem+json": {}},
+    },
+    416: {
+        "description": "a range outside the bytes",
+        "content": {"application/problem+json": {}},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Original:
+    """Bytes whose sha256 is the asset's id, and the name of the file they lay in."""
+
+    data: bytes
+    name: str
+
+
+class Originals:
+    """Reads originals of a profile's roots, a few at a time.
+
+    `places(tenant_id, asset_id)` gives the URIs of an asset in the snapshot; it raises Failed with
+    404 for an asset that the tenant does not have there.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        roots: Roots,
+        limits: ImageLimits,
+        max_bytes: int,
+        at_once: int,
+        stalled_seconds: float = 30.0,
+    ) -> None:
+        self._places = places
+        self._roots = roots
+        self._limits = limits.model_copy(update={"max_bytes": max_bytes})
+        own = max(1, at_once // 2)
+        self.streams = Streams(StreamBounds(at_once, own, stalled_seconds))
+
+    async def places(self, tenant_id: str, asset_id: str) -> Sequence[str]:
+        """Where the asset of a tenant lies. Raises Failed."""
+        return await self._places(tenant_id, asset_id)
+
+    def read(self, asset_id: str, uris: Sequence[str]) -> Original:
+        """The bytes from the first of the places where they still are; blocks.
+
+        Raises Failed: 403 when no place is below the roots, 410 when they are gone from all, 409
+        when something else lies there, 422 beyond the limit, 503 when storage does not answer.
+        """
+        worst = Problem(410, "original.gone", "the snapshot knows no place of this asset")
+        for uri in uris:
+            try:
+                (place,) = self._roots.confine([uri])
+                found = read_resource(ContentIdentity(uri=place, size=0, mtime_ns=0), self._limits)
+            except (SourceError, ImageError, NetworkError) as error:
+                worst = _worse(worst, _problem(error))
+                continue
+            if found.content_hash == asset_id:
+                return Original(found.data, _name(uri))
+            said = "other bytes lie there now than were analysed"
+            worst = _worse(worst, Problem(409, "original.changed", said, "index it again"))
+        raise Failed(worst)
+
+
+def original_routes(
+    door_of: Callable[[Request], Door], originals_of: Callable[[Request], Originals]
+) -> APIRouter:
+    """The route; the arguments find what belongs to the replica that is asked."""
+    router = APIRouter(tags=["assets"])
+
+    @router.get("/v1/assets/{asset_id}/original", response_class=Response, responses=ANSWERS)
+    async def original(request: Request, asset_id: str) -> Response:
+        """The file itself, as it was analysed: its sha256 is the asset's id. One range may be
+        asked for.
+        """
+        caller = door_of(request).caller(request, KeyScope.SEARCH)
+        originals = originals_of(request)
+        uris = await originals.places(caller.tenant, asset_id)
+        tag = f'"{asset_id}"'
+        if _knows(request.headers.get("if-none-match", ""), tag):
+            return Response(status_code=304, headers={"ETag": tag, "Cache-Control": CACHING})
+        sending = _Sending(originals, caller.tenant)
+        try:
+            found = await run_in_threadpool(originals.read, asset_id, uris)
+            return sending.of(found, tag, request.headers)
+        except BaseException:
+            sending.close()
+            raise
+
+    return router
+
+
+CACHING = "private, no-cache"
+"""Kept by the browser, and asked for again each time: a key may have ended, an asset be gone."""
+
+
+class _Sending:
+    """A place among the originals that are read at once, until its bytes are sent."""
+
+    def __init__(self, originals: Originals, tenant_id: str) -> None:
+        self._seconds = originals.streams.bounds.stalled_seconds
+        self._taken = originals.streams.taken(tenant_id)
+        try:
+            self._taken.__enter__()
+        except LedgerUnavailable as error:
+            problem = Problem(
+                503,
+                "original.busy",
+                "too many originals are being read",
+                "",
+                {"Retry-After": "1"},
+            )
+            raise Failed(problem) from error
+
+    def close(self) -> None:
+        self._taken.__exit__(None, None, None)
+
+    def of(self, found: Original, tag: str, asked: Any) -> Response:
+        """The answer, whole or in part. Raises Failed with 416."""
+        size = len(found.data)
+        part = _range(asked.get("range", ""), size) if _still(asked, tag) else None
+        start, end = part if part is not None else (0, size)
+        kind = identify(found.data)
+        media_type = SHOWN.get(kind, BYTES) if kind else BYTES
+        headers = {
+            "ETag": tag,
+            "Cache-Control": CACHING,
+            "Accept-Ranges": "bytes",
+            "Content-Length": str(end - start),
+            "Content-Disposition": _disposition(found.name, media_type),
+            "Content-Security-Policy": POLICY,
+            "X-Content-Type-Options": "nosniff",
+        }
+        if part is not None:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+        whole = memoryview(found.data)[start:end]
+        return _Pieces(self, whole, 200 if part is None else 206, headers, media_type)
+
+    async def send(self, message: Message, send: Send) -> None:
+        await asyncio.wait_for(send(message), self._seconds)
+
+
+class _Pieces(StreamingResponse):
+    """Bytes in pieces; a client that reads none of them for long is left."""
+
+    def __init__(
+        self,
+        sending: _Sending,
+        data: memoryview,
+        status: int,
+        headers: dict[str, str],
+        media_type: str,
+    ) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            for start in range(0, len(data), PIECE):
+                yield bytes(data[start : start + PIECE])
+
+        super().__init__(pieces(), status, headers, media_type)
+        self._sending = sending
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def bounded(message: Message) -> None:
+            await self._sending.send(message, send)
+
+        try:
+            await super().__call__(scope, receive, bounded)
+        except (TimeoutError, ClientDisconnect):
+            return  # shorter than its Content-Length: the client knows that it broke off
+        finally:
+            self._sending.close()
+
+
+def _worse(before: Problem, now: Problem) -> Problem:
+    """What is told of several places: that they are gone only if they all are."""
+    return now if before.status == 410 else before
+
+
+def _problem(error: EcmError) -> Problem:
+    """No place is named: a message of the reader may hold paths of the machine."""
+    match error.code:
+        case "source.root" | "source.scheme":
+            said = "this asset lies outside the roots of this service"
+            return Problem(403, "original.root", said, "see roots in its profile")
+        case "input.too_large":
+            said = "the original is larger than this service sends"
+            return Problem(422, "original.too_large", said, "see serve.original_bytes")
+        case "source.gone":
+            return Problem(410, "original.gone", "the original is not there any more")
+        case _ if isinstance(error, NetworkError):
+            return problem_of(NetworkError("the storage of the original does not answer"))
+        case _:
+            said = "the original cannot be read as it was"
+            return Problem(409, "original.unreadable", said, f"the reason is {error.code}")
+
+
+def _range(asked: str, size: int) -> tuple[int, int] | None:
+    """Start and end of the one range that is asked for, or None for the whole (RFC 9110, 14.2):
+    what is no range of bytes, or several of them, is answered whole. Raises Failed with 416.
+    """
+    found = _RANGE.fullmatch(asked.strip())
+    if not found or not any(found.groups()):
+        return None
+    first, last = found.groups()
+    if first:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < int(first):
+            return None
+    else:
+        start, end = max(0, size - int(last)), size
+    if start >= end:
+        unit = {"Content-Range": f"bytes */{size}"}
+        raise Failed(Problem(416, "original.range", f"it has {size} bytes", headers=unit))
+    return start, end
+
+
+def _still(asked: Any, tag: str) -> bool:
+    """Whether a range is of what the client has the rest of."""
+    condition = asked.get("if-range")
+    return condition is None or condition == tag
+
+
+def _knows(condition: str, tag: str) -> bool:
+    tags = [each.strip().removeprefix("W/") for each in condition.split(",")]
+    return tag in tags or condition.strip() == "*"
+
+
+def _name(uri: str) -> str:
+    """The last part of a URI; keys of objects are not escaped, and nothing else depends on it."""
+    name = uri.rstrip("/").rpartition("/")[2]
+    return unquote(name, errors="replace") if uri.startswith("file:") else name
+
+
+def _disposition(name: str, media_type: str) -> str:
+    """Shown where a browser can, else saved; under a name that ends no header and no path."""
+    kind = "attachment" if media_type == BYTES else "inline"
+    name = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in name)[-MAX_NAME:]
+    name = name.lstrip(". ") or "original"
+    plain = _ODD.sub("_", name)
+    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
