@@ -167,6 +167,8 @@ def _show(value: dict[str, Any], console: Console) -> None:
             f"  {facts['format']}, {facts['width']} x {facts['height']} pixels, "
             f"{facts['size']:,} bytes, first seen {utc(facts['observed_at'])}"
         )
+    for said in value["written"]:
+        console.print(f"  {said['kind']} in the file ({said['source']}): {_text(said['text'])}")
     console.print(f"  lies at {_list(value['lies_at']) or 'no known place'}")
     console.print("places")
     for event in value["events"]:

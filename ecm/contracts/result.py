@@ -21,6 +21,8 @@ from pydantic import (
 from ecm.contracts.identity import Contract, Digest, TenantId, canonical_json
 
 ENVELOPE_SCHEMA_VERSION: Final = 1
+MAX_WRITTEN: Final = 2_000
+"""Characters of one text that stands in a file."""
 NORM_TOLERANCE = 1e-3
 """How far the length of a stored vector may be from 1; float32 of 16,384 values errs by less."""
 
@@ -56,6 +58,26 @@ class Space(StrEnum):
     MV = "mv"
 
 
+class WrittenKind(StrEnum):
+    """What a person, or a camera, wrote into a file; `taken`: when the picture was."""
+
+    TITLE = "title"
+    DESCRIPTION = "description"
+    KEYWORD = "keyword"
+    COMMENT = "comment"
+    TAKEN = "taken"
+
+
+class WrittenSource(StrEnum):
+    """In which part of a file it stands: a standard's block, or the comments of the format."""
+
+    EXIF = "exif"
+    IPTC = "iptc"
+    XMP = "xmp"
+    PNG = "png"
+    JPEG = "jpeg"
+
+
 class EnvelopeError(Contract):
     """Cause of a failed or partial envelope: class, stable code, stage, one-line message."""
 
@@ -75,14 +97,45 @@ class ResourceFingerprint(Contract):
     etag: str | None = None
 
 
+class Written(Contract):
+    """Words that stand in the file itself. They are its owner's, and nobody has checked them.
+
+    `taken_at` (Unix seconds) is what `taken` says. Where the file gives no offset from UTC, `text`
+    (ISO 8601) has none, and its time is taken for UTC.
+    """
+
+    kind: WrittenKind
+    source: WrittenSource
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_WRITTEN)]
+    taken_at: Finite | None = None
+
+    @model_validator(mode="after")
+    def _a_time_when_taken(self) -> Self:
+        if (self.taken_at is not None) != (self.kind is WrittenKind.TAKEN):
+            raise ValueError("a time is given exactly for when a picture was taken")
+        return self
+
+
 class ImageFacts(Contract):
-    """What decoding found: upright width and height in pixels, format, EXIF orientation 1-8."""
+    """What decoding found: upright width and height in pixels, format, EXIF orientation 1-8.
+
+    `written` is what people wrote into the file; one envelope of a resource tells it. Empty, it is
+    not written, so that envelopes of before keep their checksums.
+    """
 
     width: int = Field(ge=1)
     height: int = Field(ge=1)
     format: str = Field(min_length=1, max_length=16)
     orientation: int = Field(default=1, ge=1, le=8)
     frames: int = Field(default=1, ge=1)
+    written: tuple[Written, ...] = Field(default=(), max_length=64)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_written(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        said: dict[str, Any] = handler(self)
+        return {name: value for name, value in said.items() if name != "written" or value}
 
 
 class Box(Contract):

@@ -19,6 +19,7 @@ from ecm.evidence.schema import (
     ANALYSIS_RUNS,
     ASSET_SIGHTINGS,
     ASSET_VERSIONS,
+    ASSET_WORDS,
     ASSETS,
     EVIDENCE_MEASURES,
     EVIDENCE_REGIONS,
@@ -44,8 +45,9 @@ _CHEAPEST: Final = (
 """What is done again for the sake of an asset's rows: whatever takes least; the last decodes
 nothing."""
 
-BEYOND: Final = (ASSET_SIGHTINGS, ANALYSIS_RUNS)
-"""Tables whose rows no task can bring back."""
+BEYOND: Final = (ASSET_SIGHTINGS, ASSET_WORDS, ANALYSIS_RUNS)
+"""Tables whose rows no task is asked to bring back: those of words in files are there again when a
+file is read again, but which files had any cannot be told."""
 
 
 @dataclass(slots=True)

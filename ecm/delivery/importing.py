@@ -28,6 +28,7 @@ from ecm.evidence.schema import (
     ANALYSIS_RUNS,
     ASSET_SIGHTINGS,
     ASSET_VERSIONS,
+    ASSET_WORDS,
     ASSETS,
     EVIDENCE_MEASURES,
     EVIDENCE_REGIONS,
@@ -37,7 +38,7 @@ from ecm.evidence.schema import (
 from ecm.evidence.store import EvidenceStore
 from ecm.stages.plan import TransformPlan
 
-_FIRST: Final = (ASSETS, ASSET_VERSIONS, ASSET_SIGHTINGS, THUMBNAILS)
+_FIRST: Final = (ASSETS, ASSET_VERSIONS, ASSET_SIGHTINGS, ASSET_WORDS, THUMBNAILS)
 _BETWEEN: Final = (EVIDENCE_TEXT, EVIDENCE_REGIONS, EVIDENCE_MEASURES)
 APPEND_BYTES: Final = 64 << 20
 

@@ -27,7 +27,7 @@ from ecm.evidence.generation import (
 from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.quarantine import ShutOut, shut_out
 from ecm.evidence.refs import VECTOR_AXES, EvidenceTable, Lineage, SnapshotRef
-from ecm.evidence.schema import ASSETS, EVIDENCE_TEXT, vector_table
+from ecm.evidence.schema import ASSET_WORDS, ASSETS, EVIDENCE_TEXT, vector_table
 from ecm.evidence.store import EvidenceStore
 
 FEW_ASSETS: Final = 256
@@ -98,7 +98,8 @@ class Generation:
 
 def sources_of(store: EvidenceStore, policy: SnapshotPolicy) -> Sources:
     """The tables that a policy draws on. Raises StoreCorrupt."""
-    names = [name for name in (ASSETS, *PLACE_TABLES, EVIDENCE_TEXT) if store.has_table(name)]
+    wanted = (ASSETS, *PLACE_TABLES, ASSET_WORDS, EVIDENCE_TEXT)
+    names = [name for name in wanted if store.has_table(name)]
     datasets = {name: store.dataset(name) for name in names}
     vectors, tables = {}, {}
     for axis in VECTOR_AXES:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from ecm.contracts.identity import KeyDigest
+from ecm.contracts.result import Written
 from ecm.contracts.task import TaskType
 from ecm.errors import EcmError
 from ecm.evidence.bundle import BundleTransform, damaged
@@ -27,6 +28,7 @@ from ecm.evidence.schema import (
     ANALYSIS_RUNS,
     ASSET_SIGHTINGS,
     ASSET_VERSIONS,
+    ASSET_WORDS,
     THUMBNAILS,
     is_evidence_table,
     is_vector_table,
@@ -182,6 +184,14 @@ def _place_possible(row: Row) -> str:
     return ""
 
 
+def _words_possible(row: Row) -> str:
+    try:
+        Written(**{name: row[name] for name in Written.model_fields})
+    except ValidationError as error:
+        return f"it is nothing that is read from a file: {error.errors()[0]['msg'][:100]}"
+    return "its ordinal is negative" if row["ordinal"] < 0 else ""
+
+
 def _run_possible(row: Row) -> str:
     try:
         record_of(row)
@@ -193,5 +203,6 @@ def _run_possible(row: Row) -> str:
 _POSSIBLE: Final[Mapping[str, Callable[[Row], str]]] = {
     ASSET_VERSIONS: _place_possible,
     ASSET_SIGHTINGS: _place_possible,
+    ASSET_WORDS: _words_possible,
     ANALYSIS_RUNS: _run_possible,
 }

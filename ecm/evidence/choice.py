@@ -22,7 +22,7 @@ from ecm.evidence.faults import from_words, lance_errors, shown
 from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.quarantine import NOTHING_SHUT_OUT, ShutOut
 from ecm.evidence.refs import VECTOR_AXES
-from ecm.evidence.schema import ASSETS, EVIDENCE_TEXT, fixed_schema
+from ecm.evidence.schema import ASSET_WORDS, ASSETS, EVIDENCE_TEXT, fixed_schema
 
 ROWS_PER_BATCH: Final = 8192
 
@@ -118,6 +118,7 @@ def chosen(
                 choice_sql.AGREED,
                 choice_sql.PLACES.format(near=near),
                 choice_sql.FACTS,
+                choice_sql.WRITTEN,
             ):
                 duck.execute(statement)
             stated = ["SELECT tenant_id, asset_id FROM chosen"]
@@ -165,7 +166,7 @@ def _register_sources(
 
     Others may have been at the places of those touched, and be there now.
     """
-    for name in (ASSETS, EVIDENCE_TEXT, *PLACE_TABLES):
+    for name in (ASSETS, ASSET_WORDS, EVIDENCE_TEXT, *PLACE_TABLES):
         source, near = datasets.get(name, fixed_schema(name).empty_table()), touched
         if name in PLACE_TABLES:
             near = None

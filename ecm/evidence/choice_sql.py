@@ -134,6 +134,25 @@ SELECT tenant_id, asset_id, any_value(width) AS width, any_value(height) AS heig
 FROM source_assets GROUP BY tenant_id, asset_id
 """
 
+# What stands in EXIF and in XMP is said once. Bounded, since bundles may bring more.
+WRITTEN: Final = """
+CREATE TEMP TABLE written AS
+SELECT tenant_id, asset_id,
+    arg_min(taken_at, (list_position(['exif', 'xmp', 'iptc'], source), ordinal, words_id))
+        FILTER (kind = 'taken') AS taken_at,
+    left(string_agg(text, chr(10) ORDER BY place, source, ordinal, words_id)
+        FILTER (kind <> 'taken'), 20000) AS words
+FROM (
+    SELECT *, list_position(['title', 'description', 'keyword', 'comment', 'taken'], kind) AS place
+    FROM source_asset_words
+    QUALIFY row_number() OVER (
+        PARTITION BY tenant_id, asset_id, kind = 'taken', lower(text)
+        ORDER BY place, source, ordinal, words_id
+    ) = 1
+)
+GROUP BY tenant_id, asset_id
+"""
+
 VECTORS: Final = """
 CREATE TEMP TABLE vectors_{axis} AS
 SELECT tenant_id, asset_id, max_by(_rowoffset, rank) AS place,
@@ -150,16 +169,18 @@ SELECT DISTINCT tenant_id, asset_id FROM ({stated})
 
 ROWS: Final = """
 SELECT tenant_id, asset_id, places.uris, facts.width, facts.height, facts.format, facts.size,
-    NULL::DOUBLE AS taken_at, places.modified_at, facts.added_at,
+    written.taken_at, places.modified_at, facts.added_at,
     greatest(texts.said_at{times}) AS said_at, agreed.agreement,
-    NULL::VARCHAR AS user, texts.caption,
-    coalesce(texts.caption_composed, false) AS caption_composed, texts.tags, texts.classification, texts.ocr,
+    written.words AS user, texts.caption,
+    coalesce(texts.caption_composed, false) AS caption_composed,
+    texts.tags, texts.classification, texts.ocr,
     coalesce(texts.statements, []) AS statements{columns}
 FROM spine
 JOIN places USING (tenant_id, asset_id)
 LEFT JOIN facts USING (tenant_id, asset_id)
 LEFT JOIN texts USING (tenant_id, asset_id)
-LEFT JOIN agreed USING (tenant_id, asset_id){joins}
+LEFT JOIN agreed USING (tenant_id, asset_id)
+LEFT JOIN written USING (tenant_id, asset_id){joins}
 ORDER BY tenant_id{order}, asset_id
 """
 

@@ -6,6 +6,7 @@ Knows which rows an envelope leaves and how they are keyed. Does not know what i
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -19,6 +20,7 @@ from ecm.contracts.tidy import MAX_LABEL, MAX_TEXT, tidy_line, tidy_lines
 from ecm.errors import ContractError
 from ecm.evidence.schema import (
     ASSET_VERSIONS,
+    ASSET_WORDS,
     ASSETS,
     EVIDENCE_MEASURES,
     EVIDENCE_REGIONS,
@@ -66,6 +68,8 @@ def each_table(
     yield from _table(ASSETS, [_asset(e, batch_id) for e in decoded])
     places = _first_of_each(read, _place)
     yield from _table(ASSET_VERSIONS, [_version(e, batch_id) for e in places])
+    told = _first_of_each((e for e in own if e.image and e.image.written), _content)
+    yield from _table(ASSET_WORDS, [row for e in told for row in _words(e, batch_id)])
     pictures = _first_of_each((e for e in own if e.outputs.thumbnail), _content)
     yield from _table(THUMBNAILS, [_thumbnail(e, batch_id) for e in pictures])
     yield from _vector_tables(spoken, batch_id)
@@ -99,6 +103,19 @@ def version_key(
     return digest(["version", tenant_id, asset_id, uri, size, mtime_ns, etag])
 
 
+def words_key(
+    tenant_id: str,
+    asset_id: str,
+    kind: str,
+    source: str,
+    ordinal: int,
+    text: str,
+    taken_at: float | None,
+) -> str:
+    """Digest that names what stands at a place in a file: its words belong to it."""
+    return digest(["words", tenant_id, asset_id, kind, source, ordinal, text, taken_at])
+
+
 def _one_per_key(envelopes: Iterable[ResultEnvelope]) -> dict[str, ResultEnvelope]:
     chosen: dict[str, ResultEnvelope] = {}
     for envelope in envelopes:
@@ -123,7 +140,7 @@ def _origin(envelope: ResultEnvelope, batch_id: str) -> Row:
 
 def _asset(envelope: ResultEnvelope, batch_id: str) -> Row:
     origin = _origin(envelope, batch_id)
-    facts = envelope.image.model_dump() if envelope.image else {}
+    facts = envelope.image.model_dump(exclude={"written"}) if envelope.image else {}
     key = asset_key(origin["tenant_id"], origin["asset_id"])
     return {"asset_key": key, **origin, "size": envelope.resource_fingerprint.size, **facts}
 
@@ -136,6 +153,21 @@ def _version(envelope: ResultEnvelope, batch_id: str) -> Row:
         origin["tenant_id"], origin["asset_id"], seen.uri, seen.size, seen.mtime_ns, seen.etag
     )
     return {"version_id": key, **origin, **where}
+
+
+def _words(envelope: ResultEnvelope, batch_id: str) -> Iterator[Row]:
+    """A row for each thing that is written in the file, numbered by kind and source."""
+    origin = _origin(envelope, batch_id)
+    tenant_id, asset_id = origin["tenant_id"], origin["asset_id"]
+    del origin["transform"]  # no model had a part in it
+    places: Counter[tuple[str, str]] = Counter()
+    for said in envelope.image.written if envelope.image else ():
+        kind, source = said.kind.value, said.source.value
+        place = places[kind, source]
+        places[kind, source] += 1
+        key = words_key(tenant_id, asset_id, kind, source, place, said.text, said.taken_at)
+        where = {"kind": kind, "source": source, "ordinal": place}
+        yield {"words_id": key, **origin, **where, "text": said.text, "taken_at": said.taken_at}
 
 
 def _thumbnail(envelope: ResultEnvelope, batch_id: str) -> Row:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from ecm.contracts.identity import Contract
 from ecm.errors import QueryError, SnapshotNotFound, StoreCorrupt
+from ecm.evidence.asset_words import words_in_file
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.refs import SnapshotRef, all_refs, read_published, read_ref
 from ecm.evidence.regions import boxes
@@ -145,6 +146,7 @@ def asset_story(
         tenant_id=tenant_id,
         asset_id=asset_id,
         facts=Facts(**facts[0]) if facts else None,
+        written=words_in_file(store, tenant_id, asset_id),
         lies_at=tuple(sorted(u for u, held in told.holders.items() if held == asset_id)),
         events=told.events,
         analyses=tuple(_with_run(each, runs.get(each.run_id)) for each in analyses),

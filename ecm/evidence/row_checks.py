@@ -19,15 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecm.contracts.identity import ContentIdentity, evidence_id, evidence_key
-from ecm.contracts.result import NORM_TOLERANCE
+from ecm.contracts.result import MAX_WRITTEN, NORM_TOLERANCE, WrittenKind, WrittenSource
 from ecm.contracts.tidy import MAX_TEXT
 from ecm.errors import ContractError
-from ecm.evidence.codec import asset_key, version_key
+from ecm.evidence.codec import asset_key, version_key, words_key
 from ecm.evidence.runs import former_run_key, run_key
 from ecm.evidence.schema import (
     ANALYSIS_RUNS,
     ASSET_SIGHTINGS,
     ASSET_VERSIONS,
+    ASSET_WORDS,
     ASSETS,
     EVIDENCE_MEASURES,
     EVIDENCE_REGIONS,
@@ -126,6 +127,8 @@ def _checks(table: str) -> Iterator[tuple[RowFault, Callable[[pa.RecordBatch], M
         yield RowFault.CONFIDENCE, _no_confidence
     if table == EVIDENCE_REGIONS:
         yield RowFault.VALUE, _no_region
+    if table == ASSET_WORDS:
+        yield RowFault.TEXT, _no_words
     if table == THUMBNAILS:
         yield RowFault.VALUE, _no_jpeg
     if table == ASSETS:
@@ -171,6 +174,18 @@ def _no_text(batch: pa.RecordBatch) -> Mask:
     kinds = pc.is_in(batch["kind"], pa.array([kind.value for kind in TextKind]))
     short = pc.less_equal(pc.utf8_length(batch["text"]), MAX_TEXT)
     return _mask(pc.invert(pc.and_(kinds, short)))
+
+
+def _no_words(batch: pa.RecordBatch) -> Mask:
+    """Words of a known kind and source, that are some; a time where that is what they say."""
+    kinds = pc.is_in(batch["kind"], pa.array([kind.value for kind in WrittenKind]))
+    sources = pc.is_in(batch["source"], pa.array([source.value for source in WrittenSource]))
+    length = pc.utf8_length(batch["text"])
+    some = pc.and_(pc.greater(length, 0), pc.less_equal(length, MAX_WRITTEN))
+    timed = pc.equal(
+        pc.is_valid(batch["taken_at"]), pc.equal(batch["kind"], WrittenKind.TAKEN.value)
+    )
+    return _mask(pc.invert(pc.and_(pc.and_(kinds, sources), pc.and_(some, timed))))
 
 
 def _no_confidence(batch: pa.RecordBatch) -> Mask:
@@ -267,6 +282,10 @@ _KEY_OF: Final[dict[str, tuple[Callable[..., str], tuple[str, ...]]]] = {
     EVIDENCE_REGIONS: (evidence_key, ("tenant_id", "asset_id", "task_type", "transform")),
     EVIDENCE_MEASURES: (evidence_key, ("tenant_id", "asset_id", "task_type", "transform")),
     ASSETS: (asset_key, ("tenant_id", "asset_id")),
+    ASSET_WORDS: (
+        words_key,
+        ("tenant_id", "asset_id", "kind", "source", "ordinal", "text", "taken_at"),
+    ),
     THUMBNAILS: (asset_key, ("tenant_id", "asset_id")),
     ASSET_VERSIONS: (version_key, ("tenant_id", "asset_id", *_PLACE)),
     ASSET_SIGHTINGS: (_sighting, ("tenant_id", "asset_id", "state", *_PLACE, "observed_at")),

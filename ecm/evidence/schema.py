@@ -5,6 +5,7 @@ Knows columns and what makes a row unique. Knows no Lance, no files and no envel
     assets              one row per (tenant, content): what decoding found
     asset_versions      where that content was seen: uri, size, mtime or etag, when
     asset_sightings     what a later look at such a place found: back, gone or altered
+    asset_words         what people wrote into the file itself, and when it says it was taken
     thumbnails          one small JPEG per asset
     evidence_text       captions, tags, classes and recognised text, one statement a row
     evidence_regions    where in the picture the words of a statement in evidence_text stand
@@ -29,6 +30,7 @@ SCHEMA_VERSION: Final = 1
 ASSETS: Final = "assets"
 ASSET_VERSIONS: Final = "asset_versions"
 ASSET_SIGHTINGS: Final = "asset_sightings"
+ASSET_WORDS: Final = "asset_words"
 THUMBNAILS: Final = "thumbnails"
 EVIDENCE_TEXT: Final = "evidence_text"
 EVIDENCE_REGIONS: Final = "evidence_regions"
@@ -134,6 +136,21 @@ _FIXED: Final[dict[str, pa.Schema]] = {
             pa.field("etag", pa.string()),
         ]
     ),
+    ASSET_WORDS: _schema(
+        [
+            _required("words_id", pa.string()),
+            _required("tenant_id", pa.string()),
+            _required("asset_id", pa.string()),
+            _required("run_id", pa.string()),
+            _required("batch_id", pa.string()),
+            _required("observed_at", pa.float64()),
+            _required("kind", pa.string()),
+            _required("source", pa.string()),
+            _required("ordinal", pa.int32()),
+            _required("text", pa.string()),
+            pa.field("taken_at", pa.float64()),
+        ]
+    ),
     THUMBNAILS: _schema(
         [_required("asset_key", pa.string()), *_ORIGIN, _required("jpeg", pa.binary())]
     ),
@@ -184,6 +201,7 @@ _KEYS: Final = {
     ASSETS: "asset_key",
     ASSET_VERSIONS: "version_id",
     ASSET_SIGHTINGS: "sighting_id",
+    ASSET_WORDS: "words_id",
     THUMBNAILS: "asset_key",
     ANALYSIS_RUNS: "run_key",
 }

@@ -22,6 +22,7 @@ from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.known import TableKeys
 from ecm.evidence.schema import (
+    ASSET_WORDS,
     EVIDENCE_TEXT,
     THUMBNAILS,
     check_schema,
@@ -207,11 +208,12 @@ class EvidenceStore:
         return frozenset(key for key, there in zip(asked, present, strict=True) if there)
 
     def index_lookups(self) -> None:
-        """Bring the indices behind `texts_of` and `thumbnail` up to date; idempotent.
+        """Bring the indices by which one asset is looked up (texts, words in files, thumbnails) up
+        to date; idempotent.
 
         Adds versions but no rows, and takes no transaction away.
         """
-        for name in (EVIDENCE_TEXT, THUMBNAILS):
+        for name in (EVIDENCE_TEXT, ASSET_WORDS, THUMBNAILS):
             if self.has_table(name):
                 dataset = self.dataset(name)
                 with lance_errors(f"cannot index table {name}"):

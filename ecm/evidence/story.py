@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ecm.contracts.identity import Contract, Digest, TenantId
 from ecm.contracts.result import Box, Space
+from ecm.evidence.asset_words import WordsInFile
 from ecm.evidence.runs import RunState
 from ecm.evidence.timeline import PlaceEvent
 
@@ -102,14 +103,16 @@ class Facts(Contract):
 class AssetHistory(Contract):
     """Everything that is known of an asset, in time order.
 
-    `lies_at` are the places that hold it by the last look; `events` tell of all places at which it
-    was ever seen, and so of other contents that lay there before or after. `truncated` names parts
-    of which there is more. `dead_letters` is null when the ledger was not asked.
+    `written` is what stands in the file itself, as far as a run has read it there. `lies_at` are
+    the places that hold it by the last look; `events` tell of all places at which it was ever seen,
+    and so of other contents that lay there before or after. `truncated` names parts of which there
+    is more. `dead_letters` is null when the ledger was not asked.
     """
 
     tenant_id: TenantId
     asset_id: Digest
     facts: Facts | None
+    written: tuple[WordsInFile, ...] = ()
     lies_at: tuple[str, ...]
     events: tuple[PlaceEvent, ...]
     analyses: tuple[Analysis, ...]

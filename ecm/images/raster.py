@@ -111,6 +111,17 @@ def decode_raster(
         return complete, _reduced(to_rgb(image), shorter_side)
 
 
+def embedded_blocks(image_format: ImageFormat, data: bytes) -> tuple[bytes, bytes]:
+    """The EXIF and the XMP block that a plug-in finds when it opens an image; empty if none.
+
+    Decodes no pixels. Raises ImageError, ResourceExhausted and BackendMissing.
+    """
+    with _quiet(), _translated(image_format):
+        info = _OPENERS[image_format](io.BytesIO(data)).info
+    exif, xmp = info.get("exif"), info.get("xmp")
+    return exif if isinstance(exif, bytes) else b"", xmp if isinstance(xmp, bytes) else b""
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps Pillow's warnings inside. Filters are process-wide, so one thread at a time."""

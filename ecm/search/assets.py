@@ -14,6 +14,7 @@ from ecm.contracts.identity import Contract, Digest, TenantId
 from ecm.contracts.result import Box
 from ecm.contracts.search import EvidenceRef
 from ecm.errors import QueryError
+from ecm.evidence.asset_words import WordsInFile, words_in_file
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.regions import boxes
 from ecm.evidence.schema import ASSET_VERSIONS, ASSETS, EVIDENCE_TEXT, TextKind, is_vector_table
@@ -58,6 +59,9 @@ class AssetView(Contract):
     caption: str | None
     caption_composed: bool
     tags: tuple[str, ...]
+    written: tuple[WordsInFile, ...] = Field(
+        default=(), description="what stands in the file itself, and when it says it was taken"
+    )
     versions: tuple[AssetVersion, ...]
     evidence: tuple[StoredEvidence, ...]
 
@@ -87,6 +91,7 @@ def asset_view(
         caption=row.caption,
         caption_composed=row.caption_composed,
         tags=row.tags,
+        written=words_in_file(store, tenant_id, asset_id),
         versions=_versions(store, tenant_id, asset_id),
         evidence=(
             *_texts(store, tenant_id, asset_id, chosen),

@@ -43,6 +43,18 @@ ERROR = pa.struct(
     ]
 )
 
+WRITTEN = pa.list_(
+    pa.struct(
+        [
+            ("kind", pa.string()),
+            ("source", pa.string()),
+            ("text", pa.string()),
+            ("taken_at", pa.float64()),
+        ]
+    )
+)
+"""What people wrote into a file."""
+
 PICTURE = pa.struct([("rgb", pa.large_binary()), ("width", pa.int32()), ("height", pa.int32())])
 """uint8 RGB pixels of a picture in its own proportions."""
 
@@ -86,6 +98,7 @@ PREPARED_FIELDS = [
     pa.field("format", pa.string()),
     pa.field("orientation", pa.int32()),
     pa.field("frames", pa.int32()),
+    pa.field("written", WRITTEN),
     pa.field("thumbnail", pa.binary()),
     pa.field("x", VECTOR),
     pa.field("error", ERROR),

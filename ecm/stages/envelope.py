@@ -28,6 +28,7 @@ from ecm.contracts.result import (
     Telemetry,
     TextStatement,
     VectorStatement,
+    Written,
 )
 from ecm.contracts.task import TaskType
 from ecm.stages.columns import ENVELOPE_SCHEMA, RowFailure, text_statement
@@ -61,11 +62,16 @@ class EnvelopeStage:
     def _resource(self, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         modelled = any(row.get(column) is not None for column in _LOOKED)
         thumbnail = row.get("thumbnail")
+        facts = bare = _facts(row)
+        if bare is not None:
+            facts = bare.model_copy(update={"written": _written(row)})
         for place, task in enumerate(row["tasks"]):
             linked = task["task_id"] in row["linked"]
-            envelope = self._envelope(row, task, None if linked else thumbnail)
+            envelope = self._envelope(
+                row, task, None if linked else thumbnail, bare if linked else facts
+            )
             if not linked:
-                thumbnail = None
+                thumbnail, facts = None, bare
             yield {
                 "resource_key": row["resource_key"],
                 "task_id": task["task_id"],
@@ -77,7 +83,11 @@ class EnvelopeStage:
             }
 
     def _envelope(
-        self, row: dict[str, Any], task: dict[str, Any], thumbnail: bytes | None
+        self,
+        row: dict[str, Any],
+        task: dict[str, Any],
+        thumbnail: bytes | None,
+        facts: ImageFacts | None,
     ) -> ResultEnvelope:
         linked = task["task_id"] in row["linked"]
         error = None if linked else _error_of(row, task["task_type"])
@@ -100,7 +110,7 @@ class EnvelopeStage:
                 mtime_ns=row["mtime_ns"],
                 etag=row["etag"],
             ),
-            image=_facts(row),
+            image=facts,
             linked=linked,
             outputs=outputs,
             telemetry=_telemetry(row, TaskType(task["task_type"])),
@@ -169,6 +179,11 @@ def _facts(row: dict[str, Any]) -> ImageFacts | None:
         orientation=row["orientation"],
         frames=row["frames"],
     )
+
+
+def _written(row: dict[str, Any]) -> tuple[Written, ...]:
+    """What stands in the file; a block of an earlier worker says nothing of it."""
+    return tuple(Written.model_validate(said) for said in row.get("written") or ())
 
 
 def _telemetry(row: dict[str, Any], kind: TaskType) -> Telemetry:

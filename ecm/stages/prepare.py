@@ -24,6 +24,7 @@ from ecm.images.decode import DecodedImage, decode
 from ecm.images.limits import ImageLimits
 from ecm.images.reading import ResourceBytes, read_resource
 from ecm.images.structure import structure_descriptor
+from ecm.images.written import written
 from ecm.models.base import normalised
 from ecm.stages.columns import CLAIM_SCHEMA, PICTURE, PREPARED_FIELDS, RowFailure, pixels_column
 from ecm.stages.journal import CrashJournal
@@ -196,6 +197,7 @@ class PrepareStage:
         try:
             image = decode(data, self._settings.limits, self._settings.shorter_side)
             self._describe(row, image)
+            row["written"] = [said.model_dump(mode="json") for said in written(data)]
         except (EcmError, MemoryError) as error:
             row["error"] = failure_of(error, "decode").to_arrow()
         row["decode_ms"] = _ms_since(started)
