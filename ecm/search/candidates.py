@@ -6,19 +6,35 @@ Knows how each axis is scored; knows no weights and no fusion. An axis that cann
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ecm.contracts.search import Axis, LostReason
-from ecm.errors import ContractError, EcmError
-from ecm.evidence.matrix import SCORE_DIGITS, TenantMatrix
+from ecm.errors import EcmError
+from ecm.evidence.allowed import Allowed
+from ecm.evidence.matrix import SCORE_DIGITS, CentredCosine, Scored, best_of, scores_of
 from ecm.evidence.reader import SnapshotReader
+from ecm.evidence.text_query import TextQuery
 from ecm.search.encoders import AxisVector
 
-Scored = list[tuple[str, float]]
+SKETCHED: Final = 4
+"""Of large tenants so many times the candidates, nearest to a layout's sketch, are scored by it."""
+
+
+class LayoutQuestion(Protocol):
+    """What words say of the look of a picture, as constraints on stored structure descriptors."""
+
+    def scores(self, descriptors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """How well n descriptors, float32 (n, d), fit: float64 (n,) in [0, 1]."""
+        ...
+
+    def vector(self) -> npt.NDArray[np.float32]:
+        """The constraints drawn, as a descriptor: float32 (d,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -43,19 +59,23 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Scope:
-    """Where to look: one tenant, how many candidates, and one asset that is not its own answer."""
+    """Where to look: one tenant, how many candidates, assets that are no answers, what may be one.
+
+    `excluded` are few (what a query shows); `allowed` None: everything of the tenant.
+    """
 
     tenant_id: str
     limit: int
-    excluded: str | None = None
+    excluded: frozenset[str] = frozenset()
+    allowed: Allowed | None = None
 
     @property
     def asked(self) -> int:
-        """Candidates to ask for so that `limit` are left without the excluded one."""
-        return self.limit + (self.excluded is not None)
+        """Candidates to ask for so that `limit` are left without the excluded ones."""
+        return self.limit + len(self.excluded)
 
     def kept(self, scored: Scored) -> tuple[tuple[str, float], ...]:
-        return tuple(pair for pair in scored if pair[0] != self.excluded)[: self.limit]
+        return tuple(pair for pair in scored if pair[0] not in self.excluded)[: self.limit]
 
 
 class Candidates:
@@ -73,7 +93,6 @@ class Candidates:
         self._reader = reader
         self._boosts = dict(boosts)
         self._exact_rows = exact_rows
-        self._lengths: dict[tuple[str, Axis], npt.NDArray[np.float32]] = {}
 
     def gate(self, axis: Axis, vector: AxisVector | None) -> Lost | None:
         """The reason why the axis may not answer, or None: index, transform, dimension, values."""
@@ -107,33 +126,51 @@ class Candidates:
 
         Above `exact_rows` centring is left out: it changes scores, and their order only a little.
         """
-        try:
-            if vector.centred and self._is_exact(scope.tenant_id):
-                matrix = self._reader.tenant_matrix(scope.tenant_id, axis)
-                found = _top(
-                    matrix, self._centred(axis, matrix, vector, scope.tenant_id), scope.asked
-                )
-            else:
-                found = self._reader.search_vectors(
-                    scope.tenant_id, axis, vector.values, scope.asked
-                )
-        except EcmError as error:
-            return Lost(
-                axis, LostReason.INDEX_UNREADABLE, f"the index cannot be read: {error.message}"
-            )
-        return Ranking(axis, scope.kept(found))
 
-    def by_text(self, text: str, scope: Scope) -> Ranking | Lost:
+        def found() -> Scored:
+            if not vector.centred or not self._is_exact(scope.tenant_id):
+                return self._reader.search_vectors(
+                    scope.tenant_id, axis, vector.values, scope.asked, scope.allowed
+                )
+            matrix = self._reader.tenant_matrix(scope.tenant_id, axis)
+            chosen = None if scope.allowed is None else matrix.ids.chosen(scope.allowed)
+            return best_of(CentredCosine(matrix, vector.values), scope.asked, chosen)
+
+        return self._ranking(axis, scope, found)
+
+    def by_text(self, query: TextQuery | str, scope: Scope) -> Ranking | Lost:
         """The best matches of the words: BM25 summed over the boosted fields."""
-        try:
-            found = self._reader.search_text(scope.tenant_id, text, self._boosts, scope.asked)
-        except EcmError as error:
-            return Lost(
-                Axis.FTS,
-                LostReason.INDEX_UNREADABLE,
-                f"the index cannot be read: {error.message}",
-            )
-        return Ranking(Axis.FTS, scope.kept(found))
+        return self._ranking(
+            Axis.FTS,
+            scope,
+            lambda: self._reader.search_text(
+                scope.tenant_id, query, self._boosts, scope.asked, allowed=scope.allowed
+            ),
+        )
+
+    def by_layout(self, layout: LayoutQuestion, scope: Scope) -> Ranking | Lost:
+        """What fits a layout best, on the structure axis; what does not fit at all is not found.
+
+        Of tenants above `exact_rows` only the assets nearest the layout's sketch are scored.
+        """
+
+        def found() -> Scored:
+            if not self._is_exact(scope.tenant_id):
+                near = self._reader.search_vectors(
+                    scope.tenant_id, Axis.X, layout.vector(), SKETCHED * scope.asked, scope.allowed
+                )
+                scores = self.layout_scores(layout, scope.tenant_id, [a for a, _ in near])
+                return _best(scores, scope.asked)
+            matrix = self._reader.tenant_matrix(scope.tenant_id, Axis.X)
+            ids, vectors = matrix.asset_ids, matrix.vectors
+            if scope.allowed is not None:
+                places = matrix.ids.chosen(scope.allowed)
+                ids, vectors = [ids[place] for place in places], vectors[places]
+            fits = layout.scores(vectors).round(SCORE_DIGITS)
+            order = np.argsort(-fits, kind="stable")[: scope.asked]
+            return [(ids[place], float(fits[place])) for place in order if fits[place] > 0]
+
+        return self._ranking(Axis.X, scope, found)
 
     def vector_scores(
         self, axis: Axis, vector: AxisVector, tenant_id: str, asset_ids: Sequence[str]
@@ -143,48 +180,45 @@ class Candidates:
             return {}
         if vector.centred and self._is_exact(tenant_id):
             matrix = self._reader.tenant_matrix(tenant_id, axis)
-            scores = self._centred(axis, matrix, vector, tenant_id)
-            wanted = set(asset_ids)
-            places = [(i, a) for i, a in enumerate(matrix.asset_ids) if a in wanted]
-            return {asset_id: float(scores[i]) for i, asset_id in places}
-        stored = self._reader.vectors_of(tenant_id, axis, asset_ids)
-        return {
-            asset_id: round(float(values @ vector.values), SCORE_DIGITS)
-            for asset_id, values in stored.items()
-        }
+            return scores_of(CentredCosine(matrix, vector.values), asset_ids)
+        return self._reader.vector_scores(tenant_id, axis, vector.values, asset_ids)
 
-    def text_scores(self, text: str, tenant_id: str, asset_ids: Sequence[str]) -> dict[str, float]:
-        """Scores of given assets as `by_text` would give them; 0 where no word matches."""
+    def text_scores(
+        self, query: TextQuery | str, tenant_id: str, asset_ids: Sequence[str]
+    ) -> dict[str, float]:
+        """Scores of given assets as `by_text` would give them; 0 where they are not found."""
         if not asset_ids:
             return {}
         found = self._reader.search_text(
-            tenant_id, text, self._boosts, len(asset_ids), among=list(asset_ids)
+            tenant_id, query, self._boosts, len(asset_ids), among=asset_ids
         )
         return dict.fromkeys(asset_ids, 0.0) | dict(found)
+
+    def layout_scores(
+        self, layout: LayoutQuestion, tenant_id: str, asset_ids: Sequence[str]
+    ) -> dict[str, float]:
+        """Scores of given assets as `by_layout` gives them; assets without a vector are absent."""
+        if not asset_ids:
+            return {}
+        stored = self._reader.vectors_of(tenant_id, Axis.X, asset_ids)
+        if not stored:
+            return {}
+        fits = layout.scores(np.stack(list(stored.values()))).round(SCORE_DIGITS)
+        return dict(zip(stored, fits.tolist(), strict=True))
 
     def _is_exact(self, tenant_id: str) -> bool:
         return self._reader.tenants().get(tenant_id, 0) <= self._exact_rows
 
-    def _centred(
-        self, axis: Axis, matrix: TenantMatrix, vector: AxisVector, tenant_id: str
-    ) -> npt.NDArray[np.float64]:
-        """Cosine of the query with every vector minus the mean, without making the differences.
-
-        q·(v - m) / |v - m|, where |v - m|² = 1 - 2 v·m + m·m for unit v.
-        """
-        mean, query = matrix.mean, vector.values
-        lengths = self._lengths.get((tenant_id, axis))
-        if lengths is None:
-            squared = 1.0 - 2.0 * (matrix.vectors @ mean) + float(mean @ mean)
-            lengths = np.sqrt(np.maximum(squared, 1e-12)).astype(np.float32)
-            self._lengths[(tenant_id, axis)] = lengths
-        if len(lengths) != len(matrix.asset_ids):
-            raise ContractError("the tenant's matrix changed under an open snapshot")
-        scores = (matrix.vectors @ query - float(mean @ query)) / lengths
-        return scores.astype(np.float64).round(SCORE_DIGITS)
+    def _ranking(self, axis: Axis, scope: Scope, found: Callable[[], Scored]) -> Ranking | Lost:
+        try:
+            return Ranking(axis, scope.kept(found()))
+        except EcmError as error:
+            return Lost(
+                axis, LostReason.INDEX_UNREADABLE, f"the index cannot be read: {error.message}"
+            )
 
 
-def _top(matrix: TenantMatrix, scores: npt.NDArray[np.float64], limit: int) -> Scored:
-    """The `limit` best (asset id, score); the matrix is in order of asset id, which breaks ties."""
-    order = np.argsort(-scores, kind="stable")[:limit]
-    return [(matrix.asset_ids[place], float(scores[place])) for place in order]
+def _best(scores: Mapping[str, float], limit: int) -> Scored:
+    """The `limit` best (asset id, score) above 0, ties by asset id."""
+    fitting = [(asset_id, score) for asset_id, score in scores.items() if score > 0]
+    return sorted(fitting, key=lambda pair: (-pair[1], pair[0]))[:limit]
