@@ -1,4 +1,4 @@
-"""Asks all axes of a plan at once, until the plan's deadline, and puts what they found together.
+"""Asks all axes of a plan at once, for as long as the plan lets them, and puts what they found together.
 
 Knows threads and time, and which question goes to which axis; knows no weights. An axis that did
 not answer in time, or may not answer, is a `Lost` with its cause.
@@ -52,7 +52,7 @@ def ask_axes(
     for axis in plan.question.axes:
         vector = vectors.wanted.get(axis)
         lost = _unfit(axis, vector, vectors.lost, candidates)
-        if lost is None and clock() > plan.deadline:
+        if lost is None and clock() > plan.axes_until:
             lost = _too_late(axis, plan)
         if lost is not None:
             found.lost[axis] = lost
@@ -60,7 +60,7 @@ def ask_axes(
             question = _question(axis, vector, plan, candidates, scope)
             asked[axis] = threads.submit(_timed, question, clock)
     if asked:
-        wait(asked.values(), timeout=max(0.0, plan.deadline - clock()))
+        wait(asked.values(), timeout=max(0.0, plan.axes_until - clock()))
     for axis, answer in asked.items():
         if not answer.done():
             answer.cancel()

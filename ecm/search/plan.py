@@ -14,6 +14,8 @@ from ecm.search.encoders import EncodingRequest
 from ecm.search.query import Question, read_question
 
 VECTOR_AXES = (Axis.VV, Axis.X, Axis.MV)
+AXES_SHARE = 0.75
+"""Of the time of a request; the rest is for ranking and showing."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Plan:
     cursor: Cursor | None
     started: float
     deadline: float
+
+    @property
+    def axes_until(self) -> float:
+        """Until when axes are waited for, so that time is left to rank what others found."""
+        return self.started + (self.deadline - self.started) * AXES_SHARE
 
     @property
     def by_example(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ecm.contracts.search import Axis, QueryType, SearchRequest, SearchResponse
+from ecm.contracts.search import (
+    Axis,
+    LostReason,
+    QueryType,
+    SearchRequest,
+    SearchResponse,
+)
 from ecm.contracts.task import TaskType
 from ecm.errors import AxisUnavailable, ImageError, QueryError
 from ecm.evidence.reader import SnapshotReader
 from ecm.opening import search_parts
+from ecm.search.candidates import Candidates
 from ecm.search.encoders import AxisVector, EncodedQuery, EncodingRequest
 from ecm.search.engine import SearchEngine
 from ecm.search.fusion import weighted_rrf
@@ -42,6 +50,9 @@ def indexer(tmp_path_factory: pytest.TempPathFactory) -> Indexer:
 def engine(indexer: Indexer) -> Iterator[SearchEngine]:
     with open_engine(search_parts(indexer.profile)) as opened:
         yield opened
+
+
+FUSED = {"rerank": "off"}
 
 
 def ask(engine: SearchEngine, text: str = "", **fields: object) -> SearchResponse:
@@ -124,13 +135,11 @@ def test_the_fused_list_is_the_fusion_of_the_single_axes(engine: SearchEngine) -
     """Congruence: the engine against a fusion of what each axis answers alone."""
     text = "green grey"
     rankings = {
-        axis: [hit.asset_id for hit in ask(engine, text, limit=200, axes=(axis,)).hits]
+        axis: [hit.asset_id for hit in ask(engine, text, limit=200, axes=(axis,), **FUSED).hits]
         for axis in Axis
     }
-    plan = engine.plan(SearchRequest(tenant_id="t", text=text))
-    weights = engine.ranking.text_weights(plan.intent.query_type, plan.intent.confidence)
-    expected = weighted_rrf(rankings, weights, k=engine.ranking.k)
-    found = ask(engine, text, limit=200)
+    found = ask(engine, text, limit=200, **FUSED)
+    expected = weighted_rrf(rankings, found.ranking.weights, k=engine.ranking.k)
     assert [(hit.asset_id, hit.score) for hit in found.hits] == [
         (one.asset_id, one.score) for one in expected
     ]
@@ -264,22 +273,37 @@ def test_a_snapshot_without_an_axis_says_so(tmp_path: Path) -> None:
         assert answer.hits
 
 
-def test_axes_after_the_time_ceiling_are_left_out_and_named(
-    engine: SearchEngine, indexer: Indexer
-) -> None:
-    parts = search_parts(indexer.profile)
-    ticks = iter(np.arange(0.0, 100.0, 1.5).tolist())
-    slow = SearchEngine(
-        engine.reader,
-        open_encoder(parts),
-        open_ranking(parts),
-        parts.search,
-        exact_rows=1000,
-        clock=lambda: next(ticks),
-    )
-    answer = ask(slow, "cat")
-    assert [lost.axis for lost in answer.degraded] == [Axis.MV, Axis.FTS]
-    assert all("time ceiling" in lost.reason for lost in answer.degraded)
+class Waiting:
+    """The axes of an engine, of which full text does not answer before it is let."""
+
+    def __init__(self, inner: Candidates, answered: threading.Event) -> None:
+        self._inner = inner
+        self._answered = answered
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def by_text(self, *asked: object) -> object:
+        self._answered.wait(30)
+        return self._inner.by_text(*asked)  # type: ignore[arg-type]
+
+
+def test_an_axis_that_is_late_is_left_out_and_named(engine: SearchEngine, indexer: Indexer) -> None:
+    slow, answered = with_encoder(engine, indexer, engine._encoder), threading.Event()
+    slow.candidates = Waiting(slow.candidates, answered)  # type: ignore[assignment]
+    try:
+        answer = ask(slow, "cat", timeout_ms=300)
+        assert answer.partial
+        assert [(lost.axis, lost.code) for lost in answer.degraded] == [
+            (Axis.FTS, LostReason.TIMEOUT)
+        ]
+        assert answer.hits
+        assert all(Axis.FTS not in hit.axes for hit in answer.hits)
+        with pytest.raises(AxisUnavailable, match="time ceiling of 300 ms"):
+            ask(slow, "cat", timeout_ms=300, require=["fts"])
+    finally:
+        answered.set()
+    assert not ask(slow, "cat").partial, "what was partial is not remembered"
 
 
 def test_a_model_whose_file_is_another_costs_its_axis_only(tmp_path: Path) -> None:
