@@ -121,7 +121,7 @@ class StructureReading:
     @functools.cached_property
     def power(self) -> tuple[Floats, Floats]:
         """Variance of the colour grid that the stored terms hold, and the part of it that changes
-        sign when the picture is mirrored left to right; (n,) both, over Y and half of Cb and Cr.
+        sign when the picture is mirrored left to right; (n,) both, of Y and of Cb and Cr doubled.
         """
         _, columns = zigzag()
         turning = [columns[1 : 1 + n] % 2 == 1 for n in (LUMA_TERMS, CHROMA_TERMS, CHROMA_TERMS)]
@@ -133,7 +133,8 @@ class StructureReading:
     def histograms(self) -> Floats:
         """Share of the picture near each of 64 colours, (n, 64) over Y, Cb, Cr; rows sum to 1."""
         scaled = self._rows[:, HISTOGRAM] * self._histogram_factors
-        return np.square(scaled, out=scaled)
+        np.square(scaled, out=scaled)
+        return scaled
 
     @property
     def _histogram_factors(self) -> Floats:
@@ -161,6 +162,11 @@ class StructureReading:
     def contrasts(self) -> Floats:
         """Standard deviation of Y, (n,), 0-0.5."""
         return self._angles[:, 2] / np.float32(np.pi)
+
+    @property
+    def faded_energies(self) -> Floats:
+        """`energies` but for one factor per row: enough for shares of them, and free."""
+        return self._rows[:, _FINEST]
 
     @functools.cached_property
     def energies(self) -> Floats:
@@ -199,7 +205,7 @@ def aspects(descriptors: Floats) -> Floats:
 
 def shares_of(histograms: Floats) -> Floats:
     """Shares by colour name, (n, 12), of colour histograms (n, 64)."""
-    raw = np.maximum(histograms @ _names_of_bins(), np.float32(0))
+    raw = np.maximum(histograms @ names_of_bins(), np.float32(0))
     shares: Floats = raw / np.maximum(raw.sum(axis=1, keepdims=True), _TINY)
     return shares
 
@@ -220,7 +226,7 @@ def _terms_in(masks: npt.NDArray[np.floating]) -> Floats:
 
 
 @functools.cache
-def _names_of_bins() -> Floats:
+def names_of_bins() -> Floats:
     """Share of each colour name per share of a histogram bin, (64, 12).
 
     Least squares over a lattice of sRGB colours, weighted by how frequent colours are in

@@ -24,7 +24,7 @@ from ecm.images.structure import structure_descriptor
 from ecm.models.base import ImageModel, ImageOutputs, TextEmbedder, VisualQueryEncoder, normalised
 from ecm.models.manifest import ModelManifest
 from ecm.models.meaning import meaning_text
-from ecm.search.sketch import read_sketch, sketch_vector
+from ecm.search.layout import read_layout
 
 Vector = npt.NDArray[np.float32]
 
@@ -178,9 +178,9 @@ class LocalEncoder:
     def _draw(self, drafts: Sequence[_Draft]) -> None:
         """Texts in the structure space, as far as their words can be drawn."""
         for draft in drafts:
-            sketch = read_sketch(draft.text)
-            if sketch is not None and Axis.X in self._transforms:
-                draft.vectors[Axis.X] = AxisVector(sketch_vector(sketch), self._transforms[Axis.X])
+            layout = read_layout(draft.text)
+            if layout is not None and Axis.X in self._transforms:
+                draft.vectors[Axis.X] = AxisVector(layout.vector(), self._transforms[Axis.X])
 
     def _describe(self, seen: Sequence[tuple[_Draft, DecodedImage]]) -> None:
         """The x of images, as it was indexed: through a network, or the structure descriptor."""

@@ -1,61 +1,96 @@
-"""What a text says of the look of a picture, and how well a picture does as it is told.
+"""What a text says of the look of a picture, and how well pictures do as it says.
 
-Knows constraints and the structure descriptor; knows no index.
+Knows how constraints are weighed and put together; how each is told from a descriptor is known to
+`ecm.search.looks`, what words mean to `ecm.search.layout_words`. Knows no index.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ecm.contracts.filters import Colour, Orientation
 from ecm.contracts.search import LayoutConstraint
-from ecm.search.sketch import COLOURS, Sketch, read_sketch, sketch_vector
+from ecm.errors import ContractError
+from ecm.search.layout_words import Spoken, read_looks
+from ecm.search.looks import Looks
+from ecm.search.sketch import sketch_vector
+
+MAX_CONSTRAINTS: Final = 8
+"""Constraints that are heeded, those that count most."""
+
+_LEAST: Final = 0.02
+"""What a constraint that is not met at all leaves of the others: a picture that does all but one of
+many is still better than one that does none."""
+_FREE_WORDS: Final = 3
+"""So many words of other things may stand beside the look before it counts less."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Constraints on the look of a picture, each with a weight above 0 (none given: all 1).
+    """Constraints on the look of a picture.
 
-    `strength` (0-1) is how much the query is about look: the part of its weight that the structure
-    axis should get.
+    `weights` are what the constraints count among each other, above 0 (none given: all 1).
+    `strength`, 0-1, is how much the query is about look: what part of its weight the structure axis
+    should have.
     """
 
     constraints: tuple[LayoutConstraint, ...]
     weights: tuple[float, ...] = ()
+    strength: float = 1.0
 
-    @property
-    def strength(self) -> float:
-        return max(self.weights, default=1.0)
+    def __post_init__(self) -> None:
+        if not self.constraints:
+            raise ContractError("a layout has at least one constraint", "contract.layout")
+        if self.weights and len(self.weights) != len(self.constraints):
+            raise ContractError("a layout has one weight per constraint", "contract.layout")
+        if any(weight <= 0 for weight in self.weights):
+            raise ContractError("the weights of a layout are above 0", "contract.layout")
 
     def vector(self) -> npt.NDArray[np.float32]:
-        """The constraints drawn, in the structure space: float32 (STRUCTURE_DIM,), length 1."""
-        patches = tuple((c.colour.value, c.place) for c in self.constraints if c.colour is not None)
-        shapes = [c.orientation.value for c in self.constraints if c.orientation is not None]
-        return sketch_vector(Sketch(patches, shapes[0] if shapes else None))
+        """The constraints drawn, in the structure space: float32 (STRUCTURE_DIM,), length 1.
+
+        Good for finding candidates of `scores` in an index; what cannot be drawn is left out.
+        """
+        return sketch_vector(self.constraints)
 
     def scores(self, descriptors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """How well pictures agree, float64 (n,) in [0, 1], of float32 (n, STRUCTURE_DIM)."""
-        cosines = (descriptors @ self.vector()).astype(np.float64)
-        return np.clip((1.0 + cosines) / 2.0, 0.0, 1.0)
+        """How well pictures do as all constraints say, float64 (n,) in [0, 1].
+
+        The weighted geometric mean of how well they do as each says, so that one constraint is no
+        excuse for another. Raises ContractError unless `descriptors` is (n, STRUCTURE_DIM).
+        """
+        looks = Looks(descriptors)
+        weights = self.weights or (1.0,) * len(self.constraints)
+        logs = np.zeros(len(descriptors), np.float64)
+        for constraint, weight in zip(self.constraints, weights, strict=True):
+            met = np.clip(looks.scores(constraint), 0, 1).astype(np.float64)
+            logs += weight * np.log(_LEAST + (1 - _LEAST) * met)
+        return np.clip(np.exp(logs / sum(weights)), 0, 1)
 
 
 def read_layout(text: str) -> Layout | None:
-    """What a text says of look, or None."""
-    sketch = read_sketch(text)
-    if sketch is None:
+    """What a text says of look, or None.
+
+    >>> layout = read_layout("a red car on the left")
+    >>> layout.constraints[0].colour.value, layout.constraints[0].place, layout.strength
+    ('red', 'left', 0.8)
+    >>> read_layout("a dog")
+    """
+    read = read_looks(text)
+    if not read.spoken:
         return None
-    found = [
-        LayoutConstraint(said=word, colour=_NAMES.get(word), place=place)
-        for word, place in sketch.patches
-        if word in _NAMES
-    ]
-    if sketch.shape in _SHAPES:
-        found.append(LayoutConstraint(said=sketch.shape, orientation=_SHAPES[sketch.shape]))
-    return Layout(tuple(found)) if found else None
+    by_weight = sorted(read.spoken, key=lambda one: (-one.weight, one.start))[:MAX_CONSTRAINTS]
+    chosen = sorted(by_weight, key=lambda one: (one.start, one.end))
+    return Layout(
+        constraints=tuple(one.constraint for one in chosen),
+        weights=tuple(one.weight for one in chosen),
+        strength=_strength(chosen, read.others),
+    )
 
 
-_NAMES = {word: Colour(word) for word in COLOURS if word in set(Colour)}
-_SHAPES = {each.value: each for each in Orientation}
+def _strength(spoken: list[Spoken], others: int) -> float:
+    """The most that one counts, less in a long text about other things."""
+    return max(one.weight for one in spoken) * min(1.0, _FREE_WORDS / max(others, 1))
