@@ -37,8 +37,9 @@ _TIME: Final = re.compile(
 )
 _MACHINE: Final = re.compile(
     r"olympus digital camera|sony dsc|(?:konica )?minolta digital camera|dcf 1\.0|exif_jpeg_picture"
-    r"|samsung(?: digital camera| camera pictures)?|default|untitled|digital still camera|kodak.*"
-    r"|maker:.*|creator: gd-jpeg.*|created with gimp|file written by adobe photoshop.*|lavc[\d.]+"
+    r"|samsung(?: digital camera| camera pictures)?|default|untitled|digital still camera|applemark"
+    r"|kodak(?: \w+)* digital(?: still)? camera|maker:.*|creator: gd-jpeg.*|lavc[\d.]+"
+    r"|created with (?:the )?(?:gimp|vignette|imagemagick).*|file written by adobe photoshop.*"
     r"|lead technologies inc\.? v.*|intel\(r\) jpeg library.*|handmade software.*|ascii|charset=.*"
     r"|(?:jpeg )?(?:encoder|compressed|optimi[sz]ed) by.*|processed by ebay.*|\*",
     re.IGNORECASE | re.DOTALL,

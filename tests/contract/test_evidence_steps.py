@@ -12,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecm.contracts.identity import ContentIdentity, digest
-from ecm.contracts.result import ResultEnvelope, Space
+from ecm.contracts.result import (
+    ImageFacts,
+    ResourceFingerprint,
+    ResultEnvelope,
+    Space,
+    Written,
+    WrittenKind,
+    WrittenSource,
+)
 from ecm.contracts.search import Axis
 from ecm.evidence.committer import EvidenceCommitter, unquestioned
 from ecm.evidence.compaction import compact, fragments_of, full_runs
@@ -101,6 +109,24 @@ _HISTORY = st.lists(
 )
 
 
+def read_in_file(seed: int, uri: str, observed_at: float, **where: Any) -> ResultEnvelope:
+    """A look that finds words in the picture and in its file, whose time goes with the look's."""
+    seen = ResourceFingerprint(
+        uri=uri, content_hash=content_of(seed), size=123, mtime_ns=int(observed_at) * 10**9
+    )
+    words = [
+        Written(kind=kind, source=source, text=f"{kind} {seed % 2}", taken_at=taken_at)
+        for kind, source, taken_at in (
+            (WrittenKind.KEYWORD, WrittenSource.XMP, None),
+            (WrittenKind.TITLE, WrittenSource.IPTC, None),
+            (WrittenKind.TAKEN, WrittenSource.EXIF, float(seed)),
+        )[: seed % 4]
+    ]
+    image = ImageFacts(width=640, height=480, format="JPEG", written=tuple(words))
+    where |= {"resource_fingerprint": seen, "image": image, "observed_at": observed_at}
+    return ocr(seed, "STOP at the castle", **where)
+
+
 def apply(store: EvidenceStore, number: int, step: tuple[Any, ...]) -> None:
     """One step of a history, as the commit loop, a re-scan or maintenance would do it."""
     committer = EvidenceCommitter(store)
@@ -123,7 +149,7 @@ def apply(store: EvidenceStore, number: int, step: tuple[Any, ...]) -> None:
     elif kind == "embed":
         committer.append(f"b{number}", [embedded(seed, **where)])
     else:
-        committer.append(f"b{number}", [ocr(seed, "STOP at the castle", **where)])
+        committer.append(f"b{number}", [read_in_file(seed, **where)])
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
