@@ -143,10 +143,16 @@ def best_of(similarity: Similarity, limit: int, places: Places | None = None) ->
         candidates = np.flatnonzero(rough + error >= least - 10.0**-SCORE_DIGITS)
     if places is not None:
         candidates = places[candidates]
-    scores = similarity.exact(candidates)
+    return first_of(similarity.matrix.ids, candidates, similarity.exact(candidates), limit)
+
+
+def first_of(ids: OrderedIds, places: Places, scores: Scores, limit: int) -> Scored:
+    """The `limit` best (asset id, score) of k places, in order, with their scores (k,)."""
+    if len(scores) > limit:
+        least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
+        places, scores = places[scores >= least], scores[scores >= least]
     order = np.argsort(-scores, kind="stable")[:limit]
-    ids = similarity.matrix.asset_ids
-    return [(ids[candidates[one]], float(scores[one])) for one in order]
+    return [(ids.asset_ids[places[one]], float(scores[one])) for one in order]
 
 
 def scores_of(similarity: Similarity, asset_ids: Iterable[str]) -> dict[str, float]:
@@ -163,11 +169,10 @@ def assembled(ids: OrderedIds, parts: Iterable[tuple[list[str], Vector]], dim: i
     `ids` are all that may come, each once; those without a vector are left out. A vector is copied
     once, to where it belongs, while the next part is being read.
     """
-    index = {asset_id: place for place, asset_id in enumerate(ids.asset_ids)}
     placed = np.empty((len(ids), dim), dtype=np.float32)
     there = np.zeros(len(ids), dtype=np.bool_)
     for names, vectors in parts:
-        places = [index[name] for name in names]
+        places = [ids.place(name) for name in names]
         placed[places] = vectors
         there[places] = True
     if not there.all():
@@ -178,23 +183,26 @@ def assembled(ids: OrderedIds, parts: Iterable[tuple[list[str], Vector]], dim: i
 
 
 def _products(vectors: Vector, query: Vector, places: Places | None) -> Scores:
-    """v·q in float32 as float64 (n,) or (k,); few rows are gathered a block at a time."""
-    if places is None:
-        return (vectors @ query).astype(np.float64)
-    if len(places) * _GATHERED > len(vectors):
-        return (vectors @ query)[places].astype(np.float64)
+    """v·q in float32 as float64 (n,) or (k,); few rows are gathered a block at a time.
+
+    Row by row in this thread: memory is the bound, and threads of BLAS that several axes wait for
+    at once made three searches of 50,000 take 2 to 4 times as long as one after the other.
+    """
+    if places is None or len(places) * _GATHERED > len(vectors):
+        every: Scores = np.vecdot(vectors, query).astype(np.float64)
+        return every if places is None else every[places]
     found = np.empty(len(places))
     for start in range(0, len(places), _BLOCK):
         chosen = places[start : start + _BLOCK]
-        found[start : start + _BLOCK] = vectors[chosen] @ query
+        found[start : start + _BLOCK] = np.vecdot(vectors[chosen], query)
     return found
 
 
 def _products64(vectors: Vector, query: Vector, places: Places) -> Scores:
-    """v·q in float64 (k,)."""
+    """v·q in float64 (k,); each row's alike whatever the others are."""
     wide = query.astype(np.float64)
     found = np.empty(len(places))
     for start in range(0, len(places), _BLOCK):
         chosen = places[start : start + _BLOCK]
-        found[start : start + _BLOCK] = vectors[chosen].astype(np.float64) @ wide
+        found[start : start + _BLOCK] = np.vecdot(vectors[chosen].astype(np.float64), wide)
     return found

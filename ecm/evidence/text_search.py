@@ -19,7 +19,7 @@ from ecm.errors import ContractError
 from ecm.evidence.allowed import Allowed
 from ecm.evidence.byte_cache import ByteCache
 from ecm.evidence.faults import lance_errors
-from ecm.evidence.matrix import SCORE_DIGITS, Scored
+from ecm.evidence.matrix import SCORE_DIGITS, Scored, first_of
 from ecm.evidence.ordered_ids import Places
 from ecm.evidence.refs import LATER_TEXT_COLUMNS, TEXT_COLUMNS
 from ecm.evidence.store import of_tenant
@@ -86,7 +86,8 @@ class TextSearch:
             keep = np.zeros(len(matched), dtype=np.bool_)
             keep[rows.ids.chosen(allowed)] = True
             matched &= keep
-        return _top(rows, total, np.flatnonzero(matched), limit)
+        places = np.flatnonzero(matched)
+        return first_of(rows.ids, places, total[places], limit)
 
     def among(
         self,
@@ -99,7 +100,8 @@ class TextSearch:
         rows = self._rows(tenant_id)
         total, matched = self._scored(tenant_id, rows, query, boosts)
         places = rows.ids.places(asset_ids)
-        return _top(rows, total, places[matched[places]], len(places))
+        places = places[matched[places]]
+        return first_of(rows.ids, places, total[places], len(places))
 
     def fields(
         self, tenant_id: str, query: TextQuery, columns: Sequence[str], asset_ids: Iterable[str]
@@ -229,12 +231,3 @@ def _any_of(terms: tuple[Term, ...], column: str, fuzziness: int) -> FullTextQue
             like = MatchQuery(" ".join(stems), column, boost=FUZZY_SHARE, fuzziness=edits)
             clauses.append((Occur.SHOULD, like))
     return BooleanQuery(clauses)
-
-
-def _top(rows: TenantRows, total: npt.NDArray[np.float64], places: Places, limit: int) -> Scored:
-    scores = total[places]
-    if len(scores) > limit:
-        least = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-        places = places[scores >= least]
-    best = places[np.argsort(-total[places], kind="stable")][:limit]
-    return [(rows.ids.asset_ids[place], float(total[place])) for place in best]

@@ -16,13 +16,16 @@ import numpy.typing as npt
 from ecm.contracts.search import Axis, LostReason
 from ecm.errors import EcmError
 from ecm.evidence.allowed import Allowed
-from ecm.evidence.matrix import SCORE_DIGITS, CentredCosine, Scored, best_of, scores_of
+from ecm.evidence.matrix import SCORE_DIGITS, CentredCosine, Scored, best_of, first_of, scores_of
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.text_query import TextQuery
 from ecm.search.encoders import AxisVector
 
 SKETCHED: Final = 4
 """Of large tenants so many times the candidates, nearest to a layout's sketch, are scored by it."""
+
+_BLOCK: Final = 4096
+"""Descriptors that a layout scores at once."""
 
 
 class LayoutQuestion(Protocol):
@@ -162,13 +165,14 @@ class Candidates:
                 scores = self.layout_scores(layout, scope.tenant_id, [a for a, _ in near])
                 return _best(scores, scope.asked)
             matrix = self._reader.tenant_matrix(scope.tenant_id, Axis.X)
-            ids, vectors = matrix.asset_ids, matrix.vectors
+            places = np.arange(len(matrix.ids), dtype=np.intp)
             if scope.allowed is not None:
                 places = matrix.ids.chosen(scope.allowed)
-                ids, vectors = [ids[place] for place in places], vectors[places]
-            fits = layout.scores(vectors).round(SCORE_DIGITS)
-            order = np.argsort(-fits, kind="stable")[: scope.asked]
-            return [(ids[place], float(fits[place])) for place in order if fits[place] > 0]
+            fits = np.zeros(len(places))
+            for start in range(0, len(places), _BLOCK):
+                chosen = matrix.vectors[places[start : start + _BLOCK]]
+                fits[start : start + _BLOCK] = layout.scores(chosen).round(SCORE_DIGITS)
+            return first_of(matrix.ids, places[fits > 0], fits[fits > 0], scope.asked)
 
         return self._ranking(Axis.X, scope, found)
 

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ecm.evidence.allowed import Allowed
 from ecm.evidence.byte_cache import ByteCache
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.generation import name_words
 from ecm.evidence.known import KnownKeys
-from ecm.evidence.matrix import Cosine, TenantMatrix, best_of
+from ecm.evidence.matrix import CentredCosine, Cosine, TenantMatrix, best_of, scores_of
 from ecm.evidence.ordered_ids import OrderedIds
 from tests.evidence_envelopes import content_of
 
@@ -60,6 +61,29 @@ def test_the_top_is_that_of_a_full_sort_with_ties_by_id(
     full = sorted(zip(matrix.asset_ids, cosine, strict=True), key=lambda p: (-p[1], p[0]))
     found = best_of(Cosine(matrix, unit), limit)
     assert found == full[:limit]
+
+
+@pytest.mark.parametrize("kind", [Cosine, CentredCosine])
+def test_scores_do_not_depend_on_what_is_scored_beside_them(
+    kind: type[Cosine] | type[CentredCosine],
+) -> None:
+    rng = np.random.default_rng(3)
+    vectors = (rng.normal(size=(3000, 67)) + 0.3).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    matrix = TenantMatrix(OrderedIds(f"{n:05d}" for n in range(3000)), vectors, vectors.mean(0))
+    similarity = kind(matrix, vectors[5])
+    whole = best_of(similarity, 3000)
+    if kind is CentredCosine:
+        wide = vectors.astype(np.float64) - matrix.mean
+        cosine = wide @ vectors[5].astype(np.float64) / np.linalg.norm(wide, axis=1)
+        assert dict(whole) == dict(zip(matrix.asset_ids, cosine.round(6).tolist(), strict=True))
+    for count in (1, 10, 900, 2500):
+        places = np.sort(rng.choice(3000, count, replace=False))
+        allowed = Allowed([f"{place:05d}" for place in places])
+        assert matrix.ids.chosen(allowed).tolist() == places.tolist()
+        inside = [pair for pair in whole if pair[0] in allowed]
+        assert best_of(similarity, 40, places) == inside[:40]
+        assert scores_of(similarity, allowed.asset_ids) == dict(inside)
 
 
 def test_a_matrix_knows_its_vectors_by_id() -> None:
