@@ -152,10 +152,11 @@ class Service:
         def opened(ref: SnapshotRef) -> SearchEngine:
             check_sizes(store, ref)
             reader = SnapshotReader.open(store, ref)
-            if not self.client.answers:
-                warm(reader, store.config)
             exact = store.config.exact_search_rows
-            return SearchEngine(reader, Unasked(), ranking, parts.search, exact_rows=exact)
+            engine = SearchEngine(reader, Unasked(), ranking, parts.search, exact_rows=exact)
+            if not self.client.answers:
+                warm(engine, store.config)
+            return engine
 
         keeper = PinKeeper(lambda: store, "bench", 60.0)
         self._following = Following(lambda: published_ref(store), opened, keeper)

@@ -7,94 +7,63 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from ecm.config import Profile
-from ecm.errors import QueryError
 from jobs.edge import (
     HomeOption,
-    JsonOption,
     ProfileOption,
     SetOption,
     TenantOption,
     emit,
     open_profile,
     printable,
+    table_of,
 )
+from jobs.search_options import SearchOptions, command_of
+
+if TYPE_CHECKING:
+    from ecm.contracts.search import SearchRequest, SearchResponse
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the `ecm` command."""
-    app.command()(search)
+    app.command()(command_of(SearchOptions, search))
     app.command()(serve)
 
 
-def search(
-    text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
-    image: Annotated[
-        Path | None, typer.Option("--image", help="Find images like this file.")
-    ] = None,
-    like: Annotated[str | None, typer.Option("--like", help="Find images like this asset.")] = None,
-    profile: ProfileOption = None,
-    home: HomeOption = None,
-    tenant: TenantOption = None,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-    limit: Annotated[int, typer.Option(help="Hits.", min=1, max=200)] = 10,
-    axes: Annotated[
-        list[str] | None, typer.Option("--axis", help="Only vv, x, mv or fts; repeatable.")
-    ] = None,
-    cursor: Annotated[str | None, typer.Option(help="Go on where an answer ended.")] = None,
-) -> None:
-    """Search the published snapshot by text, image, or both, and say why each hit is there."""
-    settings = open_profile(profile, home, overrides, tenant)
-    request = _request(settings, text, image, like, limit, axes, cursor)
-    response = _answer(settings, request)
+def search(options: SearchOptions) -> None:
+    """Search the published snapshot by words, by images, or both, and say why each hit is there.
+
+    Words may say what is to be absent (`beach without people`), hold phrases in quotes, name
+    colours and places (`red on the left`), or be a file name.
+
+    Filters leave only some assets: a repeated option is each needed, `A|B` is either. What is not
+    known of an asset passes no filter.
+
+    ecm search "dog on a beach" --tag animal --colour "blue|cyan" --min-width 1000
+
+    ecm search sunset --taken-after 2023-06-01 --taken-before 2023-09-01 --path ~/Pictures/Italy/
+
+    ecm search --like holiday.jpg --unlike crowd.jpg=0.5 --facet tags --facet year
+
+    ecm search invoice --has text --min-relevance auto --sort newest
+
+    ecm search cat --filter '{"must_not": [{"field": "has", "value": "date"}]}'
+    """
+    from jobs.search_request import request_of
+
+    settings = open_profile(options.profile, options.home, options.overrides, options.tenant)
+    response = _answer(settings, request_of(options, settings.tenant))
     value = response.model_dump(mode="json", by_alias=True)
-    emit(value, as_json, lambda console: _show(value, console))
+    emit(value, options.as_json, lambda console: _show(value, console))
 
 
-def _request(
-    settings: Profile,
-    text: str | None,
-    image: Path | None,
-    like: str | None,
-    limit: int,
-    axes: list[str] | None,
-    cursor: str | None,
-) -> Any:
-    import base64
-
-    from pydantic import ValidationError
-
-    from ecm.contracts.search import SearchRequest
-
-    try:
-        data = base64.b64encode(image.read_bytes()) if image is not None else None
-        return SearchRequest(
-            tenant_id=settings.tenant,
-            text=text,
-            image=data,
-            asset_id=like,
-            limit=limit,
-            axes=tuple(axes) if axes else None,  # type: ignore[arg-type]
-            cursor=cursor,
-        )
-    except OSError as error:
-        raise QueryError(f"cannot read {image}: {error.strerror}", "query.image") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise QueryError(f"{where}: {message}" if where else message, "query.invalid") from error
-
-
-def _answer(settings: Profile, request: Any) -> Any:
+def _answer(settings: Profile, request: SearchRequest) -> SearchResponse:
     from ecm.opening import open_engine
 
     with _fetching_told(), open_engine(settings) as engine:
@@ -117,18 +86,38 @@ def _fetching_told() -> Iterator[None]:
 
 def _show(value: dict[str, Any], console: Console) -> None:
     for notice in value["degraded"]:
-        console.print(f"without {notice['axis']}: {escape(notice['reason'])}")
+        lost = notice["axis"] or notice["step"] or "a part"
+        console.print(f"without {lost}: {escape(printable(notice['reason']))}")
+    if value["partial"]:
+        console.print("time was up: this is not all there is")
     if not value["hits"]:
         console.print("nothing found")
     for hit in value["hits"]:
-        console.print(f"[bold]{hit['rank']:>3}[/bold]  {hit['score']:.5f}  {_where(hit)}")
+        console.print(f"[bold]{hit['rank']:>3}[/bold]  {_score(hit)}  {_where(hit)}")
         if hit["caption"]:
             mark = " (composed)" if hit["caption_composed"] else ""
             console.print(f"     {escape(printable(hit['caption']))}{mark}")
-        console.print(f"     {escape(printable(hit['why']))}")
+        if hit["why"]:
+            console.print(f"     {escape(printable(hit['why']))}")
+    for field, counts in value["facets"].items():
+        rows: list[list[object]] = [[each["value"], each["count"]] for each in counts]
+        console.print(table_of(field, ["value", "assets"], rows) if rows else f"{field}: none")
+    if value["profile"]:
+        rows = [[stage, f"{took:.1f}"] for stage, took in value["profile"].items()]
+        console.print(table_of("timings", ["stage", "ms"], rows))
+    cut = value["ranking"]["cut"]
+    less = f", {cut} less relevant left out" if cut else ""
     console.print(
-        f"{value['query_type']} query, {value['took_ms']:.0f} ms, snapshot {value['snapshot_id']}"
+        f"{len(value['hits'])} of {value['matched']}{less}; {value['query_type']} query, "
+        f"{value['took_ms']:.0f} ms, snapshot {value['snapshot_id']}"
     )
+    if value["cursor"]:
+        console.print(f"more: --cursor {value['cursor']}")
+
+
+def _score(hit: dict[str, Any]) -> str:
+    relevance = hit["relevance"]
+    return f"{hit['score']:.5f}" + (f" ({relevance:.0%} relevant)" if relevance is not None else "")
 
 
 def _where(hit: dict[str, Any]) -> str:

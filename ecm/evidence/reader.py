@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ecm.contracts.search import Axis
 from ecm.errors import AxisUnavailable, ContractError, StoreCorrupt
@@ -233,23 +234,28 @@ class SnapshotReader:
         rows = {row["asset_id"]: row_of(tenant_id, row, axes) for row in found}
         return [rows[asset_id] for asset_id in asset_ids if asset_id in rows]
 
-    def tenant_table(self, tenant_id: str, columns: Sequence[str]) -> pa.Table:
-        """Columns of the snapshot for every asset of a tenant, in any order of rows.
+    def tenant_table(
+        self, tenant_id: str, columns: Sequence[str], among: Collection[str] | None = None
+    ) -> pa.Table:
+        """Columns of the snapshot for every asset of a tenant, or some, in any order of rows.
 
         Columns that a snapshot of an older release does not have are left out. Raises StoreCorrupt.
         """
         present = [column for column in columns if column in self._dataset.schema.names]
         with lance_errors(f"cannot read snapshot {self.ref.snapshot_id}"):
-            return self._dataset.to_table(columns=present, filter=of_tenant(tenant_id))
+            return self._dataset.to_table(columns=present, filter=_rows_of(tenant_id, among))
 
-    def tenant_batches(self, tenant_id: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def tenant_batches(
+        self, tenant_id: str, columns: Sequence[str], among: Collection[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Like `tenant_table`, some rows at a time, so that wide columns are never all in memory.
 
         Raises StoreCorrupt, on the way too.
         """
         present = [column for column in columns if column in self._dataset.schema.names]
         with lance_errors(f"cannot read snapshot {self.ref.snapshot_id}"):
-            yield from self._dataset.to_batches(columns=present, filter=of_tenant(tenant_id))
+            where = _rows_of(tenant_id, among)
+            yield from self._dataset.to_batches(columns=present, filter=where)
 
     def thumbnail(self, tenant_id: str, asset_id: str) -> bytes | None:
         """The small JPEG of an asset of the store, or None when none was kept."""
@@ -293,3 +299,7 @@ class SnapshotReader:
 def _check_limit(limit: int) -> None:
     if limit < 1:
         raise ContractError(f"limit must be at least 1, not {limit}")
+
+
+def _rows_of(tenant_id: str, among: Collection[str] | None) -> pc.Expression:
+    return of_tenant(tenant_id) if among is None else of_assets(tenant_id, among)

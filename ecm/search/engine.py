@@ -127,6 +127,20 @@ class SearchEngine:
     def __exit__(self, *_: object) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def warm(self, tenant_id: str) -> None:
+        """Load what a tenant's searches need, before anybody waits for it. Raises StoreCorrupt."""
+        if self.reader.is_exact(tenant_id):
+            self.facts.of(tenant_id)
+            for axis in self.reader.ref.dims.keys() - self.reader.broken.keys():
+                self.reader.tenant_matrix(tenant_id, axis)
+
+    def warm_like(self, other: SearchEngine) -> None:
+        """Load what another engine has in memory. Raises StoreCorrupt."""
+        self.reader.warm_like(other.reader)
+        for tenant_id in other.facts.loaded():
+            if self.reader.is_exact(tenant_id):
+                self.facts.of(tenant_id)
+
     def search(self, request: SearchRequest) -> SearchResponse:
         """The answer to a request.
 
@@ -169,12 +183,13 @@ class SearchEngine:
         laps = Laps(self._clock)
         laps.add("encode", (self._clock() - plan.started) * 1000.0)
         vectors = query_vectors(plan, encoded, self.reader)
-        with laps.lap("filter"):
-            facts = self.facts.of(plan.request.tenant_id)
-            request = plan.request
-            allowed = allowed_by(request.filter, facts) if request.filter is not None else None
-        if plan.browsing:
-            return Gathered(Found(), None, facts, allowed, None, 0.0, laps)
+        request, allowed = plan.request, None
+        if request.filter is not None:
+            with laps.lap("filter"):
+                facts = self.facts.of(request.tenant_id)
+                allowed = allowed_by(request.filter, facts)
+            if plan.browsing:
+                return Gathered(Found(), None, facts, allowed, None, 0.0, laps)
         with laps.lap("axes"):
             found = ask_axes(plan, vectors, self.candidates, allowed, self._threads, self._clock)
         for axis, milliseconds in found.milliseconds.items():
@@ -183,6 +198,8 @@ class SearchEngine:
         if plan.cursor is not None and plan.cursor.axes != found.answering():
             raise _stale("other axes")
         pool = self._pool(plan, found, vectors, laps)
+        with laps.lap("facts"):
+            facts = self._facts_of(plan, pool)
         depth = self._depth(plan, pool)
         question = self._rerank_question(plan, pool, depth, laps) if depth else None
         return Gathered(found, pool, facts, allowed, question, self._budget(plan), laps)
@@ -207,6 +224,13 @@ class SearchEngine:
             fused = weighted_rrf(rankings, self._weights(plan), k=self.ranking.k)
         with laps.lap("fill"):
             return pooled(plan, fused, found, vectors, self.candidates)
+
+    def _facts_of(self, plan: Plan, pool: Pool) -> Facts:
+        """Those of the whole tenant, where they are in memory for good; else of the candidates."""
+        tenant_id = plan.request.tenant_id
+        if self.reader.is_exact(tenant_id) or plan.request.filter is not None:
+            return self.facts.of(tenant_id)
+        return self.facts.among(tenant_id, pool.asset_ids)
 
     def _weights(self, plan: Plan) -> dict[Axis, float]:
         if plan.by_example:

@@ -27,7 +27,7 @@ from ecm.images.structure import STRUCTURE_DIM
 from ecm.images.structure_reading import colour_shares
 from ecm.search.label_sets import Floats, Integers, LabelSets, Places
 from ecm.search.remembered import Remembered
-from ecm.search.said import Said, TenantTables, floats, whole
+from ecm.search.said import Among, Said, TenantTables, floats, whole
 
 TEXTS: Final = ("caption", "tags", "classification", "ocr", "name", "path", "user")
 NUMBERS: Final = (
@@ -155,6 +155,18 @@ class FactsCache:
         if tenant_id not in self._reader.ref.tenants:
             return self._loaded(tenant_id)
         return self._cache.get(tenant_id, lambda: self._loaded(tenant_id))
+
+    def loaded(self) -> tuple[str, ...]:
+        """Tenants whose facts are in memory or on their way there."""
+        held = frozenset(self._cache.keys())
+        return tuple(tenant_id for tenant_id in self._reader.ref.tenants if tenant_id in held)
+
+    def among(self, tenant_id: str, asset_ids: Sequence[str]) -> Facts:
+        """The facts of some assets of a tenant only, for tenants too large to have all in memory.
+
+        Raises as `of`.
+        """
+        return read_facts(Among(self._reader, asset_ids), tenant_id, self._shares())
 
     def _loaded(self, tenant_id: str) -> Facts:
         return read_facts(self._reader, tenant_id, self._shares())

@@ -78,7 +78,7 @@ class Following:
             engine = self._engines.get(ref.snapshot_id) or self._opened(ref)
             if self._current is not None:
                 # While the old one answers: nobody is to wait for what was in memory before.
-                engine.reader.warm_like(self._current.reader)
+                engine.warm_like(self._current)
                 self._superseded[self._current.reader.ref.snapshot_id] = now
             self._superseded.pop(ref.snapshot_id, None)
             self._engines[ref.snapshot_id] = engine

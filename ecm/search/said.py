@@ -6,7 +6,7 @@ no fact and no filter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecm.errors import ResourceExhausted
+from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import VECTOR_AXES
 from ecm.evidence.schema import TextKind
 from ecm.search.label_sets import Floats, Integers, LabelSets
@@ -33,6 +34,20 @@ class TenantTables(Protocol):
     def tenant_batches(
         self, tenant_id: str, columns: Sequence[str]
     ) -> Iterator[pa.RecordBatch]: ...
+
+
+class Among:
+    """A snapshot as if it had some assets only."""
+
+    def __init__(self, reader: SnapshotReader, asset_ids: Collection[str]) -> None:
+        self._reader = reader
+        self._asset_ids = asset_ids
+
+    def tenant_table(self, tenant_id: str, columns: Sequence[str]) -> pa.Table:
+        return self._reader.tenant_table(tenant_id, columns, self._asset_ids)
+
+    def tenant_batches(self, tenant_id: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return self._reader.tenant_batches(tenant_id, columns, self._asset_ids)
 
 
 @dataclass(frozen=True, slots=True)

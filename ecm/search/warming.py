@@ -8,17 +8,19 @@ from __future__ import annotations
 from typing import Final
 
 from ecm.evidence.config import EvidenceConfig
-from ecm.evidence.reader import SnapshotReader
+from ecm.search.engine import SearchEngine
 
 TENANTS: Final = 16
 """Looked at, the largest first: of small ones the first search takes no time either."""
 
 
-def warm(reader: SnapshotReader, config: EvidenceConfig) -> None:
-    """Load the vectors of the largest tenants that are searched from memory, as far as they fit.
+def warm(engine: SearchEngine, config: EvidenceConfig) -> None:
+    """Load vectors and facts of the largest tenants that are searched from memory, as far as they
+    fit.
 
     Raises StoreCorrupt where they cannot be read.
     """
+    reader = engine.reader
     left = config.matrix_cache_bytes
     sizes = sorted(reader.tenants().items(), key=lambda item: (-item[1], item[0]))
     for tenant_id, assets in sizes[:TENANTS]:
@@ -28,3 +30,5 @@ def warm(reader: SnapshotReader, config: EvidenceConfig) -> None:
                 continue
             reader.tenant_matrix(tenant_id, axis)
             left -= size
+        if assets <= config.exact_search_rows:
+            engine.facts.of(tenant_id)

@@ -44,6 +44,7 @@ class Desk:
             reader = SnapshotReader.open(self.indexer.store, ref)
             return SearchEngine(reader, encoder, ranking, parts.search, exact_rows=1000)
 
+        self.opened = opened
         self.keeper = PinKeeper(lambda: self.indexer.store, "a searcher", SECONDS)
         self.following = Following(lambda: published_ref(self.indexer.store), opened, self.keeper)
 
@@ -208,13 +209,16 @@ def test_a_service_that_starts_loads_what_fits_and_the_largest_first(desk: Desk)
     desk.indexer.add({"blue.png": picture("blue", 9)}, tenant="other")
     desk.grow(1)
     config = desk.indexer.store.config
-    reader = SnapshotReader.open(desk.indexer.store, published_ref(desk.indexer.store))
+    engine = desk.opened(published_ref(desk.indexer.store))
+    reader = engine.reader
     vectors = 2 * 4 * sum(reader.ref.dims.values())
-    warm(reader, config.model_copy(update={"matrix_cache_bytes": vectors}))
+    warm(engine, config.model_copy(update={"matrix_cache_bytes": vectors}))
     assert {tenant for tenant, _ in reader.loaded()} == {"t"}
     assert {axis for _, axis in reader.loaded()} == set(reader.ref.dims)
-    warm(reader, config)
+    warm(engine, config)
     assert {tenant for tenant, _ in reader.loaded()} == {"t", "other"}
-    cold = SnapshotReader.open(desk.indexer.store, reader.ref)
+    assert set(engine.facts.loaded()) == {"t", "other"}
+    cold = desk.opened(reader.ref)
     warm(cold, config.model_copy(update={"exact_search_rows": 1}))
-    assert {tenant for tenant, _ in cold.loaded()} == {"other"}
+    assert {tenant for tenant, _ in cold.reader.loaded()} == {"other"}
+    assert cold.facts.loaded() == ("other",)
