@@ -1,4 +1,4 @@
-"""Asks all axes of a plan at once, for as long as the plan lets them, and puts what they found together.
+"""Asks all axes of a plan at once, for as long as it lets them, and puts together what they found.
 
 Knows threads and time, and which question goes to which axis; knows no weights. An axis that did
 not answer in time, or may not answer, is a `Lost` with its cause.
