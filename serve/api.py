@@ -5,15 +5,17 @@ Knows how a failure of any kind becomes a problem; knows no route and no deploym
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 import ecm
-from ecm.contracts.identity import TenantId
+from ecm.contracts.identity import Contract, TenantId
 from ecm.contracts.search import MAX_IMAGE_BYTES, SearchRequest
 from ecm.delivery.remote import (
     ADMIT_BYTES,
@@ -24,15 +26,19 @@ from ecm.delivery.remote import (
 )
 from ecm.ledger.wire import OPERATIONS
 from ecm.ledger.wire import PATH as LEDGER_PATH
+from serve.bounds import Bounded, Edge
+from serve.compression import Compressed
 from serve.edge import BodyLimit, SecureHeaders
 from serve.metrics import Measured
 from serve.problem import Problem, problem_of_call
+from serve.request_id import Named
 from serve.submission import REDRIVE_BYTES, SUBMISSION_BYTES
 
 FORM_OVERHEAD = 64 * 2**10
 BODY_LIMITS = {
     "/v1/search/image": MAX_IMAGE_BYTES + FORM_OVERHEAD,
     "/v1/search": MAX_IMAGE_BYTES * 4 // 3 + FORM_OVERHEAD,
+    "/v1/search/batch": MAX_IMAGE_BYTES * 4 // 3 + FORM_OVERHEAD,
     "/v1/tasks": SUBMISSION_BYTES,
     ADMIT_PATH: ADMIT_BYTES,
     RESULTS_PATH: RESULTS_BYTES,
@@ -40,14 +46,11 @@ BODY_LIMITS = {
     "/v1/dead-letters/redrive": REDRIVE_BYTES,
     **{f"{LEDGER_PATH}/{name}": each.body_bytes for name, each in OPERATIONS.items()},
 }
-EXAMPLES: dict[str, Any] = {
-    "words": {"value": {"text": "a dog on the beach", "limit": 10}},
-    "file name": {"value": {"text": "IMG_2041", "axes": ["fts"]}},
-    "more like an asset": {"value": {"asset_id": "0" * 64, "require": ["vv"]}},
-}
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}}}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/problem+json": {}}}
+    status: {"description": text, "content": _PROBLEM}
     for status, text in (
+        (400, "not a request that can be read, or not a cursor of this service"),
         (401, "no known API key"),
         (403, "another tenant's name"),
         (404, "not there, or another tenant's"),
@@ -56,7 +59,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (415, "not a format that is read here"),
         (422, "cannot be answered as asked"),
         (429, "too much is waiting: come again after Retry-After seconds"),
+        (500, "the service failed; its log says how"),
         (503, "come again after Retry-After seconds"),
+        (504, "no answer within the time limit"),
     )
 }
 _CODES = {404: "http.not_found", 405: "http.method", 413: "input.too_large"}
@@ -76,8 +81,31 @@ class SearchBody(SearchRequest):
     tenant_id: TenantId | None = None  # type: ignore[assignment]
 
 
-def new_api() -> FastAPI:
-    """The application; a Ray Serve ingress class adds its routes."""
+class ProblemView(BaseModel):
+    """What every refusal and failure is told as (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str = Field(description="for programs")
+    detail: str = Field(description="for people")
+    hint: str = Field(description="what to do about it, or empty")
+    request_id: str = Field(description="also in the header X-Request-Id and in the log")
+
+
+class Live(Contract):
+    """The replica runs."""
+
+    status: Literal["live"] = "live"
+
+
+def new_api(edge_of: Callable[[], Edge] | None = None) -> FastAPI:
+    """The application; a Ray Serve ingress class adds its routes. `edge_of` finds the edge of the
+    replica that is asked; None: the application has one of its own.
+    """
+    if edge_of is None:
+        own = Edge()
+        return new_api(lambda: own)
     made = FastAPI(
         title="ecm",
         version=ecm.__version__,
@@ -86,9 +114,13 @@ def new_api() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    # From the inside out.
     made.add_middleware(BodyLimit, limits=BODY_LIMITS, default=FORM_OVERHEAD)
-    made.add_middleware(Measured)
+    made.add_middleware(Bounded, edge_of=edge_of)
+    made.add_middleware(Compressed)
     made.add_middleware(SecureHeaders)
+    made.add_middleware(Measured, edge_of=edge_of)
+    made.add_middleware(Named)
     made.add_exception_handler(Failed, _failed)
     made.add_exception_handler(RequestValidationError, _invalid)
     made.add_exception_handler(HTTPException, _refused)

@@ -17,6 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -27,14 +28,16 @@ from ray.serve import Application
 from ray.serve.config import HTTPOptions
 
 from ecm.config import Profile, ServeConfig, load_profile
+from ecm.config_parts import DeploymentSize
 from ecm.credentials import local_ray_environment
 from ecm.errors import ConfigError, EcmError, TerminalError, TransientError
 from ecm.opening import plan_for
 from ecm.search.profile import load_ranking_profile
+from serve.candidates import Candidates
 from serve.desk import Desk
 from serve.encoder import Encoder
 from serve.ingress import Ingress
-from serve.searcher import Searcher
+from serve.reranker import Reranker
 
 NAME = "search"
 LOGICAL_CPUS = 4.0
@@ -44,8 +47,14 @@ START_SECONDS = 300.0
 HEAD = "node:__internal_head__"
 """Ray's own resource of the head node: there lie the home and its spool."""
 
-EDGE_REQUESTS = 256
-"""Requests in one ingress replica: above the searcher's bound, so that its refusal is answered."""
+BEYOND = 64
+"""Requests that Serve lets into an ingress replica above the bound at which that refuses by itself:
+what refuses there says so in a problem, and when to come again. Nothing waits in Serve's proxy.
+"""
+
+DESK_REQUESTS = 256
+HEALTH_SECONDS = 2.0
+"""How often Serve looks whether a replica lives: a dead one is replaced so soon."""
 
 
 class ServeArgs(BaseModel):
@@ -65,28 +74,29 @@ def build(args: ServeArgs) -> Application:
 
 
 def application(profile: Profile) -> Application:
-    """Encoder, searcher, desk and ingress, with the replicas and bounds of the profile.
+    """All deployments, with the replicas and bounds of the profile.
 
     Raises ConfigError or ManifestError here rather than in every replica.
     """
     load_ranking_profile(profile.search.ranking, profile.ranking_folder)
     # What a rollout has promoted is seen by the replicas, where the store is within reach.
     plan_for(profile.models, profile.manifest_folders)
-    sizes = profile.serve
-    encoder = Encoder.options(**_replicas(sizes), **_bounds(sizes)).bind(profile)
-    searcher = Searcher.options(**_replicas(sizes), **_bounds(sizes)).bind(profile, encoder)
-    ingress = Ingress.options(
-        **_replicas(sizes),
-        max_ongoing_requests=EDGE_REQUESTS,
-        max_queued_requests=EDGE_REQUESTS,
+    size_of = profile.serve.size_of
+    encoder = Encoder.options(**_options(size_of("encoder"))).bind(profile)
+    reranker = Reranker.options(**_options(size_of("reranker"))).bind(profile)
+    candidates = Candidates.options(**_options(size_of("candidates"))).bind(
+        profile, encoder, reranker
     )
+    edge = size_of("ingress")
+    roomy = replace(edge, ongoing=edge.ongoing + BEYOND)
     desk = Desk.options(
         num_replicas=1,
         ray_actor_options={"num_cpus": 0, "resources": {HEAD: 0.001}},
-        max_ongoing_requests=EDGE_REQUESTS,
-        max_queued_requests=EDGE_REQUESTS,
+        max_ongoing_requests=DESK_REQUESTS,
+        max_queued_requests=DESK_REQUESTS,
     )
-    return ingress.bind(profile, searcher, desk.bind(profile))
+    ingress = Ingress.options(**_options(roomy))
+    return ingress.bind(profile, candidates, (encoder, reranker), desk.bind(profile))
 
 
 def profile_of(args: ServeArgs, overrides: Sequence[str]) -> Profile:
@@ -97,19 +107,22 @@ def profile_of(args: ServeArgs, overrides: Sequence[str]) -> Profile:
     )
 
 
-def _replicas(sizes: ServeConfig) -> dict[str, Any]:
-    options: dict[str, Any] = {"ray_actor_options": {"num_cpus": sizes.replica_cpus}}
-    if sizes.max_replicas <= sizes.replicas:
-        return {**options, "num_replicas": sizes.replicas}
-    scaling = {"min_replicas": sizes.replicas, "max_replicas": sizes.max_replicas}
-    return {**options, "num_replicas": "auto", "autoscaling_config": scaling}
-
-
-def _bounds(sizes: ServeConfig) -> dict[str, Any]:
-    return {
-        "max_ongoing_requests": sizes.max_ongoing_requests,
-        "max_queued_requests": sizes.max_queued_requests,
+def _options(size: DeploymentSize) -> dict[str, Any]:
+    """A deployment of a size; with room to grow it does when its replicas are half busy."""
+    options: dict[str, Any] = {
+        "ray_actor_options": {"num_cpus": size.cpus, "num_gpus": size.gpus},
+        "max_ongoing_requests": size.ongoing,
+        "max_queued_requests": size.queued,
+        "health_check_period_s": HEALTH_SECONDS,
     }
+    if size.max_replicas <= size.replicas:
+        return {**options, "num_replicas": size.replicas}
+    scaling = {
+        "min_replicas": size.replicas,
+        "max_replicas": size.max_replicas,
+        "target_ongoing_requests": max(1.0, size.ongoing / 2),
+    }
+    return {**options, "num_replicas": "auto", "autoscaling_config": scaling}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

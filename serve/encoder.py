@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from ray import serve
 
@@ -17,6 +18,8 @@ from ecm.errors import EcmError
 from ecm.opening import effective, search_parts
 from ecm.search.encoders import EncodedQuery, EncodingRequest
 from ecm.search.opening import open_encoder
+from serve.exposition import Told, told
+from serve.meters import EncoderMeters
 
 log = logging.getLogger("ray.serve")
 
@@ -38,6 +41,7 @@ class Encoder:
         self._profile = profile
         self._models = effective(profile).models
         self._encoder = open_encoder(search_parts(profile))
+        self._meters = EncoderMeters()
         self._task: asyncio.Task[None] | None = None
         self._told = ""
 
@@ -59,7 +63,18 @@ class Encoder:
     async def encode(self, requests: list[EncodingRequest]) -> list[EncodedQuery]:
         """One outcome per request, in one forward pass per model."""
         self._follow()
-        return await asyncio.to_thread(self._encoder.encode, requests)
+        started = time.perf_counter()
+        outcomes = await asyncio.to_thread(self._encoder.encode, requests)
+        failures = [axis.value for outcome in outcomes for axis in outcome.failures]
+        self._meters.encoded(len(requests), time.perf_counter() - started, failures)
+        return outcomes
+
+    async def alive(self) -> None:
+        """Answers while the replica runs."""
+
+    async def metrics(self) -> Told:
+        """What this replica has counted."""
+        return told(self._meters)
 
     def _follow(self) -> None:
         """Start following in this replica's own event loop, unless it runs."""

@@ -28,6 +28,7 @@ from ecm.errors import (
     TransientError,
 )
 from ecm.ledger.wire import error_members
+from serve.request_id import current_id
 
 RETRY_SECONDS = 2.0
 
@@ -37,6 +38,7 @@ STATUS_OF_CODE = {
     "query.asset_unknown": 404,
     "input.too_large": 413,
     "decode.unsupported": 415,
+    "timeout": 504,
     "ledger.queue_full": 429,
     "ledger.job_unknown": 404,
     "ledger.task_unknown": 404,
@@ -110,6 +112,7 @@ class Problem:
             "code": self.code,
             "detail": self.detail,
             "hint": self.hint,
+            "request_id": current_id(),
             **self.members,
         }
         return Response(

@@ -19,6 +19,9 @@ from pathlib import Path
 import httpx
 import psutil
 
+from ecm.access.key_file import change_keys
+from ecm.access.keys import new_key
+from ecm.access.scopes import Scope
 from ecm.config import Profile
 from tests.factories import Indexer, fake_profile, gallery, picture
 
@@ -27,6 +30,8 @@ KEYS = {"key-of-t": "t", "key-of-other": "other", "key-of-narrow": "narrow"}
 OPERATOR_KEY = "key-of-operator"
 NARROW = {"throttle_at": 3, "refuse_at": 8}
 """Limits of the queue of tenant `narrow`."""
+SCOPED = {scope: new_key("t", [scope], time.time()) for scope in Scope}
+"""A key of tenant t for each scope, in the file of keys."""
 PICTURES = gallery(3)
 FOREIGN = {"secret-red.png": picture("red", 7)}
 START_SECONDS = 240.0
@@ -34,7 +39,7 @@ START_SECONDS = 240.0
 
 @dataclass
 class Service:
-    """A running service on a small store of two tenants, each with an API key."""
+    """A running service on a small store of two tenants, each with API keys."""
 
     home: Path
     address: str
@@ -78,6 +83,8 @@ def _started() -> Service:
     indexer.add(PICTURES)
     indexer.add(FOREIGN, tenant="other", run_id="run-other")
     indexer.publish()
+    made_keys = [made.record for made in SCOPED.values()]
+    change_keys(indexer.profile.keys_file, lambda old: ((*old, *made_keys), None))
     made = launch(indexer, _settings())
     atexit.register(_end, made)
     return made
@@ -114,6 +121,8 @@ def _settings() -> list[str]:
         "models.vv=fake-image",
         "models.mv=fake-text",
         "tenant=t",
+        "search.rerank_ceiling_ms=5000",  # a loaded test machine is no reason to flag an answer
+        "search.time_ceiling_ms=20000",
         f"serve.api_keys={json.dumps(marks)}",
         f"serve.operator_keys={json.dumps(operators)}",
         f"ledger.tenants={json.dumps({'narrow': NARROW})}",

@@ -211,7 +211,11 @@ def test_health_page_metrics_and_openapi_need_no_key(running: Service) -> None:
         search = described["paths"]["/v1/search"]["post"]
         assert search["requestBody"]["content"]["application/json"]["examples"]
         assert "application/problem+json" in search["responses"]["422"]["content"]
-        assert 'ecm_http_requests_total{route="/v1/health/live"' in client.get("/metrics").text
+        told = client.get("/metrics").text
+        (live,) = (
+            line for line in told.splitlines() if "/v1/health/live" in line and "requests_t" in line
+        )
+        assert live.startswith('ecm_http_requests_total{replica="Ingress#')
 
 
 def test_many_at_once_are_answered_or_told_to_come_again(running: Service) -> None:

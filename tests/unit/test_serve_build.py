@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ecm.config import load_profile
+from ecm.config import Profile, load_profile
 from ecm.errors import (
     AxisUnavailable,
     ConfigError,
@@ -27,6 +27,7 @@ from ecm.errors import (
 with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
     warnings.simplefilter("ignore")
     import ray.serve  # noqa: F401 - its private modules import only after it
+    from ray.serve import Deployment
     from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
     from ray.serve.schema import ServeDeploySchema
 
@@ -50,15 +51,48 @@ def test_the_file_for_serve_deploy_names_this_application(
     assert config.http_options.host == "127.0.0.1"
 
 
-def test_replicas_and_bounds_are_those_of_the_profile(tmp_path: Path) -> None:
-    sizes = ["serve.replicas=2", "serve.max_replicas=5", "serve.max_queued_requests=7"]
-    profile = load_profile(None, home=tmp_path, overrides=sizes, environ={})
+def deployments(profile: Profile) -> dict[str, Deployment]:
+    """What the application is made of, by name."""
     ingress = application(profile)._bound_deployment
-    scaling = ingress._deployment_config.autoscaling_config
-    assert (scaling.min_replicas, scaling.max_replicas) == (2, 5)
-    searcher = ingress.init_args[1]._bound_deployment
-    assert searcher._deployment_config.max_queued_requests == 7
-    assert searcher.init_args[1]._bound_deployment.name == "Encoder"
+    candidates = ingress.init_args[1]._bound_deployment
+    others = [made._bound_deployment for made in ingress.init_args[2]]
+    assert [made._bound_deployment for made in candidates.init_args[1:]] == others
+    return {made.name: made for made in (ingress, candidates, *others)}
+
+
+def test_what_is_said_for_all_deployments_holds_for_each_that_says_nothing(tmp_path: Path) -> None:
+    sizes = ["serve.replicas=2", "serve.max_replicas=5", "serve.max_queued_requests=7"]
+    made = deployments(load_profile(None, home=tmp_path, overrides=sizes, environ={}))
+    assert set(made) == {"Ingress", "Candidates", "Encoder", "Reranker"}
+    for name, deployment in made.items():
+        scaling = deployment._deployment_config.autoscaling_config
+        assert (scaling.min_replicas, scaling.max_replicas) == (2, 5)
+        assert deployment._deployment_config.max_queued_requests == (-1 if name == "Ingress" else 7)
+
+
+def test_each_deployment_has_its_own_size(tmp_path: Path) -> None:
+    sizes = [
+        "serve.encoder.replicas=2",
+        "serve.encoder.max_replicas=8",
+        "serve.encoder.gpus=0.5",
+        "serve.reranker.ongoing=3",
+        "serve.candidates.cpus=4",
+        "serve.ingress.ongoing=100",
+    ]
+    made = deployments(load_profile(None, home=tmp_path, overrides=sizes, environ={}))
+    config = {name: deployment._deployment_config for name, deployment in made.items()}
+    scaling = config["Encoder"].autoscaling_config
+    assert (scaling.min_replicas, scaling.max_replicas) == (2, 8)
+    assert made["Encoder"].ray_actor_options == {"num_cpus": 0.5, "num_gpus": 0.5}
+    assert made["Candidates"].ray_actor_options["num_cpus"] == 4
+    assert config["Reranker"].max_ongoing_requests == 3
+    assert config["Candidates"].num_replicas == 1
+    assert config["Ingress"].max_ongoing_requests > 100  # the edge refuses, before Serve would
+
+
+def test_no_deployment_goes_down_to_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="replicas"):
+        load_profile(None, home=tmp_path, overrides=["serve.reranker.replicas=0"], environ={})
 
 
 def test_arguments_that_do_not_exist_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,223 @@
+"""The deployment that holds the snapshot: brings a search through its stages, shows assets.
+
+Knows the order of the stages and how long each may take; follows the published snapshot and
+switches without failing a request. Knows no HTTP and no model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from typing import Literal
+
+from pydantic import Field
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from ecm.config import Profile
+from ecm.contracts.identity import Contract
+from ecm.contracts.search import Axis, SearchRequest
+from ecm.errors import EcmError, QueryError, SnapshotNotFound
+from ecm.evidence.history import asset_history, find_asset
+from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.story import AssetHistory
+from ecm.opening import model_notes
+from ecm.search.assets import AssetView, asset_view
+from ecm.search.caching import LruCache
+from ecm.search.encoders import EncodedQuery
+from ecm.search.engine import Gathered, NotReranked, SearchEngine
+from ecm.search.kept_encodings import KeptEncodings
+from ecm.search.plan import Plan
+from ecm.search.rerank import Reranked
+from serve.exposition import Told, told
+from serve.followed import Followed
+from serve.meters import SearchMeters
+from serve.reach import Late, Unreachable
+from serve.stages import EncoderStage, RerankStage
+
+ENCODE_SHARE = 0.6
+"""Of the time that a search has left: the rest is for the axes that need no model."""
+
+NO_MODEL = "no query model speaks of the snapshot's transform"
+
+
+class SnapshotView(Contract):
+    """The snapshot that answers, as one tenant sees it."""
+
+    snapshot_id: str
+    created_at: float = Field(description="Unix seconds (UTC)")
+    assets: int = Field(description="of this tenant")
+    transforms: dict[Axis, tuple[str, ...]]
+    dims: dict[Axis, int]
+    broken: dict[Axis, str] = Field(description="axes of the snapshot that cannot answer, and why")
+    ranking_profile: str
+
+
+class Readiness(Contract):
+    """The service answers; on the axes in `degraded` it will not, and why."""
+
+    status: Literal["ready"] = "ready"
+    snapshot_id: str
+    degraded: dict[Axis, str] = Field(default_factory=dict)
+    trouble: str = Field(
+        default="", description="why what is published is not what answers, or is not pinned"
+    )
+
+
+@serve.deployment
+class Candidates:
+    """Answers on the published snapshot; starts before there is one and then says so."""
+
+    def __init__(
+        self, profile: Profile, encoder: DeploymentHandle, reranker: DeploymentHandle
+    ) -> None:
+        served = profile.serve
+        self._vectors = LruCache[EncodedQuery](
+            served.embedding_cache_bytes, served.embedding_cache_seconds
+        )
+        self._encoder = EncoderStage(encoder, KeptEncodings(self._vectors))
+        self._reranker = RerankStage(reranker)
+        self._meters = SearchMeters()
+        self._models = functools.cache(
+            lambda: {mark: str(note) for mark, note in model_notes(profile).items()}
+        )
+        self._followed = Followed(profile)
+
+    def __del__(self) -> None:
+        """Called by Serve when a replica ends in order, its requests answered."""
+        self._followed.close()
+
+    async def search(self, request: SearchRequest, until: float) -> bytes:
+        """The SearchResponse as JSON; raises as `SearchEngine.search` does.
+
+        `until` (Unix seconds) is the request's deadline by the clock of who asks: clocks of a
+        cluster are kept together. Late when it is over before anything was done.
+        """
+        self._followed.follow()
+        try:
+            return await self._search(request, until)
+        except EcmError as error:
+            self._meters.failed(error.code)
+            raise
+
+    async def _search(self, request: SearchRequest, until: float) -> bytes:
+        left = until - time.time()
+        if left <= 0:
+            raise Late("the search waited for longer than it may take")
+        engine = self._followed.engines.engine_for(request)
+        bounded = request.model_copy(update={"timeout_ms": left * 1000.0})
+        plan = await asyncio.to_thread(engine.plan, bounded)
+        encoded: list[EncodedQuery] = []
+        if plan.encodings:
+            seconds = (plan.deadline - time.perf_counter()) * ENCODE_SHARE
+            reached = engine.reader.ref.transforms
+            encoded = await self._encoder.encode(plan.encodings, reached, seconds)
+        gathered = await asyncio.to_thread(engine.gather, plan, encoded)
+        reranked = await self._reranked(plan, gathered)
+        return await asyncio.to_thread(self._answer, engine, plan, gathered, reranked)
+
+    async def _reranked(self, plan: Plan, gathered: Gathered) -> Reranked | NotReranked | None:
+        """A later page is ranked as the first one was, so it is waited for until the deadline."""
+        if gathered.rerank is None:
+            return None
+        seconds = gathered.budget_ms / 1000.0
+        if plan.cursor is not None:
+            seconds = max(seconds, plan.deadline - time.perf_counter())
+        with gathered.laps.lap("rerank"):
+            return await self._reranker.rerank(gathered.rerank, seconds)
+
+    def _answer(
+        self,
+        engine: SearchEngine,
+        plan: Plan,
+        gathered: Gathered,
+        reranked: Reranked | NotReranked | None,
+    ) -> bytes:
+        """Made into text here: who asked for it only passes it on."""
+        answer = engine.answer(plan, gathered, reranked)
+        self._meters.answered(answer, gathered.laps.milliseconds)
+        return answer.model_dump_json().encode()
+
+    async def asset(self, tenant_id: str, asset_id: str) -> AssetView:
+        """An asset with all its evidence. Raises QueryError `query.asset_unknown`."""
+        self._followed.follow()
+        reader = self._followed.engines.current().reader
+        store = self._followed.store()
+        return await asyncio.to_thread(asset_view, store, reader, tenant_id, asset_id)
+
+    async def history(self, tenant_id: str, name: str) -> AssetHistory:
+        """The story of an asset, shown or not; `name` may be the start of its id.
+
+        Raises QueryError `query.asset_unknown`, `query.asset_ambiguous`.
+        """
+        return await asyncio.to_thread(self._story_of, tenant_id, name)
+
+    async def thumbnail(self, tenant_id: str, asset_id: str) -> bytes:
+        """The small JPEG of an asset. Raises QueryError `query.asset_unknown`."""
+        self._followed.follow()
+        reader = self._followed.engines.current().reader
+        found = await asyncio.to_thread(reader.thumbnail, tenant_id, asset_id)
+        if found is None:
+            raise QueryError(f"no thumbnail of asset {asset_id}", "query.asset_unknown")
+        return found
+
+    async def snapshot(self, tenant_id: str) -> SnapshotView:
+        """The snapshot that answers now. Raises SnapshotNotFound."""
+        self._followed.follow()
+        reader = self._followed.engines.current().reader
+        ref = reader.ref
+        return SnapshotView(
+            snapshot_id=ref.snapshot_id,
+            created_at=ref.created_at,
+            assets=ref.tenants.get(tenant_id, 0),
+            transforms=ref.transforms,
+            dims=ref.dims,
+            broken=dict(reader.broken),
+            ranking_profile=self._followed.ranking.version,
+        )
+
+    async def ready(self) -> Readiness:
+        """Which axes a search would have. Raises SnapshotNotFound."""
+        self._followed.follow()
+        reader = self._followed.engines.current().reader
+        degraded, trouble = dict(reader.broken), [self._followed.trouble]
+        try:
+            reached, said = await self._encoder.reaches(), NO_MODEL
+        except (Unreachable, Late) as error:
+            reached, said = {}, error.message
+        try:
+            await self._reranker.ready()
+        except (Unreachable, Late) as error:
+            trouble.append(error.message)
+        for axis in reader.ref.dims:
+            if reached.get(axis) not in reader.ref.transforms.get(axis, ()):
+                degraded.setdefault(axis, said)
+        return Readiness(
+            snapshot_id=reader.ref.snapshot_id,
+            degraded=degraded,
+            trouble="; ".join(filter(None, trouble)),
+        )
+
+    async def metrics(self) -> Told:
+        """What this replica has counted, and its state now."""
+        reaches = (self._encoder.reach, self._reranker.reach)
+        self._meters.state(self._ref(), self._vectors, reaches)
+        return told(self._meters)
+
+    async def alive(self) -> None:
+        """Answers while the replica runs."""
+
+    async def check_health(self) -> None:
+        """Asked by Serve from time to time: following goes on even when nobody searches."""
+        self._followed.follow()
+
+    def _ref(self) -> SnapshotRef | None:
+        try:
+            return self._followed.engines.current().reader.ref
+        except SnapshotNotFound:
+            return None
+
+    def _story_of(self, tenant_id: str, name: str) -> AssetHistory:
+        store = self._followed.store()
+        return asset_history(store, tenant_id, find_asset(store, tenant_id, name), self._models())

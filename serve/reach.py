@@ -1,0 +1,150 @@
+"""How one deployment is asked from another: until when, and what its absence is called.
+
+Knows Ray's and Serve's errors and turns them into ours; knows no question and no answer. A
+deployment that was lately out of reach is waited for a short while only, so that its absence costs
+every caller little; the first answer ends that.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RayServeException
+
+from ecm.errors import EcmError, Overloaded, TransientError
+
+SHORT_SECONDS = 0.3
+"""How long a deployment that was out of reach is waited for."""
+
+LOOK_SECONDS = 1.0
+"""How often it is looked whether a deployment that is late has a replica at all."""
+
+RETRY_SECONDS = 2.0
+
+Answer = TypeVar("Answer")
+
+
+class Unreachable(TransientError):
+    """A deployment has no replica that answers."""
+
+    default_code = "restarting"
+
+
+class Late(TransientError):
+    """No answer in the time there was."""
+
+    default_code = "timeout"
+
+
+class Response(Protocol[Answer]):
+    """What a handle's `remote` gives (Ray's DeploymentResponse)."""
+
+    def __await__(self) -> Any: ...
+
+    def cancel(self) -> None: ...
+
+
+class Handle(Protocol):
+    """What a deployment is asked through (Ray's DeploymentHandle)."""
+
+    def broadcast(self, method_name: str) -> Any: ...
+
+
+class Reach:
+    """The way to one deployment, whose replicas have a method `alive`.
+
+    `lost`: it was out of reach when last asked; then it is waited for `short_seconds` only.
+    `awaited` counts the calls that wait for its answer now.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        handle: Handle,
+        short_seconds: float = SHORT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.awaited = 0
+        self.lost = False
+        self._handle = handle
+        self._short_seconds = short_seconds
+        self._clock = clock
+        self._looked = -LOOK_SECONDS
+
+    async def ask(self, call: Callable[[], Response[Answer]], seconds: float) -> Answer:
+        """The answer. Who is cancelled, or waits no longer, cancels the call.
+
+        Raises what the deployment raised of ours; Unreachable when no replica answers, Late after
+        `seconds`, Overloaded when too many wait; RayTaskError for errors that are nobody's.
+        """
+        patience = min(seconds, self._short_seconds) if self.lost else seconds
+        try:
+            with self._awaiting():
+                answer = await self._answer(call, patience)
+        except TimeoutError as error:
+            if self.lost or not await self._lives():
+                raise self._unreachable() from error
+            raise Late(f"the {self.name} did not answer within {seconds * 1000:.0f} ms") from error
+        except BackPressureError as error:
+            said = f"too many questions wait for the {self.name}"
+            raise Overloaded(said, retry_after=RETRY_SECONDS) from error
+        except RayTaskError as error:
+            self.lost = False
+            if isinstance(error.cause, EcmError | BackPressureError | TimeoutError):
+                raise translated(error.cause, self.name) from error
+            raise
+        except (RayError, RayServeException) as error:
+            raise self._unreachable() from error
+        self.lost = False
+        return answer
+
+    async def _answer(self, call: Callable[[], Response[Answer]], seconds: float) -> Answer:
+        response = call()
+        try:
+            return await asyncio.wait_for(_awaited(response), max(0.0, seconds))
+        except (TimeoutError, asyncio.CancelledError):
+            response.cancel()
+            raise
+
+    async def _lives(self) -> bool:
+        """Whether there is a replica at all: one that is busy answers this at once."""
+        now = self._clock()
+        if now - self._looked < LOOK_SECONDS:
+            return True
+        self._looked = now
+        try:
+            await self._handle.broadcast("alive").results_async(timeout_s=SHORT_SECONDS)
+        except TimeoutError:
+            return True
+        except (RayError, RayServeException):
+            return False
+        return True
+
+    def _unreachable(self) -> Unreachable:
+        self.lost = True
+        return Unreachable(f"the {self.name} is being restarted")
+
+    @contextmanager
+    def _awaiting(self) -> Iterator[None]:
+        self.awaited += 1
+        try:
+            yield
+        finally:
+            self.awaited -= 1
+
+
+def translated(error: Exception, name: str) -> EcmError:
+    """An error of a deployment behind the one that was asked, as one of ours."""
+    if isinstance(error, EcmError):
+        return error
+    if isinstance(error, BackPressureError):
+        return Overloaded(f"too many questions wait behind the {name}", retry_after=RETRY_SECONDS)
+    return Late(f"what the {name} asks did not answer in time")
+
+
+async def _awaited(response: Awaitable[Answer]) -> Answer:
+    return await response
