@@ -119,13 +119,7 @@ class Access:
         who names one acts as that tenant.
         """
         names = {name for name in (named, headers.get("x-tenant")) if name is not None}
-        if self.open:
-            if not self._knows_us(headers):
-                said = "this service is not known by the name in the Host header"
-                return Problem(403, "access.host", said, "ask for localhost or its address")
-            owner: _Owner | Problem = _Owner(self._tenant, EVERYTHING, ANYONE)
-        else:
-            owner = self._owner(headers)
+        owner = self._asker(headers)
         if isinstance(owner, Problem):
             return owner
         if owner.tenant is None:
@@ -133,6 +127,24 @@ class Access:
         for name in sorted(names - {owner.tenant}):
             return Problem(403, "access.tenant", f"this caller may not ask tenant {name!r}")
         return Caller(owner.tenant, owner.tenant, scopes=owner.scopes, key_id=owner.key_id)
+
+    def refusal(self, headers: Headers) -> Problem | None:
+        """Why a caller is nobody here, whatever it asks for; None for one who is somebody."""
+        found = self._asker(headers)
+        return found if isinstance(found, Problem) else None
+
+    def known_as(self, headers: Headers) -> str:
+        """What a caller is called in records, whatever it may do."""
+        found = self._asker(headers)
+        return "unknown" if isinstance(found, Problem) else found.key_id
+
+    def _asker(self, headers: Headers) -> _Owner | Problem:
+        if not self.open:
+            return self._owner(headers)
+        if self._knows_us(headers):
+            return _Owner(self._tenant, EVERYTHING, ANYONE)
+        said = "this service is not known by the name in the Host header"
+        return Problem(403, "access.host", said, "ask for localhost or its address")
 
     def _has_file(self) -> bool:
         if self._ring is None:

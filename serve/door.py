@@ -15,23 +15,20 @@ from typing import TypeVar
 
 from fastapi import Request
 
-from ecm.access.limits import Limiter, RateLimit, Taken
+from ecm.access.limits import Limiter, Taken
 from ecm.access.scopes import Scope
 from ecm.access.trail import MAX_TARGET, DamagedLine, Outcome, Trail, TrailEntry, recorded
 from ecm.config import Profile
 from ecm.errors import EcmError
 from ecm.ledger.config import LedgerConfig
 from ecm.ledger.ledger import Ledger, open_ledger
-from serve.access import ANYONE, Access, Caller, access_of
+from serve.access import Access, Caller, access_of
 from serve.api import Failed
 from serve.confine import Roots
 from serve.problem import Problem, ledger_problem, problem_of
 from serve.streams import StreamBounds, Streams
 
 ELSEWHERE = ("cross-site", "same-site")
-STRANGERS = RateLimit(rate=0.2, burst=20)
-"""Entries of the trail for those who have no key: they shall not fill the disk."""
-
 Answer = TypeVar("Answer")
 
 
@@ -67,7 +64,6 @@ class Door:
         self._config = config
         self._clock = clock
         self._guards = guards or Guards()
-        self._strangers = Limiter({Scope.ADMIN: STRANGERS})
         self._opening = threading.Lock()
         self._opened: Ledger | None = None
 
@@ -85,7 +81,7 @@ class Door:
         try:
             return self._caller(request, scope, named, cost)
         except Failed as error:
-            if scope is Scope.ADMIN and error.problem.status in (401, 403):
+            if scope is Scope.ADMIN and error.problem.status == 403:
                 self.note_refusal(request, error.problem)
             raise
 
@@ -131,15 +127,10 @@ class Door:
             yield from self._guards.trail.entries(since)
 
     def note_refusal(self, request: Request, problem: Problem) -> None:
-        """An administrator's business was refused. Raises Failed when that cannot be written down.
-
-        Those without a key may not write as much as they please.
+        """An administrator's business was refused to somebody with a key, or to a page of
+        elsewhere. Raises Failed when that cannot be written down.
         """
         caller: Caller | None = getattr(request.state, "caller", None)
-        if caller is None:
-            taken = self._strangers.take(ANYONE, Scope.ADMIN, self._guards.monotonic())
-            if taken is not None and not taken.granted:
-                return
         target = f"{request.method} {request.url.path}"
         entry = self._entry(request, caller, "refused", target, Outcome.REFUSED)
         try:
@@ -192,7 +183,7 @@ class Door:
     ) -> TrailEntry:
         return TrailEntry(
             at=self._guards.wall(),
-            who=caller.key_id if caller else "unknown",
+            who=caller.key_id if caller else self.access.known_as(request.headers),
             tenant_id=caller.sees if caller else None,
             action=action,
             target=target[:MAX_TARGET],
