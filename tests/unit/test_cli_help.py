@@ -20,6 +20,7 @@ from jobs.cli import run
         ("ledger", "rebuild"),
         ("plan",),
         ("models", "tiers"),
+        ("search",),
     ],
     ids=" ".join,
 )
