@@ -173,9 +173,9 @@ def _relevance(said: str | None) -> str | float | None:
     try:
         return float(said)
     except ValueError:
+        what = printable(said[:_MAX_NAME])
         raise QueryError(
-            f"--min-relevance: {printable(said[:_MAX_NAME])} is neither auto nor a number from 0 to 1",
-            "query.invalid",
+            f"--min-relevance: {what} is neither auto nor a number from 0 to 1", "query.invalid"
         ) from None
 
 
