@@ -17,7 +17,7 @@ from ecm.contracts.filters import Colour, Orientation
 from ecm.contracts.search import LayoutConstraint
 from ecm.errors import ContractError
 from ecm.images.colours import COLOURS, colour_codes
-from ecm.images.structure import EDGE_BINS, GRID, YCBCR
+from ecm.images.structure import CHROMA_TERMS, EDGE_BINS, GRID, YCBCR, dct_basis, zigzag
 from ecm.images.structure_reading import CELLS, StructureReading, names_of_bins
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -37,14 +37,19 @@ PLACES: Final[dict[str, tuple[slice, slice]]] = {
 }
 """Rows and columns of a 4 x 4 grid; `background` is all but the centre."""
 
-_OUTSIDE: Final = {"background": 0.2, "foreground": 0.2}
-_ELSEWHERE: Final = np.float32(0.75)
-"""How much the same colour outside the named place speaks against a picture."""
+_WIDE: Final = {"background": np.float32(0.2), "foreground": np.float32(0.3)}
+"""Places that a colour may well leave: how much the same colour elsewhere speaks against it."""
+_CROWDED: Final = np.float32(0.25)
+"""What part of the score a colour gets for being rare elsewhere; the rest is for its pattern."""
 
+_EVEN: Final = np.float32(0.02)
+"""Summed squares of a pattern of cells that hardly varies."""
 _STEPS: Final = 32
 _CHROMA_REACH: Final = np.float32(0.4)
 _DILUTED: Final = ((1.0, 0.4), (1.6, 0.35), (2.4, 0.25))
-"""A cell that a colour fills in part has less chroma: by which factor, and what it counts."""
+"""A cell that a colour fills in part is less vivid, less black, less white: by which factor, and
+what a colour that is so faint counts.
+"""
 
 
 class Looks:
@@ -117,9 +122,12 @@ class Looks:
         member = self.named(colour)
         inside, outside = _inside(place)
         here = np.sqrt(np.square(member) @ inside)
-        against = np.float32(_OUTSIDE.get(place, _ELSEWHERE))
-        score: Floats = here * (1 - against * (member @ outside))
-        return score
+        if place in _WIDE:
+            score: Floats = here * (1 - _WIDE[place] * (member @ outside))
+            return score
+        rare = 1 - member @ outside
+        fits = np.square(_fits(member, _template(place)))
+        return here * (_CROWDED * rare + (1 - _CROWDED) * fits)
 
     @functools.cached_property
     def orientations(self) -> Floats:
@@ -181,7 +189,7 @@ def _symmetrical(looks: Looks) -> Floats:
     flat = looks.seen.faded_energies
     squares = np.einsum("nj,nj->n", flat, flat)
     alike = 2 * product / np.maximum(squares, np.float32(1e-12))
-    return _above(grid, 0.8, 0.2) * _above(alike, 0.85, 0.1)
+    return _above(grid, 0.75, 0.2) * _above(alike, 0.93, 0.04)
 
 
 def _diagonal(looks: Looks) -> Floats:
@@ -297,6 +305,30 @@ def _inside(place: str) -> tuple[Floats, Floats]:
 
 
 @functools.cache
+def _template(place: str) -> Floats:
+    """A colour in a place as the stored terms show it, (16,): mean 0, length 1."""
+    inside, _ = _inside(place)
+    mask = np.kron((inside > 0).reshape(CELLS, CELLS), np.ones((GRID // CELLS,) * 2))
+    waves = dct_basis() @ mask @ dct_basis().T
+    rows, columns = zigzag()
+    waves[rows[1 + CHROMA_TERMS :], columns[1 + CHROMA_TERMS :]] = 0
+    seen = np.einsum("kij,ij->k", _cell_masks(), dct_basis().T @ waves @ dct_basis())
+    seen -= seen.mean()
+    template: Floats = (seen / np.linalg.norm(seen)).astype(np.float32)
+    return template
+
+
+def _fits(member: Floats, template: Floats) -> Floats:
+    """Correlation of a pattern of cells, (n, 16), with a template, 0 where it is negative: (n,).
+
+    Patterns that hardly vary fit nothing.
+    """
+    spread = np.einsum("nj,nj->n", member, member) - np.square(member.sum(axis=1)) / 16
+    fits: Floats = np.maximum(member @ template, 0) / np.sqrt(np.maximum(spread, 0) + _EVEN)
+    return fits
+
+
+@functools.cache
 def _levels() -> tuple[Floats, Floats, Floats]:
     """Y, Cb and Cr of the steps of the tables, (32³,) each."""
     luma = np.linspace(0, 1, _STEPS, dtype=np.float32)
@@ -311,12 +343,17 @@ def _memberships() -> Floats:
     luma, first, second = _levels()
     back = np.linalg.inv(YCBCR.astype(np.float64)).astype(np.float32)
     found = np.zeros((len(COLOURS), len(luma)), np.float32)
+    bright_or_dark = [COLOURS.index(colour) for colour in (Colour.BLACK, Colour.WHITE)]
+    half = np.float32(0.5)
     for factor, counts in _DILUTED:
-        planes = np.stack([luma, first * np.float32(factor), second * np.float32(factor)], axis=1)
-        rgb = np.clip(planes @ back.T, 0, 1)
-        codes = colour_codes((rgb * 255).round().astype(np.uint8))
-        for code in range(len(COLOURS)):
-            found[code] += np.float32(counts) * (codes == code)
+        vivid = np.stack([luma, first * np.float32(factor), second * np.float32(factor)], axis=1)
+        stark = np.stack([half + (luma - half) * np.float32(factor), first, second], axis=1)
+        for planes, codes in ((vivid, range(len(COLOURS))), (stark, bright_or_dark)):
+            rgb = (np.clip(planes @ back.T, 0, 1) * 255).round().astype(np.uint8)
+            names = colour_codes(rgb)
+            for code in codes:
+                if planes is stark or code not in bright_or_dark:
+                    found[code] += np.float32(counts) * (names == code)
     return _smooth(found.reshape(-1, _STEPS, _STEPS, _STEPS)).reshape(len(COLOURS), -1)
 
 
