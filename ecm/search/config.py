@@ -27,9 +27,13 @@ class SearchConfig(BaseModel):
         "its largest tenants before it answers",
     )
     axis_threads: int = Field(default=4, ge=1, le=64, description="axes asked at once")
-    rerank_depth: int = Field(default=200, ge=0, le=1000, description="of the best, at most")
-    rerank_ceiling_ms: float = Field(
-        default=50.0, ge=0, description="longer, and hits stay in the order of the merged rankings"
+    rerank_ceiling_ms: float | None = Field(
+        default=None, ge=0, description="of reranking, instead of what the ranking profile says"
+    )
+    reranker: str = Field(
+        default="features",
+        min_length=1,
+        description="the second stage: features, or a manifest of a model that reads",
     )
     remembered_rankings: int = Field(
         default=256, ge=1, le=100_000, description="of which further pages are cut"

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ecm.contracts.search import (
-    Axis,
     Degradation,
     LostReason,
     RankingUsed,
@@ -26,7 +25,9 @@ from ecm.contracts.search import (
 from ecm.errors import AxisUnavailable, QueryError
 from ecm.evidence.allowed import Allowed
 from ecm.evidence.reader import SnapshotReader
+from ecm.search.alternatives import Alternatives
 from ecm.search.asking import Found, ask_axes
+from ecm.search.background import Backgrounds
 from ecm.search.blending import QueryVectors, query_vectors
 from ecm.search.candidates import Candidates
 from ecm.search.config import SearchConfig
@@ -35,9 +36,8 @@ from ecm.search.cutoff import judged
 from ecm.search.encoders import EncodedQuery, QueryEncoder
 from ecm.search.facets import facets_of
 from ecm.search.facts import Facts, FactsCache
-from ecm.search.features import features_of
 from ecm.search.filters import allowed_by
-from ecm.search.fusion import weighted_rrf
+from ecm.search.fusion import fused
 from ecm.search.laps import Laps
 from ecm.search.plan import Plan, planned
 from ecm.search.pool import Pool
@@ -46,7 +46,16 @@ from ecm.search.profile import RankingProfile
 from ecm.search.ranked import Ranked, in_order
 from ecm.search.recent import Recent
 from ecm.search.rerank import FeatureReranker, Reranked, Reranker, RerankQuestion
+from ecm.search.second_stage import (
+    ceiling_ms,
+    documents_of,
+    held_against,
+    rerank_depth,
+    rerank_question,
+    weights_of,
+)
 from ecm.search.showing import Page
+from ecm.search.signals import Signals, signals_of
 from ecm.search.sorting import sorted_ids
 
 
@@ -64,6 +73,7 @@ class Gathered:
 
     found: Found
     pool: Pool | None
+    signals: Signals | None
     facts: Facts
     allowed: Allowed | None
     rerank: RerankQuestion | None
@@ -82,6 +92,7 @@ class Ordered:
     cut: int
     reranked: int
     not_reranked: NotReranked | None
+    alternatives: Alternatives | None
 
 
 class SearchEngine:
@@ -117,7 +128,8 @@ class SearchEngine:
         self._encoder = encoder
         self._config = config
         self._clock = clock
-        self._reranker = reranker or FeatureReranker()
+        self._reranker = reranker or FeatureReranker(ranking)
+        self._backgrounds = Backgrounds(reader)
         self._threads = ThreadPoolExecutor(config.axis_threads, thread_name_prefix="axis")
         self._recent: Recent[str, Ordered] = Recent(config.remembered_rankings)
 
@@ -189,7 +201,7 @@ class SearchEngine:
                 facts = self.facts.of(request.tenant_id)
                 allowed = allowed_by(request.filter, facts)
             if plan.browsing:
-                return Gathered(Found(), None, facts, allowed, None, 0.0, laps)
+                return Gathered(Found(), None, None, facts, allowed, None, 0.0, laps)
         with laps.lap("axes"):
             found = ask_axes(plan, vectors, self.candidates, allowed, self._threads, self._clock)
         for axis, milliseconds in found.milliseconds.items():
@@ -200,9 +212,11 @@ class SearchEngine:
         pool = self._pool(plan, found, vectors, laps)
         with laps.lap("facts"):
             facts = self._facts_of(plan, pool)
-        depth = self._depth(plan, pool)
-        question = self._rerank_question(plan, pool, depth, laps) if depth else None
-        return Gathered(found, pool, facts, allowed, question, self._budget(plan), laps)
+        with laps.lap("features"):
+            signals = signals_of(plan, pool, facts, vectors, self.reader, self._backgrounds)
+            question = self._rerank_question(plan, pool, signals)
+        budget = ceiling_ms(plan, self._clock(), self.ranking, self._config.rerank_ceiling_ms)
+        return Gathered(found, pool, signals, facts, allowed, question, budget, laps)
 
     def answer(
         self, plan: Plan, gathered: Gathered, reranked: Reranked | NotReranked | None
@@ -220,10 +234,12 @@ class SearchEngine:
 
     def _pool(self, plan: Plan, found: Found, vectors: QueryVectors, laps: Laps) -> Pool:
         with laps.lap("fuse"):
-            rankings = {axis: ranking.asset_ids() for axis, ranking in found.rankings.items()}
-            fused = weighted_rrf(rankings, self._weights(plan), k=self.ranking.k)
+            rankings = {axis: ranking.scored for axis, ranking in found.rankings.items()}
+            weights = weights_of(plan, self.ranking)
+            merged = fused(rankings, weights, self.ranking.fusion, self.ranking.k)
         with laps.lap("fill"):
-            return pooled(plan, fused, found, vectors, self.candidates)
+            pool = pooled(plan, merged, found, vectors, self.candidates)
+            return held_against(pool, plan, self.reader, self.ranking)
 
     def _facts_of(self, plan: Plan, pool: Pool) -> Facts:
         """Those of the whole tenant, where they are in memory for good; else of the candidates."""
@@ -232,38 +248,12 @@ class SearchEngine:
             return self.facts.of(tenant_id)
         return self.facts.among(tenant_id, pool.asset_ids)
 
-    def _weights(self, plan: Plan) -> dict[Axis, float]:
-        if plan.by_example:
-            return self.ranking.shown_weights(with_text=bool(plan.question.wanted))
-        return self.ranking.text_weights(plan.question.query_type, plan.question.confidence)
-
-    def _depth(self, plan: Plan, pool: Pool) -> int:
-        """How many of the best are reranked; a later page does as the first one did."""
-        if plan.cursor is not None:
-            return plan.cursor.reranked
-        if plan.request.rerank == "off" or plan.request.sort is not SortOrder.RELEVANCE:
-            return 0
-        return min(self._config.rerank_depth, len(pool.fused))
-
-    def _budget(self, plan: Plan) -> float:
-        left = max(0.0, (plan.deadline - self._clock()) * 1000.0)
-        return min(self._config.rerank_ceiling_ms, left)
-
-    def _rerank_question(self, plan: Plan, pool: Pool, depth: int, laps: Laps) -> RerankQuestion:
-        with laps.lap("features"):
-            axes = tuple(axis for axis in Axis if axis in pool.scores)
-            summands = np.array(
-                [[one.summands.get(axis, 0.0) for axis in axes] for one in pool.fused[:depth]]
-            ).reshape(-1, len(axes))
-            return RerankQuestion(
-                query_type=plan.question.query_type,
-                confidence=plan.question.confidence,
-                text=plan.question.wanted,
-                asset_ids=tuple(pool.asset_ids[:depth]),
-                axes=tuple(axis.value for axis in axes),
-                summands=summands,
-                features=features_of(pool, depth),
-            )
+    def _rerank_question(self, plan: Plan, pool: Pool, signals: Signals) -> RerankQuestion | None:
+        depth = rerank_depth(plan, pool, self.ranking)
+        if not depth:
+            return None
+        read = documents_of(signals, depth) if self._reranker.reads else ()
+        return rerank_question(plan, pool, signals, depth, self.ranking, documents=read)
 
     def _ordered(
         self, plan: Plan, gathered: Gathered, reranked: Reranked | NotReranked | None
@@ -280,8 +270,9 @@ class SearchEngine:
             ids = list(facts.asset_ids if allowed is None else allowed.asset_ids)
             order = SortOrder.NEWEST if request.sort is SortOrder.RELEVANCE else request.sort
             listed = tuple(Ranked(a, -1, 0.0, ()) for a in sorted_ids(order, facts, ids))
-            return Ordered(gathered, listed, None, None, 0, 0, None)
-        judgement = judged(pool, request.min_relevance)
+            return Ordered(gathered, listed, None, None, 0, 0, None, None)
+        assert gathered.signals is not None, "a pool has signals"
+        judgement = judged(pool, gathered.signals, request.min_relevance, self.ranking.cutoff)
         ranked = in_order(pool, scored)
         kept = tuple(one for one in ranked if judgement.passes(one.place))
         if request.sort is not SortOrder.RELEVANCE:
@@ -289,7 +280,17 @@ class SearchEngine:
             kept = tuple(by_id[a] for a in sorted_ids(request.sort, facts, list(by_id)))
         depth = len(scored.contributions) if scored is not None else 0
         cut = len(ranked) - len(kept)
-        return Ordered(gathered, kept, judgement.relevance, judgement.threshold, cut, depth, failed)
+        alternatives = Alternatives(
+            pool,
+            gathered.signals,
+            scored,
+            weights_of(plan, self.ranking),
+            self.ranking.boosts(),
+            self.ranking.k,
+            [one.place for one in kept],
+        )
+        relevance, threshold = judgement.relevance, judgement.threshold
+        return Ordered(gathered, kept, relevance, threshold, cut, depth, failed, alternatives)
 
     def _response(self, plan: Plan, ordered: Ordered, laps: Laps) -> SearchResponse:
         request, gathered = plan.request, ordered.gathered
@@ -305,6 +306,7 @@ class SearchEngine:
                 plan,
                 gathered.pool,
                 ordered.relevance,
+                ordered.alternatives,
                 self._config.evidence_per_hit,
             ).hits(page, offset, facts)
         stored = self.reader.ref.transforms
@@ -319,8 +321,8 @@ class SearchEngine:
             ranking=RankingUsed(
                 version=self.ranking.version,
                 digest=self.ranking.digest(),
-                fusion="rrf",
-                weights=self._weights(plan),
+                fusion=self.ranking.fusion,
+                weights=weights_of(plan, self.ranking),
                 reranked=ordered.reranked,
                 cut=ordered.cut,
                 threshold=ordered.threshold,

@@ -1,22 +1,27 @@
-"""Why a hit is where it is: summands of its score, the evidence rows behind them, one sentence.
+"""Why a hit is where it is: the evidence rows behind it, and one sentence for a person.
 
-Pure. Knows fused candidates and stored statements; knows no index, no model and no clock.
+Pure. Knows summands of scores and stored statements; knows no index, no model and no clock.
 """
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ecm.contracts.search import Axis, AxisScore, Contribution, EvidenceRef
 from ecm.evidence.reader import SnapshotRow
 from ecm.evidence.statement import Statement
-from ecm.search.query import FUNCTION
+from ecm.search.stems import stems
 
-_TOKEN = re.compile(r"[^\W_]+")
 _KIND_NAMES = {"tag": "tag", "caption": "caption", "classification": "class", "ocr": "lettering"}
 _QUOTE_CHARS = 60
+_UNWANTED = "penalty.unwanted"
+_LIKELY = 0.5
+"""How much a hit is unwanted, from where on its sentence says so."""
+_OF_LOOK = "style_match"
+_OF_WORDS = ("bm25.", "ocr_hit", "tag_overlap", "label_match", "name_match")
 
 
 @dataclass(frozen=True)
@@ -28,23 +33,23 @@ class Asked:
 
 
 def matching(statements: Iterable[Statement], text: str) -> tuple[Statement, ...]:
-    """Statements that share a telling word with the query, most shared words first, then surest.
-
-    Stems are cut by a small rule (plural endings): this explains a BM25 match, it makes none.
-    """
-    wanted = _stems(text)
-    found = [(len(wanted & _stems(said.text)), said) for said in statements]
+    """Statements that share a telling word with the query, most shared words first, then surest."""
+    wanted = stems(text)
+    found = [(len(wanted & stems(said.text)), said) for said in statements] if wanted else []
     chosen = [(shared, said) for shared, said in found if shared]
     chosen.sort(key=lambda pair: (-pair[0], -(pair[1].confidence or 0.0), pair[1].evidence_id))
     return tuple(said for _, said in chosen)
 
 
 def evidence_of(
-    row: SnapshotRow, axes: Mapping[Axis, AxisScore], text: str, limit: int
+    row: SnapshotRow,
+    axes: Mapping[Axis, AxisScore],
+    matches: Sequence[Statement],
+    limit: int,
 ) -> tuple[EvidenceRef, ...]:
     """Rows behind a hit, at most `limit`: statements that match, others, vectors of its axes."""
     vectors = [
-        EvidenceRef(
+        EvidenceRef.model_construct(
             evidence_id=origin.evidence_id,
             kind=f"vector.{axis.value}",
             run_id=origin.run_id,
@@ -54,13 +59,14 @@ def evidence_of(
         for axis, origin in row.vectors.items()
         if axis in axes
     ]
-    first = matching(row.statements, text) if text else ()
-    rest = sorted(
-        (said for said in row.statements if said not in first),
-        key=lambda said: (said.kind != "caption", -(said.confidence or 0.0), said.evidence_id),
-    )
-    said = [_reference(statement) for statement in (*first, *rest)]
-    return (*said[: max(limit - len(vectors), 0)], *vectors)[:limit]
+    room = max(limit - len(vectors), 0)
+    said = list(matches[:room])
+    if len(said) < room:
+        first = {statement.evidence_id for statement in matches}
+        rest = [statement for statement in row.statements if statement.evidence_id not in first]
+        rest.sort(key=lambda s: (s.kind != "caption", -(s.confidence or 0.0), s.evidence_id))
+        said += rest[: room - len(said)]
+    return (*map(_reference, said), *vectors)[:limit]
 
 
 def sentence(
@@ -68,42 +74,79 @@ def sentence(
     parts: Sequence[Contribution],
     axes: Mapping[Axis, AxisScore],
     asked: Asked,
+    matches: Sequence[Statement],
+    said_at: float | None,
 ) -> str:
-    """One sentence for a person: what put the hit here, the strongest reason first."""
-    order = [Axis(part.feature.removeprefix("rrf.")) for part in parts if _of_axis(part)]
-    reasons = [_reason(axis, axes[axis], row, asked) for axis in order if axis in axes]
+    """One sentence for a person: what put the hit here, the strongest reason first.
+
+    Reasons are the axes, each with all that it added to the score. `matches` are statements that
+    share words with the query, `said_at` is when the asset was last described (Unix seconds, UTC).
+    """
+    sums: dict[Axis, float] = defaultdict(float)
+    for part in parts:
+        axis = _axis_of(part.feature)
+        if axis is not None:
+            sums[axis] += part.value
+    order = sorted((a for a in sums if sums[a] > 0 and a in axes), key=lambda a: (-sums[a], a))
+    reasons = [_reason(axis, axes[axis], row, asked, matches, said_at) for axis in order]
     if not reasons:
         return ""
     joined = reasons[0] if len(reasons) == 1 else f"{', '.join(reasons[:-1])} and {reasons[-1]}"
+    if any(part.feature == _UNWANTED and (part.raw or 0.0) >= _LIKELY for part in parts):
+        joined += ", though it seems to be what is not wanted"
     return joined[0].upper() + joined[1:] + "."
 
 
-def _of_axis(part: Contribution) -> bool:
-    return part.feature.startswith("rrf.") and part.value > 0
+def _axis_of(feature: str) -> Axis | None:
+    """The axis that a summand belongs to; None for what says nothing of the query."""
+    if feature == _OF_LOOK:
+        return Axis.X
+    if feature.startswith(_OF_WORDS):
+        return Axis.FTS
+    kind, _, name = feature.partition(".")
+    return Axis(name) if kind in ("rrf", "dbsf", "sim") else None
 
 
-def _reason(axis: Axis, place: AxisScore, row: SnapshotRow, asked: Asked) -> str:
-    rank = f"({ordinal(place.rank)})" if place.rank is not None else ""
+def _reason(
+    axis: Axis,
+    place: AxisScore,
+    row: SnapshotRow,
+    asked: Asked,
+    matches: Sequence[Statement],
+    said_at: float | None,
+) -> str:
+    rank = ordinal(place.rank) if place.rank is not None else ""
     thing = "the image shown" if asked.shown else f"“{_short(asked.text)}”"
     match axis:
         case Axis.VV:
-            return f"it looks like {thing} {rank}".strip()
+            return _noted(f"it looks like {thing}", rank)
         case Axis.X:
-            return f"its layout and colours are close to {thing} {rank}".strip()
+            return _noted(f"its layout and colours are close to {thing}", rank)
         case Axis.MV:
             meant = f"“{_short(asked.text)}”" if asked.text else thing
-            return f"what is said of it is close in meaning to {meant} {rank}".strip()
+            return _noted(f"what is said of it is close in meaning to {meant}", rank)
         case Axis.FTS:
-            return f"{_words_that_match(row, asked.text)} {rank}".strip()
+            day = _day(said_at) if matches else ""
+            return _noted(_words_that_match(row, asked.text, matches), rank, day)
 
 
-def _words_that_match(row: SnapshotRow, text: str) -> str:
-    for said in matching(row.statements, text):
+def _words_that_match(row: SnapshotRow, text: str, matches: Sequence[Statement]) -> str:
+    if matches:
+        said = matches[0]
         sure = f" with {said.confidence:.0%}" if said.confidence is not None else ""
         return f"its {_KIND_NAMES.get(said.kind, said.kind)} says “{_short(said.text)}”{sure}"
-    if _stems(text) & _stems(row.name):
+    if stems(text) & stems(row.name):
         return "its file name has the words"
     return "its words match"
+
+
+def _noted(reason: str, *notes: str) -> str:
+    told = ", ".join(note for note in notes if note)
+    return f"{reason} ({told})" if told else reason
+
+
+def _day(at: float | None) -> str:
+    return "" if at is None else f"said {datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
 def ordinal(number: int) -> str:
@@ -117,7 +160,7 @@ def ordinal(number: int) -> str:
 
 
 def _reference(said: Statement) -> EvidenceRef:
-    return EvidenceRef(
+    return EvidenceRef.model_construct(
         evidence_id=said.evidence_id,
         kind=said.kind,
         run_id=said.run_id,
@@ -125,18 +168,6 @@ def _reference(said: Statement) -> EvidenceRef:
         confidence=said.confidence,
         text=said.text,
     )
-
-
-def _stems(text: str) -> frozenset[str]:
-    words = _TOKEN.findall(text.casefold())
-    return frozenset(_stem(word) for word in words if word not in FUNCTION)
-
-
-def _stem(word: str) -> str:
-    for ending, kept in (("ies", "y"), ("sses", "ss"), ("es", "e"), ("s", "")):
-        if word.endswith(ending) and len(word) > len(ending) + 2 and not word.endswith("ss"):
-            return word[: -len(ending)] + kept
-    return word
 
 
 def _short(text: str) -> str:

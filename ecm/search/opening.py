@@ -124,8 +124,7 @@ def open_engine(parts: SearchParts) -> SearchEngine:
 
 def open_reranker(parts: SearchParts) -> Reranker:
     """The second stage that the ranking profile names. Raises ConfigError."""
-    open_ranking(parts)
-    return FeatureReranker()
+    return FeatureReranker(open_ranking(parts))
 
 
 def structure_of(parts: SearchParts) -> str | None:

@@ -1,12 +1,12 @@
-"""The ranking profile: k, weights per query type and axis, boosts per text field.
+"""The ranking profile: how rankings are fused, reranked and cut off, as one versioned file.
 
-Knows YAML and the meaning of the weights; knows no index and no query.
+Knows YAML and which weights a question gets; knows no index and no query.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,71 +14,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ecm.contracts.identity import digest
 from ecm.contracts.search import Axis, QueryType
 from ecm.errors import ConfigError
-
-Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
-
-
-class AxisWeights(BaseModel):
-    """What one reciprocal rank counts on each axis."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    vv: Weight
-    x: Weight
-    mv: Weight
-    fts: Weight
-
-    def of(self, axis: Axis) -> float:
-        weight: float = getattr(self, axis.value)
-        return weight
-
-
-class TypeWeights(BaseModel):
-    """One row of axis weights per query type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    keyword: AxisWeights
-    semantic: AxisWeights
-    visual: AxisWeights
-    mixed: AxisWeights
-
-    def of(self, query_type: QueryType) -> AxisWeights:
-        weights: AxisWeights = getattr(self, query_type.value)
-        return weights
-
-
-class ShownWeights(BaseModel):
-    """Rows for questions that show an image or an asset: alone, and together with text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    alone: AxisWeights
-    with_text: AxisWeights
-
-
-class TextBoosts(BaseModel):
-    """What a BM25 score counts in each text field of the snapshot."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    caption: Weight
-    tags: Weight
-    classification: Weight
-    ocr: Weight
-    name: Weight
+from ecm.search.weights import Cutoff, RerankWeights, ShownWeights, TextBoosts, TypeWeights
 
 
 class RankingProfile(BaseModel):
-    """A versioned choice of how candidates are merged; its digest is carried by every cursor."""
+    """A versioned choice of how candidates are ranked; its digest is carried by every cursor.
+
+    Without `rerank`, as in profiles of earlier releases, the order of fusion is the last word.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")
-    k: int = Field(default=60, ge=1, le=10_000)
+    fusion: Literal["rrf", "dbsf"] = "rrf"
+    k: int = Field(default=60, ge=1, le=10_000, description="of reciprocal ranks")
     weights: TypeWeights = Field(description="of texts")
     shown: ShownWeights = Field(description="of images and assets")
     text_boosts: TextBoosts
+    rerank: RerankWeights | None = None
+    cutoff: Cutoff = Cutoff()
 
     @model_validator(mode="after")
     def _something_counts(self) -> RankingProfile:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ecm.contracts.search import Hit
 from ecm.evidence.reader import SnapshotReader, SnapshotRow
-from ecm.search.explain import Asked, evidence_of, sentence
+from ecm.search.alternatives import Alternatives
+from ecm.search.explain import Asked, evidence_of, matching, sentence
 from ecm.search.facts import Facts
 from ecm.search.plan import Plan
 from ecm.search.pool import Pool
@@ -22,7 +23,8 @@ from ecm.search.ranked import Ranked
 class Page:
     """Shows ranked candidates of one plan. `facts` and `pool` are what they were ranked with.
 
-    `relevance` float64 (n,) is by place in the pool, NaN where it is not known.
+    `relevance` float64 (n,) is by place in the pool, NaN where it is not known; `alternatives` tell
+    where hits would be without some evidence.
     """
 
     def __init__(
@@ -31,12 +33,14 @@ class Page:
         plan: Plan,
         pool: Pool | None,
         relevance: npt.NDArray[np.float64] | None,
+        alternatives: Alternatives | None,
         evidence_per_hit: int,
     ) -> None:
         self._reader = reader
         self._plan = plan
         self._pool = pool
         self._relevance = relevance
+        self._alternatives = alternatives
         self._evidence_per_hit = evidence_per_hit
 
     def hits(self, page: Sequence[Ranked], offset: int, facts: Facts) -> tuple[Hit, ...]:
@@ -53,6 +57,7 @@ class Page:
         axes = self._pool.axes_of(one.place) if self._pool is not None else {}
         explained = self._plan.request.explain
         asked = Asked(self._plan.question.wanted, self._plan.by_example)
+        matches = matching(row.statements, asked.text) if explained else ()
         size = _known(facts.size[place])
         return Hit(
             rank=rank,
@@ -62,6 +67,9 @@ class Page:
             uris=row.uris,
             axes=axes,
             contributions=one.parts if explained else (),
+            counterfactuals=self._alternatives.of(one.place)
+            if explained and self._alternatives is not None
+            else (),
             caption=row.caption,
             caption_composed=row.caption_composed,
             tags=row.tags,
@@ -70,10 +78,10 @@ class Page:
             size=int(size) if size is not None else None,
             taken_at=_known(facts.taken[place]),
             modified_at=_known(facts.modified[place]),
-            evidence=evidence_of(row, axes, asked.text, self._evidence_per_hit)
+            evidence=evidence_of(row, axes, matches, self._evidence_per_hit) if explained else (),
+            why=sentence(row, one.parts, axes, asked, matches, _known(facts.said_at[place]))
             if explained
-            else (),
-            why=sentence(row, one.parts, axes, asked) if explained else "",
+            else "",
         )
 
 

@@ -1,0 +1,110 @@
+"""From a fused pool to the question that a reranker is asked, and the weights behind both.
+
+Knows which numbers of a ranking profile a plan gets. Knows no index beyond what it is handed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from ecm.contracts.search import Axis, SortOrder
+from ecm.evidence.reader import SnapshotReader
+from ecm.search.depth import depth_of
+from ecm.search.features import features_of
+from ecm.search.fusion import most
+from ecm.search.penalties import penalties_of
+from ecm.search.plan import Plan
+from ecm.search.pool import Pool
+from ecm.search.profile import RankingProfile
+from ecm.search.rerank import RerankQuestion
+from ecm.search.signals import Signals
+from ecm.search.unwanted import demoted, strengths_of
+
+READ: Final = ("caption", "tags", "ocr", "user")
+"""Texts of a candidate that a reranker reads, in this order."""
+READ_CHARS: Final = 2000
+
+
+def weights_of(plan: Plan, profile: RankingProfile) -> dict[Axis, float]:
+    """What each axis counts for the question of a plan."""
+    if plan.by_example:
+        return profile.shown_weights(with_text=bool(plan.question.wanted))
+    return profile.text_weights(plan.question.query_type, plan.question.confidence)
+
+
+def held_against(pool: Pool, plan: Plan, reader: SnapshotReader, profile: RankingProfile) -> Pool:
+    """The pool as the profile fused it, with what is not wanted set back.
+
+    Where the texts cannot be searched only looks and meaning tell what is not wanted; the axis is
+    flagged as lost then. Raises StoreCorrupt.
+    """
+    held, unwanted = replace(pool, fusion=profile.fusion), plan.question.unwanted
+    if not unwanted and not pool.unwanted:
+        return held
+    searchable = bool(unwanted) and Axis.FTS not in reader.broken
+    saying = reader.saying(plan.request.tenant_id, unwanted) if searchable else frozenset()
+    return demoted(held, strengths_of(held, saying))
+
+
+def rerank_depth(plan: Plan, pool: Pool, profile: RankingProfile) -> int:
+    """How many of the best are reranked; a later page does as the first one did."""
+    if plan.cursor is not None:
+        return min(plan.cursor.reranked, len(pool.fused))
+    off = plan.request.rerank == "off" or plan.request.sort is not SortOrder.RELEVANCE
+    if off or profile.rerank is None:
+        return 0
+    return depth_of(pool, plan.question, profile.rerank.depth)
+
+
+def rerank_question(
+    plan: Plan,
+    pool: Pool,
+    signals: Signals,
+    depth: int,
+    profile: RankingProfile,
+    *,
+    documents: tuple[str, ...] = (),
+) -> RerankQuestion:
+    """What a reranker is asked about the first `depth` candidates."""
+    axes = tuple(axis for axis in Axis if axis in pool.scores)
+    weights = weights_of(plan, profile)
+    summands = np.array(
+        [[one.summands.get(axis, 0.0) for axis in axes] for one in pool.fused[:depth]]
+    ).reshape(-1, len(axes))
+    return RerankQuestion(
+        query_type=plan.question.query_type,
+        confidence=plan.question.confidence,
+        by_example=plan.by_example,
+        text=plan.question.wanted,
+        asset_ids=tuple(pool.asset_ids[:depth]),
+        fusion=profile.fusion,
+        axes=tuple(axis.value for axis in axes),
+        summands=summands,
+        most=most((weights[axis] for axis in axes), profile.fusion, profile.k),
+        features=features_of(pool, signals, depth),
+        penalties=penalties_of(pool, signals, depth),
+        documents=documents,
+    )
+
+
+def documents_of(signals: Signals, depth: int) -> tuple[str, ...]:
+    """What is said of each of the first `depth` candidates, as one text of READ_CHARS at most."""
+    found = []
+    for place in signals.places[:depth].tolist():
+        texts = (signals.facts.texts[name][place].as_py() if place >= 0 else "" for name in READ)
+        found.append(". ".join(text for text in texts if text)[:READ_CHARS])
+    return tuple(found)
+
+
+def ceiling_ms(plan: Plan, now: float, profile: RankingProfile, instead: float | None) -> float:
+    """Milliseconds that reranking may take from `now` (seconds of the engine's clock) on.
+
+    `instead` takes the place of what the ranking profile says.
+    """
+    left = max(0.0, (plan.deadline - now) * 1000.0)
+    told = profile.rerank.ceiling_ms if profile.rerank is not None else math.inf
+    return min(told if instead is None else instead, left)

@@ -1,0 +1,97 @@
+"""Which words of a query the tags and captions of candidates say, and how surely.
+
+Knows words and the facts of a tenant; knows no index, no weights and no score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ecm.search.facts import Facts
+from ecm.search.label_sets import Places
+from ecm.search.stems import label_stems, pattern_of, stems_in_order
+
+MOST_WORDS: Final = 16
+"""Telling words of a query that are looked for; the others are not."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """What n candidates say of the w words of a query.
+
+    tags: float64 (n, w), confidence of the surest tag with the word; 0: no tag has it.
+    captions: bool (n, w).
+    exact: float64 (n,), confidence of the surest tag that is the query, word for word.
+    rarity: float64 (w,), above 0, sums to 1 (w > 0): what share of the query each word is, by how
+        few assets of the tenant have it among their tags (inverse document frequency).
+    """
+
+    words: tuple[str, ...]
+    tags: Floats
+    captions: npt.NDArray[np.bool_]
+    exact: Floats
+    rarity: Floats
+
+    @property
+    def overlap(self) -> Floats:
+        """Share of the query that the tags say, each word as surely as they say it: (n,)."""
+        return np.clip(self.tags @ self.rarity, 0.0, 1.0)
+
+    @property
+    def covered(self) -> Floats:
+        """Share of the query that tags or caption say, however surely: float64 (n,)."""
+        return np.clip(((self.tags > 0) | self.captions) @ self.rarity, 0.0, 1.0)
+
+
+def spoken_by(facts: Facts, places: Places, text: str, *, whole: bool = True) -> Spoken:
+    """What candidates say of a text; `places` intp (n,) of them in the facts, -1: not there.
+
+    Where the facts are not those of the `whole` tenant, no word is known to be rare.
+    """
+    words = stems_in_order(text)[:MOST_WORDS]
+    count = len(places)
+    known = np.flatnonzero(places >= 0)
+    tags, exact = np.zeros((count, len(words))), np.zeros(count)
+    captions = np.zeros((count, len(words)), np.bool_)
+    found_in = np.zeros(len(words))
+    if not words or not len(known):
+        return Spoken(words, tags, captions, exact, _shares(found_in, len(facts)))
+    labels, rows = facts.tags, places[known]
+    entries = labels.entries_of(rows)
+    owners = np.repeat(known, labels.offsets[rows + 1] - labels.offsets[rows])
+    sure = np.nan_to_num(labels.confidences[entries], nan=1.0)
+    codes, inverse = np.unique(labels.codes[entries], return_inverse=True)
+    asked = frozenset(words)
+    said = [label_stems(labels.vocabulary[code]) for code in codes]
+    for column, word in enumerate(words):
+        having = np.array([word in own for own in said], np.bool_)
+        chosen = having[inverse]
+        np.maximum.at(tags[:, column], owners[chosen], sure[chosen])
+        spread = labels.starts[codes[having] + 1] - labels.starts[codes[having]]
+        found_in[column] = spread.max(initial=0)
+    same = np.array([own == asked for own in said], np.bool_)[inverse]
+    np.maximum.at(exact, owners[same], sure[same])
+    spoken = facts.texts["caption"].take(pa.array(rows))
+    for column, word in enumerate(words):
+        matched = pc.match_substring_regex(spoken, pattern_of(word)).fill_null(False)
+        captions[known, column] = matched.to_numpy(zero_copy_only=False)
+    if not whole:
+        found_in[:] = 0.0
+    return Spoken(words, tags, captions, exact, _shares(found_in, len(facts)))
+
+
+def _shares(found_in: Floats, assets: int) -> Floats:
+    """Robertson and Spärck Jones' weight of each word, as shares of their sum."""
+    if not len(found_in):
+        return found_in
+    rare = np.log1p((max(assets, 1) - np.minimum(found_in, assets) + 0.5) / (found_in + 0.5))
+    shares: Floats = rare / rare.sum()
+    return shares

@@ -1,0 +1,60 @@
+"""Words of short texts in one form, so that singular and plural meet.
+
+A small rule that explains a match of the text index and counts words; it makes no match there.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Final
+
+from ecm.search.words import FUNCTION
+
+_TOKEN: Final = re.compile(r"[^\W_]+")
+_REMEMBERED: Final = 1 << 16
+
+
+def stems(text: str) -> frozenset[str]:
+    """The telling words of a text, casefolded, without plural endings; words of grammar left out.
+
+    >>> sorted(stems("Domestic dogs and a DOG"))
+    ['dog', 'domestic']
+    """
+    return frozenset(stems_in_order(text))
+
+
+def stems_in_order(text: str) -> tuple[str, ...]:
+    """The same, each once, as they come."""
+    words = _TOKEN.findall(text.casefold())
+    return tuple(dict.fromkeys(_stem(word) for word in words if word not in FUNCTION))
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def label_stems(label: str) -> frozenset[str]:
+    """`stems` of a label; the same few are asked for with every query."""
+    return stems(label)
+
+
+def pattern_of(stem: str) -> str:
+    r"""A regular expression (RE2, case ignored) for words of this stem, as `stems` cuts them.
+
+    >>> import re
+    >>> [bool(re.search(pattern_of("city").replace(r"\pL\pN", "a-z"), word))
+    ...  for word in ("cities", "city", "citrus")]
+    [True, True, False]
+    """
+    if stem.endswith("y"):
+        body = f"{re.escape(stem[:-1])}(?:y|ies|ys)"
+    elif stem.endswith("sse"):
+        body = f"{re.escape(stem[:-1])}(?:es?)?"
+    else:
+        body = f"{re.escape(stem)}s?"
+    return rf"(?i)(?:^|[^\pL\pN]){body}(?:[^\pL\pN]|$)"
+
+
+def _stem(word: str) -> str:
+    for ending, kept in (("ies", "y"), ("sses", "ss"), ("es", "e"), ("s", "")):
+        if word.endswith(ending) and len(word) > len(ending) + 2 and not word.endswith("ss"):
+            return word[: -len(ending)] + kept
+    return word
