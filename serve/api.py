@@ -29,6 +29,7 @@ from ecm.ledger.wire import PATH as LEDGER_PATH
 from serve.bounds import Bounded, Edge
 from serve.compression import Compressed
 from serve.edge import BodyLimit, SecureHeaders
+from serve.keyed import Keyed
 from serve.metrics import Measured
 from serve.problem import Problem, problem_of_call
 from serve.request_id import Named
@@ -116,6 +117,7 @@ def new_api(edge_of: Callable[[], Edge] | None = None) -> FastAPI:
     )
     # From the inside out.
     made.add_middleware(BodyLimit, limits=BODY_LIMITS, default=FORM_OVERHEAD)
+    made.add_middleware(Keyed, access_of=lambda: edge_of().access)
     made.add_middleware(Bounded, edge_of=edge_of)
     made.add_middleware(Compressed)
     made.add_middleware(SecureHeaders)

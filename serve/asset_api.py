@@ -121,6 +121,8 @@ def asset_routes(showing_of: Callable[[Request], Showing]) -> APIRouter:
         """200 when a snapshot is served, else 503. `degraded` says which axes will not answer."""
         showing = showing_of(request)
         readiness: Readiness = await showing.calls.ask(showing.handle.ready.remote)
+        trouble = "; ".join(filter(None, (readiness.trouble, showing.door.trouble())))
+        readiness = readiness.model_copy(update={"trouble": trouble})
         return Response(readiness.model_dump_json(), media_type=JSON)
 
     return router

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ecm.errors import Overloaded
+from serve.access import Access
 from serve.access_log import AccessLog
 from serve.metrics import HttpMeters
 from serve.problem import RETRY_SECONDS, Problem, problem_of, problem_of_call
@@ -28,7 +29,8 @@ ALWAYS = ("/v1/health/live", "/metrics")
 class Edge:
     """What the middleware of one ingress replica shares.
 
-    `at_once` requests are answered at a time, each begins to be within `seconds`.
+    `at_once` requests are answered at a time, each begins to be within `seconds`. `access` tells
+    who is somebody here; None: the routes alone do.
     """
 
     at_once: int = 256
@@ -36,6 +38,7 @@ class Edge:
     log: AccessLog = field(default_factory=AccessLog)
     meters: HttpMeters = field(default_factory=HttpMeters)
     running: int = 0
+    access: Access | None = None
 
 
 class Bounded:

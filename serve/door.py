@@ -7,6 +7,7 @@ route. What an administrator does, or is refused, is written down before it is a
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from serve.api import Failed
 from serve.confine import Roots
 from serve.problem import Problem, ledger_problem, problem_of
 from serve.streams import StreamBounds, Streams
+
+log = logging.getLogger("ray.serve")
 
 ELSEWHERE = ("cross-site", "same-site")
 Answer = TypeVar("Answer")
@@ -66,6 +69,7 @@ class Door:
         self._guards = guards or Guards()
         self._opening = threading.Lock()
         self._opened: Ledger | None = None
+        self._told = ""
 
     def caller(
         self, request: Request, scope: Scope | None, named: str | None = None, cost: int = 1
@@ -84,6 +88,14 @@ class Door:
             if scope is Scope.ADMIN and error.problem.status == 403:
                 self.note_refusal(request, error.problem)
             raise
+
+    def trouble(self) -> str:
+        """What is wrong with the keys, for everybody to read; the log gets the words and places."""
+        words = self.access.trouble
+        if words and words != self._told:
+            log.warning("keys in force are not those of the file: %s", words)
+        self._told = words
+        return "keys in force are not those of the file [access.keys_file]" if words else ""
 
     def ledger(self, caller: Caller) -> Ledger:
         """The caller's ledger; blocks while it is opened. Raises as `open_ledger`."""

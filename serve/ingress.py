@@ -133,7 +133,8 @@ class Ingress:
         own = serve.get_replica_context()
         myself = serve.get_deployment_handle(own.deployment, own.app_name)
         self.counted = Counted((myself, candidates, *others))
-        self.edge = Edge(served.ingress.ongoing, seconds, AccessLog(served.access_log))
+        log = AccessLog(served.access_log)
+        self.edge = Edge(served.ingress.ongoing, seconds, log, access=self.door.access)
 
     async def _places(self, tenant: str, asset_id: str) -> Sequence[str]:
         return (await self.showing.asset(tenant, asset_id)).uris

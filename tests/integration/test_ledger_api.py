@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ecm.access.scopes import Scope
 from ecm.errors import ContractError, Forbidden, LeaseLost, LedgerUnavailable
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
 from ecm.ledger.records import Failure, Redrive
@@ -24,7 +25,7 @@ from tests.ledger_tasks import (
     list_names,
     open_job,
 )
-from tests.serving import OPERATOR_KEY, Service, service
+from tests.serving import OPERATOR_KEY, SCOPED, Service, service
 
 MTIME = 1_790_000_000_000_000_000
 
@@ -49,6 +50,13 @@ def stranger(running: Service) -> Iterator[httpx.Client]:
 @pytest.fixture
 def operator(running: Service) -> Iterator[httpx.Client]:
     with running.client(OPERATOR_KEY) as opened:
+        yield opened
+
+
+@pytest.fixture
+def manager(running: Service) -> Iterator[httpx.Client]:
+    """Of tenant t, for everything that is t's."""
+    with running.client(SCOPED[Scope.ADMIN].text) as opened:
         yield opened
 
 
@@ -184,7 +192,7 @@ def test_a_deep_queue_asks_to_wait_and_refuses_low_priority(running: Service) ->
 
 
 def test_dead_letters_are_listed_by_cause_and_redriven(
-    running: Service, client: httpx.Client
+    running: Service, client: httpx.Client, manager: httpx.Client
 ) -> None:
     said = client.post("/v1/tasks", json={"resources": images(*fresh()), "priority": 100}).json()
     with ledger_of(running, OPERATOR_KEY) as ledger:
@@ -202,7 +210,8 @@ def test_dead_letters_are_listed_by_cause_and_redriven(
     other = client.get("/v1/dead-letters", params={**chosen, "code": "other"})
     assert other.json() == {"items": []}
     body = {"job_id": said["job_id"], "class": "input"}
-    assert client.post("/v1/dead-letters/redrive", json=body).json() == {"redriven": 1}
+    refused(client.post("/v1/dead-letters/redrive", json=body), 403, "access.scope")
+    assert manager.post("/v1/dead-letters/redrive", json=body).json() == {"redriven": 1}
     assert client.get(f"/v1/tasks/{task.task_id}").json()["state"] == "retry_queued"
     refused(client.get("/v1/dead-letters", params={"limit": 0}), 422, "request.invalid")
     client.post(f"/v1/jobs/{said['job_id']}/cancel")
@@ -249,7 +258,6 @@ def test_nothing_of_another_tenant_is_in_any_answer(
         ("POST", f"/v1/jobs/{job_id}/cancel", None),
         ("POST", "/v1/tasks", {"job_id": job_id, "resources": images(*fresh())}),
         ("POST", "/v1/jobs", {"job_id": job_id}),
-        ("POST", "/v1/dead-letters/redrive", {"job_id": job_id}),
         ("GET", f"/v1/dead-letters?job={job_id}", None),
     ):
         refused(stranger.request(method, path, json=body), 404, "ledger.job_unknown")
@@ -313,13 +321,13 @@ def test_what_a_worker_says_of_the_time_counts_for_nothing(running: Service) -> 
 
 
 def test_the_document_of_the_interface_has_an_example_of_every_question(
-    client: httpx.Client,
+    manager: httpx.Client,
 ) -> None:
-    paths = client.get("/v1/openapi.json").json()["paths"]
+    paths = manager.get("/v1/openapi.json").json()["paths"]
     for path in ("/v1/jobs", "/v1/tasks", "/v1/dead-letters/redrive"):
         question = paths[path]["post"]["requestBody"]["content"]["application/json"]
         for example in question["examples"].values():
-            sent = client.post(path, json=example["value"])
+            sent = manager.post(path, json=example["value"])
             assert sent.status_code != 422, sent.text
     for path in ("/v1/jobs/{job_id}", "/v1/queue", "/v1/ledger/{operation}"):
         (described,) = paths[path].values()

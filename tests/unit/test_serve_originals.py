@@ -28,6 +28,7 @@ with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydant
 
 RED = bytes.fromhex("89504e470d0a1a0a") + bytes(range(256)) * 8
 """What is a PNG to whoever looks at its signature, and is never decoded here."""
+OWN = {"x-api-key": "mine", "x-request-id": "r"}
 RED_ID = hashlib.sha256(RED).hexdigest()
 
 
@@ -44,7 +45,7 @@ class Shelf:
         self.originals = Originals(self._places, roots, ImageLimits(), max_bytes, at_once)
         api = new_api()
         api.include_router(original_routes(lambda _: door, lambda _: self.originals))
-        self.client = TestClient(api, base_url="http://localhost", headers={"x-api-key": "mine"})
+        self.client = TestClient(api, base_url="http://localhost", headers=OWN)
 
     def add(self, name: str, data: bytes, tenant: str = "mine") -> str:
         path = self.photos / name
