@@ -53,11 +53,12 @@ class SnapshotReader:
                 index.name: int(index.num_rows_indexed) for index in dataset.describe_indices()
             }
         self.broken: Mapping[Axis, str] = self._defects()
-        self.recall = RecallMeter(self._partitions())
+        partitions = self._partitions()
+        self.recall = RecallMeter(partitions)
         self._vectors = VectorSearch(
             dataset,
             ref,
-            {axis: self._indices.get(axis.value, 0) for axis in VECTOR_AXES},
+            partitions,
             store.config.exact_search_rows,
             store.config.matrix_cache_bytes,
             self._tenant_rows,
@@ -289,8 +290,8 @@ class SnapshotReader:
         return broken
 
     def _partitions(self) -> dict[Axis, int]:
-        """Partitions of each vector index that there is."""
-        indexed = [axis for axis in VECTOR_AXES if axis.value in self._indices]
+        """Partitions of each vector index that holds every row."""
+        indexed = [a for a in VECTOR_AXES if self._indices.get(a.value) == self.ref.assets > 0]
         with lance_errors(f"cannot read the indices of {self._what}"):
             models = {axis: self._dataset.get_ivf_model(axis.value) for axis in indexed}
         return {axis: len(model.centroids) for axis, model in models.items()}

@@ -1,8 +1,10 @@
 """How much of the right answer the vector index finds, measured by the service itself.
 
-Knows counts, and how hard the index is to look; knows no index. A sample of the searches through
-an index is repeated exactly, off the way of the request. When less than is wanted was found, more
-of the index is looked at from then on, until nothing of it is left out.
+Knows counts, and how much of an index is to be looked at; knows no index. The first searches
+through an index and a sample of all later ones are repeated exactly, off the way of the request.
+When less than is wanted was found, twice as much of the index is looked at from then on, until
+nothing of it is left out: an answer in words lies far from all pictures, and its neighbours lie
+scattered over the index where those of a picture lie together.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +27,10 @@ AT: Final = 50
 WANTED: Final = 0.99
 SHARE: Final = 0.01
 """Of the searches that are repeated."""
+FIRST: Final = 8
+"""Searches of an axis that are repeated before a share of them is."""
+FIRST_LOOK: Final = 0.25
+"""Of an index, before anything was measured."""
 _LAST: Final = 20
 """Samples since the last change that are judged together."""
 _ENOUGH: Final = 4
@@ -35,31 +41,30 @@ Scored = list[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What was measured on an axis: samples, their mean recall@50, and partitions looked at now."""
+    """What was measured on an axis: samples, their recall@50, share of the index looked at now."""
 
     samples: int
     mean: float
     lowest: float
-    probes: int
+    looked: float
 
 
 class RecallMeter:
     """Counts per axis. Thread-safe.
 
     Args:
-        partitions: of the vector index of each axis that has one.
-        share: of the searches that are measured, 0 to 1.
+        axes: those that have a vector index.
+        share: of the searches that are measured, 0 to 1; 0: none is.
     """
 
-    def __init__(self, partitions: Mapping[Axis, int], share: float = SHARE) -> None:
-        self._partitions = dict(partitions)
-        self._probes = {axis: first_probes(count) for axis, count in partitions.items()}
+    def __init__(self, axes: Iterable[Axis], share: float = SHARE) -> None:
+        self._looked = dict.fromkeys(axes, FIRST_LOOK)
         self._share = share
-        self._due = dict.fromkeys(partitions, 0.0)
-        self._samples = dict.fromkeys(partitions, 0)
-        self._totals = dict.fromkeys(partitions, 0.0)
-        self._lowest = dict.fromkeys(partitions, 1.0)
-        self._last: dict[Axis, deque[float]] = {axis: deque(maxlen=_LAST) for axis in partitions}
+        self._due = dict.fromkeys(self._looked, float(FIRST))
+        self._samples = dict.fromkeys(self._looked, 0)
+        self._totals = dict.fromkeys(self._looked, 0.0)
+        self._lowest = dict.fromkeys(self._looked, 1.0)
+        self._last: dict[Axis, deque[float]] = {axis: deque(maxlen=_LAST) for axis in self._looked}
         self._lock = threading.Lock()
         self._busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="recall")
@@ -69,16 +74,16 @@ class RecallMeter:
         with self._lock:
             self._share = share
 
-    def probes(self, axis: Axis) -> int:
-        """Partitions to look at, at least, on an axis."""
+    def look(self, axis: Axis) -> float:
+        """Share of the index of an axis that is to be looked at, at least: above 0, up to 1."""
         with self._lock:
-            return self._probes[axis]
+            return self._looked[axis]
 
     def counts(self) -> dict[Axis, Recall]:
         """What was measured so far, of axes with samples."""
         with self._lock:
             return {
-                axis: Recall(n, self._totals[axis] / n, self._lowest[axis], self._probes[axis])
+                axis: Recall(n, self._totals[axis] / n, self._lowest[axis], self._looked[axis])
                 for axis, n in self._samples.items()
                 if n
             }
@@ -89,9 +94,10 @@ class RecallMeter:
         `exactly` gives the right answer, so many of it; it is called in another thread.
         """
         with self._lock:
-            self._due[axis] += self._share
+            if self._share <= 0:
+                return
+            self._due[axis] = min(self._due[axis] + self._share, float(FIRST))
             if self._due[axis] < 1.0 or self._busy:
-                self._due[axis] = min(self._due[axis], 1.0)
                 return
             self._due[axis] -= 1.0
             self._busy = True
@@ -121,23 +127,11 @@ class RecallMeter:
             if len(last) < _ENOUGH or mean >= WANTED:
                 return
             last.clear()
-            before = self._probes[axis]
-            self._probes[axis] = min(2 * before, self._partitions[axis])
-            after = self._probes[axis]
-        if after > before:
-            log.info(
-                "%s found %.3f of the right answers; it looks at %d partitions now",
-                axis.value,
-                mean,
-                after,
-            )
-        else:
-            log.warning("%s found %.3f of the right answers, everywhere looked", axis.value, mean)
-
-
-def first_probes(partitions: int) -> int:
-    """Partitions that are looked at before anything was measured: a fifth, and at least 20."""
-    return max(20, partitions // 5)
+            before = self._looked[axis]
+            after = self._looked[axis] = min(2 * before, 1.0)
+        said = "the index of %s found %.3f of the right answers; it looks at %.0f%% of it now"
+        level = logging.INFO if after > before else logging.WARNING
+        log.log(level, said, axis.value, mean, 100 * after)
 
 
 def recall_of(found: Scored, exact: Scored) -> float:

@@ -7,6 +7,7 @@ scores are cosines in float64 of the stored vectors, rounded. Knows no words.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from math import ceil
 from typing import Any, Final
 
 import numpy as np
@@ -39,6 +40,11 @@ FEW: Final = 4096
 """Up to so many allowed assets of a large tenant are read and scored exactly."""
 MOST: Final = 8192
 """Neighbours the index is asked for at most, when what is allowed is looked for among them."""
+PROBES: Final = 20
+"""Partitions that are looked at, at least."""
+LOOKED_AT: Final = 100_000
+"""Vectors of a tenant that are looked at, at least: its nearest ones lie in the more partitions,
+the fewer it has in each."""
 READ_AT_ONCE: Final = 4096
 """Allowed assets whose vectors are read at once, when the index did not find enough of them."""
 
@@ -49,7 +55,7 @@ class VectorSearch:
     Args:
         dataset: the Lance table.
         ref: the snapshot.
-        indexed: rows in the vector index of each axis.
+        partitions: of the vector index of each axis that has one for every row.
         exact_rows: tenants up to this many assets are searched from memory.
         cache_bytes: of matrices kept in memory.
         rows: the rows of a tenant.
@@ -60,7 +66,7 @@ class VectorSearch:
         self,
         dataset: Any,
         ref: SnapshotRef,
-        indexed: Mapping[Axis, int],
+        partitions: Mapping[Axis, int],
         exact_rows: int,
         cache_bytes: int,
         rows: Callable[[str], TenantRows],
@@ -68,7 +74,7 @@ class VectorSearch:
     ) -> None:
         self._dataset = dataset
         self._ref = ref
-        self._indexed = indexed
+        self._partitions = partitions
         self._exact_rows = exact_rows
         self._rows = rows
         self._recall = recall
@@ -100,7 +106,7 @@ class VectorSearch:
             matrix = self.matrix(tenant_id, axis)
             chosen = None if allowed is None else matrix.ids.chosen(allowed)
             return best_of(Cosine(matrix, unit), limit, chosen)
-        if self._indexed.get(axis) != self._ref.assets:
+        if axis not in self._partitions:
             raise AxisUnavailable(
                 f"{axis}: the vector index is missing or does not hold every row",
                 code=f"axis.{axis.value}",
@@ -161,13 +167,9 @@ class VectorSearch:
         return best
 
     def _through_index(self, tenant_id: str, axis: Axis, unit: Vector, limit: int) -> Scored:
-        found = self._nearest(
-            tenant_id,
-            axis,
-            unit,
-            limit,
-            {"minimum_nprobes": self._recall.probes(axis)},
-        )
+        share = max(self._recall.look(axis), LOOKED_AT / self._ref.tenants[tenant_id])
+        probes = min(self._partitions[axis], max(PROBES, ceil(share * self._partitions[axis])))
+        found = self._nearest(tenant_id, axis, unit, limit, {"minimum_nprobes": probes})
         return found if len(found) >= limit else self._flat(tenant_id, axis, unit, limit)
 
     def _flat(self, tenant_id: str, axis: Axis, unit: Vector, limit: int) -> Scored:
