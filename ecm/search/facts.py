@@ -29,7 +29,7 @@ from ecm.search.label_sets import Floats, Integers, LabelSets, Places
 from ecm.search.remembered import Remembered
 from ecm.search.said import Among, Said, TenantTables, floats, whole
 
-TEXTS: Final = ("caption", "tags", "classification", "ocr", "name", "path", "user")
+TEXTS: Final = ("caption", "ocr", "name", "path", "user")
 NUMBERS: Final = (
     "width",
     "height",
@@ -68,11 +68,11 @@ class Facts:
     or class, `low_share` the share of statements below `said.LOW_CONFIDENCE` among those that
     have a confidence, `agreement` in [0, 1].
     `formats` and the vocabularies of `tags` and `classes` are casefolded, run ids are as they are.
-    `texts` has every name of TEXTS, null where nothing is said. `uris` is a list of strings per
-    asset, `uri_bytes` the same ones, flat, those of files without percent-encoding. `colours` is
-    float32 (n, len(Colour)), shares of the picture in the order of `Colour`, NaN where an asset has
-    no structure vector; None: the snapshot has none that tells. `lacking` are columns that this
-    snapshot does not have.
+    `texts` has every name of TEXTS, null where nothing is said; see `text` for those of labels.
+    `uris` is a list of strings per asset, `uri_bytes` the same ones, flat, those of files without
+    percent-encoding. `colours` is float32 (n, len(Colour)), shares of the picture in the order of
+    `Colour`, NaN where an asset has no structure vector; None: the snapshot has none that tells.
+    `lacking` are columns that this snapshot does not have.
     """
 
     asset_ids: list[str]
@@ -113,6 +113,20 @@ class Facts:
             if place < count and known[place] == asset_id:
                 found[index] = place
         return found
+
+    def text(self, column: str, place: int) -> str:
+        """What a text column says of an asset, labels from the surest on; empty: nothing.
+
+        The columns `tags` and `classification` are put together from labels: as text, where a label
+        is repeated as often as it is sure, they would take two fifths of all memory.
+        """
+        match column:
+            case "tags":
+                return ", ".join(self.tags.surest(place))
+            case "classification":
+                return ", ".join(self.classes.surest(place))
+            case _:
+                return self.texts[column][place].as_py() or ""
 
     @property
     def nbytes(self) -> int:

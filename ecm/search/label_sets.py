@@ -119,6 +119,12 @@ class LabelSets:
             self.vocabulary[code] for code in self.codes[self.offsets[row] : self.offsets[row + 1]]
         )
 
+    def surest(self, row: int) -> tuple[str, ...]:
+        """The labels of a row from the surest on, those of unknown confidence last."""
+        entries = slice(self.offsets[row], self.offsets[row + 1])
+        order = np.argsort(-self.confidences[entries], kind="stable")
+        return tuple(self.vocabulary[code] for code in self.codes[entries][order])
+
     def counts(self) -> Offsets:
         """How many labels each row has: int64 (n,)."""
         return np.diff(self.offsets)

@@ -95,7 +95,7 @@ def documents_of(signals: Signals, depth: int) -> tuple[str, ...]:
     """What is said of each of the first `depth` candidates, as one text of READ_CHARS at most."""
     found = []
     for place in signals.places[:depth].tolist():
-        texts = (signals.facts.texts[name][place].as_py() if place >= 0 else "" for name in READ)
+        texts = [signals.facts.text(name, place) for name in READ] if place >= 0 else []
         found.append(". ".join(text for text in texts if text)[:READ_CHARS])
     return tuple(found)
 

@@ -100,8 +100,17 @@ def test_columns_of_later_releases_may_be_missing() -> None:
     assert old.lacking == set(LATER)
     assert (new.size[0], new.taken[0], new.modified[0], new.added[0]) == (5, 1, 2, 3)
     assert new.texts["user"].to_pylist() == ["Mia"]
+    assert (new.text("user", 0), old.text("user", 0)) == ("Mia", "")
     assert np.isnan([old.size[0], old.taken[0], old.modified[0], old.said_at[0]]).all()
     assert old.texts["user"].to_pylist() == old.texts["path"].to_pylist() == [None]
+
+
+def test_labels_are_told_as_text_from_the_surest_on() -> None:
+    said = [("tag", "dog", 0.2, "r"), ("tag", "cat", None, "r"), ("tag", "Animal", 0.9, "r")]
+    facts = facts_of([Known("a"), Known("b", said=(*said, ("classification", "cat", 0.5, "r")))])
+    assert facts.text("tags", 1) == "animal, dog, cat"
+    assert facts.text("classification", 1) == "cat"
+    assert facts.text("tags", 0) == facts.text("caption", 0) == ""
 
 
 @pytest.mark.parametrize("asked", [1, 40])
