@@ -26,6 +26,13 @@ class SearchConfig(BaseModel):
         description="run each query model once when it is opened; a service loads the vectors of "
         "its largest tenants before it answers",
     )
+    recall_sample: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="share of the searches through a vector index that are repeated exactly, off "
+        "the way of the request, to measure its recall; 0: none, nor the first ones",
+    )
     axis_threads: int = Field(default=4, ge=1, le=64, description="axes asked at once")
     rerank_ceiling_ms: float | None = Field(
         default=None, ge=0, description="of reranking, instead of what the ranking profile says"
