@@ -5,7 +5,7 @@ Knows names of assets; knows no filter, no table and no tenant.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,19 @@ import numpy.typing as npt
 class Allowed:
     """A set of asset ids, in their order."""
 
-    def __init__(self, asset_ids: Collection[str]) -> None:
-        # Those in order already, as filters give them, are sorted in a tenth of the time.
-        self.asset_ids: tuple[str, ...] = tuple(dict.fromkeys(sorted(asset_ids)))
-        self._members = frozenset(self.asset_ids)
+    def __init__(self, asset_ids: Iterable[str]) -> None:
+        self._members = frozenset(asset_ids)
+        self.asset_ids: tuple[str, ...] = tuple(sorted(self._members))
+
+    @classmethod
+    def in_order(cls, asset_ids: Iterable[str]) -> Allowed:
+        """From distinct ids that are in order already, as filters give them: for 50,000 in a tenth
+        of the time.
+        """
+        made = cls(())
+        made.asset_ids = tuple(asset_ids)
+        made._members = frozenset(made.asset_ids)
+        return made
 
     def __len__(self) -> int:
         return len(self.asset_ids)

@@ -51,7 +51,7 @@ def allowed_by(filter: Filter, facts: Facts) -> Allowed:
     key = hashlib.sha256(filter.model_dump_json().encode()).hexdigest()
 
     def compute() -> Allowed:
-        return Allowed(list(compress(facts.asset_ids, mask_of(filter, facts).tolist())))
+        return Allowed.in_order(compress(facts.asset_ids, mask_of(filter, facts).tolist()))
 
     return facts.remembered.get(key, len(facts), compute)
 
