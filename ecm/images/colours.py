@@ -53,7 +53,7 @@ def colour_codes(rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
         ((value < 0.2) | ((value < 0.27) & (spread < 0.1)), Colour.BLACK),
     )
     for holds, colour in rules:
-        codes[holds] = _CODE[colour]
+        codes = np.where(holds, _CODE[colour], codes)
     return codes
 
 

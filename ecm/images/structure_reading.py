@@ -19,8 +19,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ecm.contracts.filters import Colour
 from ecm.errors import ContractError
-from ecm.images.colours import COLOURS, colour_codes
+from ecm.images.colour_estimate import share_forms
+from ecm.images.colours import COLOURS
 from ecm.images.structure import (
     CHROMA_TERMS,
     COLOUR_FLOOR,
@@ -33,9 +35,7 @@ from ecm.images.structure import (
     PYRAMID,
     STRUCTURE_DIM,
     WEIGHTS,
-    YCBCR,
     dct_basis,
-    soft_shares,
     zigzag,
 )
 
@@ -136,6 +136,15 @@ class StructureReading:
         np.square(scaled, out=scaled)
         return scaled
 
+    def raw_share(self, colour: Colour) -> Floats:
+        """The share of a colour, (n,), each estimated apart: at least 0, about 0-1."""
+        roots = self._rows[:, HISTOGRAM]
+        form = share_forms()[COLOURS.index(colour)]
+        shares: Floats = np.einsum("ij,ij->i", roots @ form, roots)
+        shares *= np.square(self._histogram_factors[:, 0])
+        np.maximum(shares, np.float32(0), out=shares)
+        return shares
+
     @property
     def _histogram_factors(self) -> Floats:
         factors: Floats = self.scales[:, None] * np.float32(1 / np.sqrt(WEIGHTS["histogram"]))
@@ -192,22 +201,18 @@ def layout_grids(descriptors: Floats) -> Floats:
 def colour_shares(descriptors: Floats) -> Floats:
     """The share of the picture in each colour of `Colour`, (n, 12): 0-1, rows sum to 1.
 
-    Told from the colour histogram by the linear estimate that is best for colours as frequent as
-    in photographs: flat colours are told well, shares of photographs within about 0.1.
+    Estimated from the colour histogram (`ecm.images.colour_estimate`): in photographs the mean
+    error is about 0.02, and nine of ten have no colour off by more than 0.17.
     """
-    return shares_of(StructureReading(descriptors).histograms)
+    seen = StructureReading(descriptors)
+    raw = np.stack([seen.raw_share(colour) for colour in COLOURS], axis=1)
+    shares: Floats = raw / np.maximum(raw.sum(axis=1, keepdims=True), _TINY)
+    return shares
 
 
 def aspects(descriptors: Floats) -> Floats:
     """Width through height, (n,)."""
     return StructureReading(descriptors).aspects
-
-
-def shares_of(histograms: Floats) -> Floats:
-    """Shares by colour name, (n, 12), of colour histograms (n, 64)."""
-    raw = np.maximum(histograms @ names_of_bins(), np.float32(0))
-    shares: Floats = raw / np.maximum(raw.sum(axis=1, keepdims=True), _TINY)
-    return shares
 
 
 def _squares(rows: Floats) -> Floats:
@@ -223,24 +228,3 @@ def _terms_in(masks: npt.NDArray[np.floating]) -> Floats:
     rows, columns = rows[1 : 1 + LUMA_TERMS], columns[1 : 1 + LUMA_TERMS]
     waves = basis[rows][:, :, None] * basis[columns][:, None, :] * GRID
     return np.tensordot(waves, masks.astype(np.float32), axes=([1, 2], [1, 2]))
-
-
-@functools.cache
-def names_of_bins() -> Floats:
-    """Share of each colour name per share of a histogram bin, (64, 12).
-
-    Least squares over a lattice of sRGB colours, weighted by how frequent colours are in
-    photographs: the frequency falls exponentially with the spread of the channels (a mean of about
-    0.1), and cold hues are fewer.
-    """
-    levels = np.linspace(0, 255, 32).round().astype(np.uint8)
-    rgb = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    planes = rgb.astype(np.float32) @ (YCBCR.T / np.float32(255))
-    bins = soft_shares(planes).astype(np.float64)
-    spread = (rgb.max(axis=1) - rgb.min(axis=1).astype(np.float64)) / 255
-    frequency = np.exp(-spread / 0.1) / (spread + 0.03) * np.where(planes[:, 1] < 0, 1.0, 0.4)
-    names = np.eye(len(COLOURS))[colour_codes(rgb)]
-    weighted = bins * frequency[:, None]
-    gram = weighted.T @ bins
-    gram += np.eye(len(gram)) * 1e-4 * np.trace(gram) / len(gram)
-    return np.linalg.solve(gram, weighted.T @ names).astype(np.float32)

@@ -18,7 +18,7 @@ from ecm.contracts.search import LayoutConstraint
 from ecm.errors import ContractError
 from ecm.images.colours import COLOURS, colour_codes
 from ecm.images.structure import CHROMA_TERMS, EDGE_BINS, GRID, YCBCR, dct_basis, zigzag
-from ecm.images.structure_reading import CELLS, StructureReading, names_of_bins
+from ecm.images.structure_reading import CELLS, StructureReading
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -107,15 +107,9 @@ class Looks:
         member: Floats = _memberships()[COLOURS.index(colour)].take(self.cells)
         return member
 
-    @functools.cached_property
-    def shares(self) -> Floats:
-        """Raw shares by colour name, (n, 12)."""
-        shares: Floats = np.maximum(self.seen.histograms @ names_of_bins(), np.float32(0))
-        return shares
-
     def _coloured(self, colour: Colour, place: str | None, *, mostly: bool) -> Floats:
         if place is None:
-            share = self.shares[:, COLOURS.index(colour)]
+            share = self.seen.raw_share(colour)
             if mostly:
                 return np.minimum(share, np.float32(1))
             return share / (share + np.float32(0.12))
