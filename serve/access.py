@@ -125,7 +125,7 @@ class Access:
         if owner.tenant is None:
             return self._operator(owner, sorted(names))
         for name in sorted(names - {owner.tenant}):
-            return Problem(403, "access.tenant", f"this caller may not ask tenant {name!r}")
+            return Problem(403, "access.tenant", f"this caller may not ask tenant {name[:64]!r}")
         return Caller(owner.tenant, owner.tenant, scopes=owner.scopes, key_id=owner.key_id)
 
     def refusal(self, headers: Headers) -> Problem | None:
@@ -156,7 +156,9 @@ class Access:
         if not names:
             return Caller(self._tenant, None, True, owner.scopes, owner.key_id)
         if len(names) > 1 or not _TENANT.match(names[0]):
-            return Problem(422, "access.tenant", f"not the name of one tenant: {names}")
+            return Problem(
+                422, "access.tenant", f"not the name of one tenant: {', '.join(names)[:64]!r}"
+            )
         return Caller(names[0], names[0], True, owner.scopes, owner.key_id)
 
     def _knows_us(self, headers: Headers) -> bool:

@@ -14,6 +14,7 @@ MAX_QUERY_CHARS = 2000
 MAX_IMAGE_BYTES = 32 * 2**20
 MAX_EXAMPLES = 8
 MAX_FACETS = 8
+MAX_AXES = 8
 
 
 class Axis(StrEnum):
@@ -111,10 +112,14 @@ class SearchRequest(Contract):
     cursor: str | None = Field(default=None, max_length=512)
     candidates: int = Field(default=200, ge=1, le=500, description="per axis")
     axes: tuple[Axis, ...] | None = Field(
-        default=None, description="only these axes; default: all that fit the query"
+        default=None,
+        max_length=MAX_AXES,
+        description="only these axes; default: all that fit the query",
     )
     require: tuple[Axis, ...] = Field(
-        default=(), description="fail instead of degrading when one of these cannot answer"
+        default=(),
+        max_length=MAX_AXES,
+        description="fail instead of degrading when one of these cannot answer",
     )
     rerank: Literal["auto", "off"] = "auto"
     min_relevance: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] | None = Field(
