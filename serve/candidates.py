@@ -39,6 +39,9 @@ from serve.stages import EncoderStage, RerankStage
 ENCODE_SHARE = 0.6
 """Of the time that a search has left: the rest is for the axes that need no model."""
 
+LEAST_MS = 0.001
+"""Of a search whose time is over: it is answered with what there is, which may be nothing."""
+
 NO_MODEL = "no query model speaks of the snapshot's transform"
 
 
@@ -73,6 +76,7 @@ class Candidates:
         self, profile: Profile, encoder: DeploymentHandle, reranker: DeploymentHandle
     ) -> None:
         served = profile.serve
+        self._seconds = served.request_timeout_seconds
         self._vectors = LruCache[EncodedQuery](
             served.embedding_cache_bytes, served.embedding_cache_seconds
         )
@@ -88,25 +92,25 @@ class Candidates:
         """Called by Serve when a replica ends in order, its requests answered."""
         self._followed.close()
 
-    async def search(self, request: SearchRequest, until: float) -> bytes:
+    async def search(self, request: SearchRequest, asked_at: float) -> bytes:
         """The SearchResponse as JSON; raises as `SearchEngine.search` does.
 
-        `until` (Unix seconds) is the request's deadline by the clock of who asks: clocks of a
-        cluster are kept together. Late when it is over before anything was done.
+        What it has waited since `asked_at` (Unix seconds of who asks: clocks of a cluster are kept
+        together) is taken from its time. Late when nobody waits for it any more.
         """
         self._followed.follow()
         try:
-            return await self._search(request, until)
+            return await self._search(request, max(0.0, time.time() - asked_at))
         except EcmError as error:
             self._meters.failed(error.code)
             raise
 
-    async def _search(self, request: SearchRequest, until: float) -> bytes:
-        left = until - time.time()
-        if left <= 0:
+    async def _search(self, request: SearchRequest, waited: float) -> bytes:
+        if waited > self._seconds:
             raise Late("the search waited for longer than it may take")
         engine = self._followed.engines.engine_for(request)
-        bounded = request.model_copy(update={"timeout_ms": left * 1000.0})
+        left_ms = (request.timeout_ms or self._seconds * 1000.0) - waited * 1000.0
+        bounded = request.model_copy(update={"timeout_ms": max(LEAST_MS, left_ms)})
         plan = await asyncio.to_thread(engine.plan, bounded)
         encoded: list[EncodedQuery] = []
         if plan.encodings:

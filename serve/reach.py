@@ -104,9 +104,15 @@ class Reach:
 
     async def _answer(self, call: Callable[[], Response[Answer]], seconds: float) -> Answer:
         response = call()
+        answer = asyncio.ensure_future(_awaited(response))
         try:
-            return await asyncio.wait_for(_awaited(response), max(0.0, seconds))
-        except (TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await asyncio.wait({answer}, timeout=self._short_seconds)
+                if not answer.done() and not self.lost and not await self._lives():
+                    raise self._unreachable()
+                return await answer
+        except (TimeoutError, asyncio.CancelledError, Unreachable):
+            answer.cancel()
             response.cancel()
             raise
 

@@ -20,6 +20,7 @@ from ecm.access.scopes import Scope
 from ecm.contracts.filters import MAX_VALUES, Filter, Label
 from ecm.contracts.identity import Contract, Digest
 from ecm.contracts.search import (
+    MAX_AXES,
     MAX_FACETS,
     MAX_IMAGE_BYTES,
     MAX_QUERY_CHARS,
@@ -60,8 +61,8 @@ class Asked(BaseModel):
     limit: int = Field(default=20, ge=1, le=200)
     cursor: str | None = Field(default=None, max_length=512)
     candidates: int = Field(default=200, ge=1, le=500)
-    axes: tuple[Axis, ...] | None = None
-    require: tuple[Axis, ...] = ()
+    axes: tuple[Axis, ...] | None = Field(default=None, max_length=MAX_AXES)
+    require: tuple[Axis, ...] = Field(default=(), max_length=MAX_AXES)
     rerank: Literal["auto", "off"] = "auto"
     min_relevance: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] | None = None
     timeout_ms: float | None = Field(default=None, gt=0, le=60_000)
@@ -125,12 +126,8 @@ class Searching:
 
     async def answer(self, caller: Caller, question: SearchBody) -> bytes:
         """The SearchResponse as JSON. Raises Failed."""
-        asked = asked_by(caller, question)
-        seconds = self._calls.seconds
-        if question.timeout_ms is not None:
-            seconds = min(seconds, question.timeout_ms / 1000.0)
-        until = self._wall() + seconds
-        return await self._calls.ask(lambda: self._handle.search.remote(asked, until))
+        asked, now = asked_by(caller, question), self._wall()
+        return await self._calls.ask(lambda: self._handle.search.remote(asked, now))
 
     async def outcomes(self, request: Request, caller: Caller, batch: Batch) -> list[bytes]:
         """The Outcome of every question as JSON, in order."""

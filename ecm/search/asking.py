@@ -32,6 +32,12 @@ class Found:
     def late(self) -> bool:
         return any(lost.code is LostReason.TIMEOUT for lost in self.lost.values())
 
+    @property
+    def in_vain(self) -> bool:
+        """Whether no axis answered, and some for another reason than want of time."""
+        late = all(lost.code is LostReason.TIMEOUT for lost in self.lost.values())
+        return not self.rankings and not late
+
     def answering(self) -> tuple[Axis, ...]:
         """The axes that answered, in their order."""
         return tuple(axis for axis in Axis if axis in self.rankings)

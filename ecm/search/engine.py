@@ -122,6 +122,7 @@ class SearchEngine:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.reader = reader
+        reader.recall.measure(config.recall_sample)
         self.ranking = ranking
         self.candidates = Candidates(reader, ranking.boosts(), exact_rows)
         self.facts = FactsCache(reader, config.facts_cache_bytes, structure)
@@ -364,7 +365,7 @@ def _check_required(plan: Plan, found: Found) -> None:
                 f"required axis {axis.value} cannot answer: {found.lost[axis].reason}",
                 f"axis.{axis.value}",
             )
-    if not found.rankings:
+    if found.in_vain:
         reasons = "; ".join(f"{axis.value}: {lost.reason}" for axis, lost in found.lost.items())
         raise AxisUnavailable(f"no axis can answer this query: {reasons}", "axis.none")
 
@@ -377,7 +378,7 @@ def _degraded(ordered: Ordered) -> tuple[Degradation, ...]:
             axis=axis,
             code=one.code,
             reason=one.reason,
-            effect=f"Hits are ranked by {left} only.",
+            effect=f"Hits are ranked by {left} only." if left else "No hits were found in time.",
         )
         for axis, one in found.lost.items()
     ]
