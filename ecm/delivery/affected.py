@@ -178,9 +178,10 @@ def beyond_repair(exam: Examination) -> Iterator[str]:
         table = exam.tables.get(name)
         if table is not None and table.lacks_rows:
             rows = table.lost_rows + len(table.spoilt)
-            what = (
-                "rows"
-                if name != EVIDENCE_MEASURES
-                else "rows, unless their tasks said nothing else"
-            )
-            yield f"{rows} {what} of {name}"
+            yield f"{rows} rows of {name}{_UNLESS.get(name, '')}"
+
+
+_UNLESS: Final = {
+    ASSET_WORDS: ", until their files are read again",
+    EVIDENCE_MEASURES: ", unless their tasks said nothing else",
+}

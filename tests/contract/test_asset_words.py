@@ -10,6 +10,7 @@ import pytest
 
 from ecm.contracts.result import ImageFacts, ResultEnvelope, Written, WrittenKind, WrittenSource
 from ecm.contracts.search import Axis
+from ecm.delivery.affected import beyond_repair
 from ecm.errors import StoreCorrupt
 from ecm.evidence.asset_words import words_in_file
 from ecm.evidence.bundle_rekeying import rekeyed
@@ -17,6 +18,8 @@ from ecm.evidence.bundle_rows import Claims, RowChecks
 from ecm.evidence.codec import tables_of
 from ecm.evidence.committer import EvidenceCommitter
 from ecm.evidence.config import EvidenceConfig
+from ecm.evidence.examination import examine
+from ecm.evidence.examiners import Here
 from ecm.evidence.history import asset_history
 from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.refs import SnapshotRef
@@ -25,6 +28,7 @@ from ecm.evidence.schema import ASSET_WORDS, ASSETS
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.evidence.sql import answer
 from ecm.evidence.store import EvidenceStore
+from tests.damaged import truncated
 from tests.evidence_envelopes import START, VISION, VV, content_of, embedded, envelope, vision
 
 POLICY = SnapshotPolicy(transforms={Axis.FTS: (VISION,), Axis.VV: (VV,)})
@@ -163,6 +167,18 @@ def test_altered_words_are_noticed_and_a_bundle_with_them_is_refused() -> None:
     assert check_rows(ASSET_WORDS, mine.combine_chunks().to_batches()[0]).by_kind == {}
     theirs = tables_of([embedded("a", image=SWANS, tenant="u")], "b")[ASSET_WORDS]
     assert mine["words_id"].to_pylist() == theirs["words_id"].to_pylist()
+
+
+def test_lost_words_are_named_as_nothing_a_task_is_asked_for(store: EvidenceStore) -> None:
+    add(store, "b1", vision("a", "", ("sea",), image=SWANS))
+    add(store, "b2", vision("b", "", ("sea",), image=SWANS))
+    metadata = store.dataset(ASSET_WORDS).get_fragments()[0].metadata
+    truncated(
+        Path(store.storage.location(f"tables/asset_words.lance/data/{metadata.files[0].path}"))
+    )
+    exam = examine(store, Here(store), lambda *_: None)
+    assert {damage.table for damage in exam.damages} == {ASSET_WORDS}
+    assert list(beyond_repair(exam)) == ["6 rows of asset_words, until their files are read again"]
 
 
 def test_an_envelope_says_a_time_only_with_when_it_was_taken() -> None:
