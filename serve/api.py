@@ -132,7 +132,8 @@ def new_api(edge_of: Callable[[], Edge] | None = None) -> FastAPI:
 
 def invalid(first: Any) -> Problem:
     """The problem of a request whose first validation error is `first` (pydantic's mapping)."""
-    where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query"))
+    # Names of fields that nobody knows are somebody's own words: as long as they please.
+    where = ".".join(str(part)[:100] for part in first["loc"] if part not in ("body", "query"))
     said = str(first["msg"]).removeprefix("Value error, ")
     code = "query.empty" if "empty query" in said else "request.invalid"
     return Problem(422, code, f"{where}: {said}" if where else said)

@@ -223,6 +223,18 @@ FIELDS = tuple(
 """What a condition can be about."""
 
 
+def _groups_in(value: object) -> list[object]:
+    """What stands as a group right below one: values as they came in, or groups already made."""
+    if isinstance(value, Filter):
+        below: list[object] = [value.must, value.should, value.must_not]
+    elif isinstance(value, dict):
+        below = [value.get(name) for name in ("must", "should", "must_not")]
+    else:
+        return []
+    nodes = [node for nodes in below if isinstance(nodes, list | tuple) for node in nodes]
+    return [node for node in nodes if _kind(node) == "group"]
+
+
 def _kind(value: object) -> str:
     named = "field" in value if isinstance(value, dict) else hasattr(value, "field")
     return "condition" if named else "group"
@@ -245,10 +257,19 @@ class Filter(Contract):
     should: tuple[Node, ...] = Field(default=(), max_length=MAX_NODES)
     must_not: tuple[Node, ...] = Field(default=(), max_length=MAX_NODES)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_shallow(cls, value: object) -> object:
+        """Before anything follows it down."""
+        level = [value]
+        for _ in range(MAX_DEPTH):
+            level = [inner for outer in level for inner in _groups_in(outer)]
+        if level:
+            raise ValueError(f"a filter is at most {MAX_DEPTH} groups deep")
+        return value
+
     @model_validator(mode="after")
     def _is_bounded(self) -> Filter:
-        if self.depth() > MAX_DEPTH:
-            raise ValueError(f"a filter is at most {MAX_DEPTH} groups deep")
         size = self.size()
         if size.conditions > MAX_CONDITIONS:
             raise ValueError(f"a filter has at most {MAX_CONDITIONS} conditions")
@@ -261,10 +282,6 @@ class Filter(Contract):
     def nodes(self) -> tuple[Node, ...]:
         """All conditions and groups of this group, in order."""
         return (*self.must, *self.should, *self.must_not)
-
-    def depth(self) -> int:
-        """Groups on the longest way down, this one included."""
-        return 1 + max((n.depth() for n in self.nodes() if isinstance(n, Filter)), default=0)
 
     def size(self) -> FilterSize:
         """What is in this group and those below."""

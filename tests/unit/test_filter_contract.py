@@ -60,8 +60,19 @@ def test_the_bounds_are_reached_but_not_passed() -> None:
 
 
 @pytest.mark.parametrize("levels", [6, 60, 240, 300, 900])
-def test_deep_values_are_refused_not_followed(levels: int) -> None:
-    _refused(_nested(levels))
+def test_deep_values_are_refused_at_the_top_not_followed(levels: int) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Filter.model_validate(_nested(levels))
+    assert caught.value.errors()[0]["loc"] == ()
+    assert "groups deep" in _refused(_nested(levels))
+
+
+def test_groups_put_together_from_groups_are_bounded_too() -> None:
+    tree = Filter()
+    for _ in range(MAX_DEPTH - 1):
+        tree = Filter(should=(tree,))
+    with pytest.raises(ValidationError, match="groups deep"):
+        Filter(must=(tree,))
 
 
 @pytest.mark.parametrize("levels", [60, 250, 100_000])
