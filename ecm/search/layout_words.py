@@ -215,7 +215,9 @@ def read_looks(text: str) -> LooksRead:
                 spoken.append(_alone(text, word, AMBIGUOUS))
         for bare in segment.colours:
             shy = text[bare.start : bare.end].lower() in _SHY
-            if not others or bare.constraint.property is not None:
+            if bare.constraint.property is not None:
+                weight = STRONG
+            elif not others:
                 weight = AMBIGUOUS if lone and shy else STRONG
             elif strong or not shy:
                 weight = AMBIGUOUS if strong else FAINT
