@@ -26,8 +26,9 @@ from ecm.opening import model_notes
 from ecm.search.assets import AssetView, asset_view
 from ecm.search.caching import LruCache
 from ecm.search.encoders import EncodedQuery
-from ecm.search.engine import Gathered, NotReranked, SearchEngine
+from ecm.search.engine import SearchEngine
 from ecm.search.kept_encodings import KeptEncodings
+from ecm.search.ordered import Gathered, NotReranked
 from ecm.search.plan import Plan
 from ecm.search.rerank import Reranked
 from serve.exposition import Told, told

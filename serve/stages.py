@@ -16,8 +16,8 @@ from ray.serve.handle import DeploymentHandle
 from ecm.contracts.search import Axis, LostReason
 from ecm.errors import EcmError, Overloaded
 from ecm.search.encoders import EncodedQuery, EncodingRequest
-from ecm.search.engine import NotReranked
 from ecm.search.kept_encodings import KeptEncodings
+from ecm.search.ordered import NotReranked
 from ecm.search.rerank import Reranked, RerankQuestion
 from serve.reach import Late, Reach, Unreachable
 

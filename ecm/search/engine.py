@@ -10,12 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import fields, replace
 
 from ecm.contracts.search import (
-    Degradation,
     LostReason,
     RankingUsed,
     SearchRequest,
@@ -23,7 +20,6 @@ from ecm.contracts.search import (
     SortOrder,
 )
 from ecm.errors import AxisUnavailable, QueryError
-from ecm.evidence.allowed import Allowed
 from ecm.evidence.reader import SnapshotReader
 from ecm.search.alternatives import Alternatives
 from ecm.search.asking import Found, ask_axes
@@ -39,6 +35,7 @@ from ecm.search.facts import Facts, FactsCache
 from ecm.search.filters import allowed_by
 from ecm.search.fusion import fused
 from ecm.search.laps import Laps
+from ecm.search.ordered import Gathered, KnownPlan, NotReranked, Ordered, degraded
 from ecm.search.plan import Plan, planned
 from ecm.search.pool import Pool
 from ecm.search.pooling import pooled
@@ -57,42 +54,6 @@ from ecm.search.second_stage import (
 from ecm.search.showing import Page
 from ecm.search.signals import Signals, signals_of
 from ecm.search.sorting import sorted_ids
-
-
-@dataclass(frozen=True)
-class NotReranked:
-    """Why the second stage did not take part."""
-
-    code: LostReason
-    reason: str
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """The candidates of a plan, and what to ask a reranker (None: nothing), for so long at most."""
-
-    found: Found
-    pool: Pool | None
-    signals: Signals | None
-    facts: Facts
-    allowed: Allowed | None
-    rerank: RerankQuestion | None
-    budget_ms: float
-    laps: Laps
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """The whole ranking of a query: what all its pages are cut from."""
-
-    gathered: Gathered
-    ranked: tuple[Ranked, ...]
-    relevance: np.ndarray | None
-    threshold: float | None
-    cut: int
-    reranked: int
-    not_reranked: NotReranked | None
-    alternatives: Alternatives | None
 
 
 class SearchEngine:
@@ -184,15 +145,16 @@ class SearchEngine:
         if cursor is not None:
             self._check_cursor(cursor, request)
         plan = planned(request, cursor, started, self._config.time_ceiling_ms)
-        if self._recent.get(query_digest(request)) is not None:
-            return replace(plan, encodings=(), wanted=None, unwanted=(), shown=())
-        return plan
+        ordered = self._recent.get(query_digest(request))
+        if ordered is None:
+            return plan
+        known = {field.name: getattr(plan, field.name) for field in fields(plan)}
+        return KnownPlan(**{**known, "encodings": ()}, ordered=ordered)
 
     def gather(self, plan: Plan, encoded: Sequence[EncodedQuery]) -> Gathered:
         """The candidates, once the plan's encodings are there. Raises as `search`."""
-        remembered = self._recent.get(query_digest(plan.request))
-        if remembered is not None:
-            return replace(remembered.gathered, rerank=None, laps=Laps(self._clock))
+        if isinstance(plan, KnownPlan):
+            return replace(plan.ordered.gathered, laps=Laps(self._clock))
         laps = Laps(self._clock)
         laps.add("encode", (self._clock() - plan.started) * 1000.0)
         vectors = query_vectors(plan, encoded, self.reader)
@@ -223,14 +185,13 @@ class SearchEngine:
         self, plan: Plan, gathered: Gathered, reranked: Reranked | NotReranked | None
     ) -> SearchResponse:
         """The answer, once its candidates are reranked, or why they are not. Raises as `search`."""
-        key = query_digest(plan.request)
-        ordered = self._recent.get(key)
-        if ordered is None:
-            with gathered.laps.lap("order"):
-                ordered = self._ordered(plan, gathered, reranked)
-            whole = not gathered.found.lost and ordered.not_reranked is None
-            if whole:
-                self._recent.put(key, replace(ordered, gathered=replace(gathered, rerank=None)))
+        if isinstance(plan, KnownPlan):
+            return self._response(plan, plan.ordered, gathered.laps)
+        with gathered.laps.lap("order"):
+            ordered = self._ordered(plan, gathered, reranked)
+        if not gathered.found.lost and ordered.not_reranked is None:
+            kept = replace(ordered, gathered=replace(gathered, rerank=None))
+            self._recent.put(query_digest(plan.request), kept)
         return self._response(plan, ordered, gathered.laps)
 
     def _pool(self, plan: Plan, found: Found, vectors: QueryVectors, laps: Laps) -> Pool:
@@ -316,7 +277,7 @@ class SearchEngine:
             ranking_profile=self.ranking.version,
             query_type=plan.question.query_type,
             fingerprints={axis: ",".join(stored.get(axis, ())) for axis in found.rankings},
-            degraded=_degraded(ordered),
+            degraded=degraded(ordered),
             partial=found.late,
             understood=plan.question.understood(),
             ranking=RankingUsed(
@@ -368,30 +329,6 @@ def _check_required(plan: Plan, found: Found) -> None:
     if found.in_vain:
         reasons = "; ".join(f"{axis.value}: {lost.reason}" for axis, lost in found.lost.items())
         raise AxisUnavailable(f"no axis can answer this query: {reasons}", "axis.none")
-
-
-def _degraded(ordered: Ordered) -> tuple[Degradation, ...]:
-    found = ordered.gathered.found
-    left = ", ".join(axis.value for axis in found.answering())
-    lost = [
-        Degradation(
-            axis=axis,
-            code=one.code,
-            reason=one.reason,
-            effect=f"Hits are ranked by {left} only." if left else "No hits were found in time.",
-        )
-        for axis, one in found.lost.items()
-    ]
-    if ordered.not_reranked is not None:
-        lost.append(
-            Degradation(
-                step="rerank",
-                code=ordered.not_reranked.code,
-                reason=ordered.not_reranked.reason,
-                effect="Hits are in the order of the merged rankings.",
-            )
-        )
-    return tuple(lost)
 
 
 def _stale(what: str) -> QueryError:

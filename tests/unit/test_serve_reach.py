@@ -14,8 +14,8 @@ from ecm.contracts.search import Axis, LostReason, QueryType
 from ecm.errors import EcmError, Overloaded, QueryError, SnapshotNotFound
 from ecm.search.caching import LruCache
 from ecm.search.encoders import AxisVector, EncodedQuery, EncodingRequest
-from ecm.search.engine import NotReranked
 from ecm.search.kept_encodings import KeptEncodings
+from ecm.search.ordered import NotReranked
 
 with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
     warnings.simplefilter("ignore")
