@@ -69,6 +69,7 @@ class SnapshotReader:
             dataset,
             [column for column in present if column in dataset.schema.names],
             self._tenant_rows,
+            ref.assets,
             self._what,
         )
 
@@ -120,7 +121,7 @@ class SnapshotReader:
         """
         for tenant_id, axis in other.loaded():
             if axis not in self.broken and self.is_exact(tenant_id):
-                self.tenant_matrix(tenant_id, axis)
+                self.tenant_matrix(tenant_id, axis).lengths()
 
     def loaded(self) -> tuple[tuple[str, Axis], ...]:
         """Tenants and axes whose matrices are in memory or on their way there."""

@@ -54,6 +54,7 @@ class TextSearch:
         dataset: the Lance table.
         columns: the text columns that it has.
         rows: the rows of a tenant.
+        most: rows of the table.
         what: the snapshot, for messages.
     """
 
@@ -62,15 +63,14 @@ class TextSearch:
         dataset: Any,
         columns: Collection[str],
         rows: Callable[[str], TenantRows],
+        most: int,
         what: str,
     ) -> None:
         self._dataset = dataset
         self._columns = frozenset(columns)
         self._rows = rows
         self._what = what
-        self._most = 0
-        with lance_errors(f"cannot read {what}"):
-            self._most = max(1, int(dataset.count_rows()))
+        self._most = max(1, most)
         self._cache: ByteCache[Matches] = ByteCache(CACHE_BYTES)
 
     def best(

@@ -43,8 +43,8 @@ MOST: Final = 8192
 PROBES: Final = 20
 """Partitions that are looked at, at least."""
 LOOKED_AT: Final = 100_000
-"""Vectors of a tenant that are looked at, at least: its nearest ones lie in the more partitions,
-the fewer it has in each."""
+"""Vectors of a tenant that are looked at, at least: the fewer it has, the more partitions its
+nearest ones lie in."""
 READ_AT_ONCE: Final = 4096
 """Allowed assets whose vectors are read at once, when the index did not find enough of them."""
 
@@ -169,7 +169,8 @@ class VectorSearch:
     def _through_index(self, tenant_id: str, axis: Axis, unit: Vector, limit: int) -> Scored:
         share = max(self._recall.look(axis), LOOKED_AT / self._ref.tenants[tenant_id])
         probes = min(self._partitions[axis], max(PROBES, ceil(share * self._partitions[axis])))
-        found = self._nearest(tenant_id, axis, unit, limit, {"minimum_nprobes": probes})
+        how = {"minimum_nprobes": probes, "search_effort": 0.0}  # no more until they are too few
+        found = self._nearest(tenant_id, axis, unit, limit, how)
         return found if len(found) >= limit else self._flat(tenant_id, axis, unit, limit)
 
     def _flat(self, tenant_id: str, axis: Axis, unit: Vector, limit: int) -> Scored:
