@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ecm.contracts.identity import ContentIdentity, digest
-from ecm.contracts.result import Outputs
+from ecm.contracts.result import ImageFacts, Outputs, Written, WrittenKind, WrittenSource
 from ecm.delivery.exporting import ExportSettings, export_bundle
 from ecm.delivery.importing import check_bundle, import_rows, planned
 from ecm.evidence.bundle import BundleFormat, BundleManifest
@@ -20,6 +20,21 @@ from ecm.evidence.store import EvidenceStore
 from ecm.stages.plan import TransformPlan
 from tests.evidence_envelopes import JPEG, START, content_of, envelope, everything, vision
 
+NAMED = ImageFacts(
+    width=640,
+    height=480,
+    format="JPEG",
+    written=(
+        Written(kind=WrittenKind.TITLE, source=WrittenSource.XMP, text="Ann at the lake"),
+        Written(
+            kind=WrittenKind.TAKEN,
+            source=WrittenSource.EXIF,
+            text="2021-05-03T10:11:12",
+            taken_at=1620036672.0,
+        ),
+    ),
+)
+"""Facts of an image in whose file somebody wrote something."""
 NOBODY = TransformPlan({})
 LATER = START + 1000.0
 
@@ -37,10 +52,10 @@ def filled(store: EvidenceStore) -> EvidenceStore:
     committer = EvidenceCommitter(store)
     said = [e for seed in range(6) for e in everything(seed, "red", "car")]
     pictures = [vision(seed, "pictured", thumbnail=JPEG) for seed in range(8, 10)]
-    measured = envelope("measured", outputs=Outputs(measures={"sharpness": 0.5}))
+    measured = envelope("measured", image=NAMED, outputs=Outputs(measures={"sharpness": 0.5}))
     committer.append("b1", [*said[:12], *pictures, measured])
     committer.append("b2", said[12:])
-    committer.append("b3", everything(1, "red", tenant="u"))
+    committer.append("b3", everything(1, "red", tenant="u", image=NAMED))
     store.dataset(EVIDENCE_TEXT).delete(f"asset_id = '{content_of(0)}'")
     place = ContentIdentity(uri="file:///photos/1.jpg", size=123, mtime_ns=77)
     gone = Seen("t", content_of(1), Sighting.GONE, place, START + 5)

@@ -22,6 +22,7 @@ from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evidence.bundle import MANIFEST, BundleFormat
 from ecm.evidence.bundle_order import row_id_column
 from ecm.evidence.bundle_reading import Bundle
+from ecm.evidence.codec import words_key
 from tests.bundles import exported, filled, quiet, store_at
 from tests.evidence_envelopes import START
 
@@ -182,6 +183,13 @@ def a_stranger(rows: list[dict[str, Any]]) -> None:
     row.update(evidence_key=key, evidence_id=evidence_id(key, row["kind"], row["ordinal"]))
 
 
+def overlong_words(rows: list[dict[str, Any]]) -> None:
+    """Every id follows, but nothing that long is ever read from a file."""
+    row = rows[0] | {"text": "x" * 2_001}
+    names = ("tenant_id", "asset_id", "kind", "source", "ordinal", "text", "taken_at")
+    rows[0] = row | {"words_id": words_key(*(row[name] for name in names))}
+
+
 def scaled(rows: list[dict[str, Any]]) -> None:
     values = np.array(rows[0]["vector"], "<f4") * 2
     rows[0].update(vector=values.tolist(), checksum=hashlib.sha256(values.tobytes()).hexdigest())
@@ -205,6 +213,9 @@ VECTORS = "evidence_vectors_vv_97e5287f9ce9"
         ("evidence_text", lambda rows: rows.append(rows[-1]), "there twice"),
         ("assets", first(width=0), "row 0: a value is missing or impossible"),
         ("asset_versions", first(uri="file:///etc/passwd"), "row 0: its ids do not follow"),
+        ("asset_words", first(text="else"), "row 0: its ids do not follow"),
+        ("asset_words", first(kind="poem"), "row 0: its text"),
+        ("asset_words", overlong_words, "row 0: its text is too long"),
         ("thumbnails", first(jpeg=b"<html>"), "row 0: a value is missing or impossible"),
         ("asset_sightings", first(state="stolen"), "row 0: its ids do not follow"),
         ("analysis_runs", first(run_id="run-9"), "row 0: its ids do not follow"),
