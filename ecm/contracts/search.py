@@ -50,7 +50,7 @@ class FacetField(StrEnum):
 
 
 class LostReason(StrEnum):
-    """Why an axis or a step did not take part."""
+    """Why an axis or step did not take part; `first_page`: it did not on the first page either."""
 
     INDEX_MISSING = "index_missing"
     INDEX_UNREADABLE = "index_unreadable"
@@ -63,6 +63,7 @@ class LostReason(StrEnum):
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
     CEILING = "ceiling"
+    FIRST_PAGE = "first_page"
 
 
 class QueryType(StrEnum):

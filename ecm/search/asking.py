@@ -58,6 +58,8 @@ def ask_axes(
     for axis in plan.question.axes:
         vector = vectors.wanted.get(axis)
         lost = _unfit(axis, vector, vectors.lost, candidates)
+        if plan.cursor is not None and axis not in plan.cursor.axes:
+            lost = Lost(axis, LostReason.FIRST_PAGE, "it did not answer on the first page")
         if lost is None and clock() > plan.axes_until:
             lost = _too_late(axis, plan)
         if lost is not None:

@@ -134,7 +134,7 @@ class SearchEngine:
         reranked = self._reranker.rerank(gathered.rerank)
         took = (self._clock() - started) * 1000.0
         if took > gathered.budget_ms and plan.cursor is None:
-            said = f"reranking took {took:.0f} ms, more than its {gathered.budget_ms:.0f} ms"
+            said = f"reranking took {took:.1f} ms, {gathered.budget_ms:.1f} ms were left for it"
             return self.answer(plan, gathered, NotReranked(LostReason.CEILING, said))
         return self.answer(plan, gathered, reranked)
 

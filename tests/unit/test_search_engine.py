@@ -299,10 +299,15 @@ def test_an_axis_that_is_late_is_left_out_and_named(engine: SearchEngine, indexe
         assert lost == [(Axis.FTS, LostReason.TIMEOUT)]
         assert answer.hits
         assert all(Axis.FTS not in hit.axes for hit in answer.hits)
+        first = ask(slow, "cat", timeout_ms=300, limit=2)
         with pytest.raises(AxisUnavailable, match="time ceiling of 300 ms"):
             ask(slow, "cat", timeout_ms=300, require=["fts"])
     finally:
         answered.set()
+    later = ask(slow, "cat", limit=2, cursor=first.cursor)
+    assert [lost.code for lost in later.degraded] == [LostReason.FIRST_PAGE]
+    assert [hit.rank for hit in later.hits] == [3, 4]
+    assert [h.asset_id for h in (*first.hits, *later.hits)] == [h.asset_id for h in answer.hits[:4]]
     assert not ask(slow, "cat").partial, "what was partial is not remembered"
 
 
