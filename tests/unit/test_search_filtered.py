@@ -135,6 +135,20 @@ def test_a_condition_leaves_its_pictures(
     assert set(names(answer)) == expected
 
 
+def test_sizes_and_dates_are_those_of_the_snapshot(engine: SearchEngine) -> None:
+    large = {data: asset_id(data) for data in PICTURES.values()}
+    most = sorted(map(len, large))[-3]
+    tree = {"must": [{"field": "bytes", "gte": most}, {"field": "added", "gte": "2020-01-01"}]}
+    found = {hit.asset_id: hit.size for hit in ask(engine, filter=tree).hits}
+    assert found == {name: len(data) for data, name in large.items() if len(data) >= most}
+    # The factory's files are of the first nanosecond of 1970, and nobody says when they were taken.
+    old = ask(engine, filter={"must": [{"field": "modified", "lt": "1970-01-02"}]})
+    assert len(old.hits) == len(PICTURES)
+    assert not ask(engine, filter={"must": [{"field": "has", "value": "date"}]}).hits
+    years = ask(engine, filter={}, facets=["year"]).facets[FacetField.YEAR]
+    assert [(each.value, each.count) for each in years] == [("1970", len(PICTURES))]
+
+
 TEXTS = st.sampled_from(HOSTILE) | st.text(max_size=12)
 CONDITIONS = st.one_of(
     st.builds(
