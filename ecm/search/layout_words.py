@@ -307,7 +307,8 @@ def _colours_of(words: list[_Word], place: _Place, used: set[int]) -> list[int]:
             if not place.free and place.name in ("top", "bottom") and _is_worn(words, at):
                 return []
             return [*_joined_before(words, at, used), at]
-    for at in after[: _NEAR if place.free else 2]:
+    stated = bool(after) and words[after[0]].low in ("is", "are")
+    for at in after[: _NEAR if place.free else 1 + stated]:
         if at in used or words[at].low in _BREAKS:
             break
         if _is_colour(words, at, place):
