@@ -93,6 +93,8 @@ class VectorSearch:
     def matrix(self, tenant_id: str, axis: Axis) -> TenantMatrix:
         """All vectors of a tenant on an axis, from the cache or read into it."""
         where = of_tenant(tenant_id)
+        if tenant_id not in self._ref.tenants:
+            return assembled(OrderedIds(()), (), self._ref.dims[axis])
         return self._cache.get(
             (tenant_id, axis), lambda: self._read(axis, where, self._rows(tenant_id).ids)
         )
