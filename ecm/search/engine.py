@@ -30,12 +30,19 @@ from ecm.search.config import SearchConfig
 from ecm.search.cursor import Cursor, query_digest
 from ecm.search.cutoff import judged
 from ecm.search.encoders import EncodedQuery, QueryEncoder
-from ecm.search.facets import facets_of
+from ecm.search.facets import facets_of, uncountable
 from ecm.search.facts import Facts, FactsCache
 from ecm.search.filters import allowed_by
 from ecm.search.fusion import fused
 from ecm.search.laps import Laps
-from ecm.search.ordered import Gathered, KnownPlan, NotReranked, Ordered, degraded
+from ecm.search.ordered import (
+    Gathered,
+    KnownPlan,
+    NotReranked,
+    Ordered,
+    degraded,
+    uncounted,
+)
 from ecm.search.plan import Plan, planned
 from ecm.search.pool import Pool
 from ecm.search.pooling import pooled
@@ -53,7 +60,7 @@ from ecm.search.second_stage import (
 )
 from ecm.search.showing import Page
 from ecm.search.signals import Signals, signals_of
-from ecm.search.sorting import sorted_ids
+from ecm.search.sorting import check_order, sorted_ids
 
 
 class SearchEngine:
@@ -227,6 +234,7 @@ class SearchEngine:
                 f"the next page cannot be ranked as the first was: {failed.reason}", "rerank"
             )
         facts, pool, request = gathered.facts, gathered.pool, plan.request
+        check_order(request.sort, facts)
         if pool is None:
             allowed = gathered.allowed
             ids = list(facts.asset_ids if allowed is None else allowed.asset_ids)
@@ -277,7 +285,7 @@ class SearchEngine:
             ranking_profile=self.ranking.version,
             query_type=plan.question.query_type,
             fingerprints={axis: ",".join(stored.get(axis, ())) for axis in found.rankings},
-            degraded=degraded(ordered),
+            degraded=(*degraded(ordered), *uncounted(uncountable(request.facets, facts))),
             partial=found.late,
             understood=plan.question.understood(),
             ranking=RankingUsed(

@@ -5,12 +5,13 @@ Values that one step hands the next, and how what was lost on the way is told. D
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ecm.contracts.search import Degradation, LostReason
+from ecm.contracts.search import Degradation, FacetField, LostReason
 from ecm.evidence.allowed import Allowed
 from ecm.search.alternatives import Alternatives
 from ecm.search.asking import Found
@@ -89,3 +90,16 @@ def degraded(ordered: Ordered) -> tuple[Degradation, ...]:
             )
         )
     return tuple(lost)
+
+
+def uncounted(reasons: Mapping[FacetField, str]) -> tuple[Degradation, ...]:
+    """Facets that this snapshot cannot count, as `uncountable` gives them."""
+    return tuple(
+        Degradation(
+            step="facets",
+            code=LostReason.INDEX_MISSING,
+            reason=f"{field.value}: {reason}",
+            effect="It is not counted.",
+        )
+        for field, reason in reasons.items()
+    )
