@@ -21,7 +21,7 @@ from ecm.search.signals import Signals
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "tags": ("bm25.tags", "tag_overlap", "label_match"),
     "caption": ("bm25.caption",),
-    "classification": ("bm25.classification",),
+    "classification": ("bm25.classification", "class_match"),
     "ocr": ("bm25.ocr", "ocr_hit"),
 }
 """Kinds of evidence in words, and the features that are made of them."""

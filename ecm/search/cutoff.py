@@ -7,8 +7,8 @@ far scores stand above what the tenant's assets score at random (standard deviat
 best of so many random scores would (sqrt(2 ln n)):
 
     evidence  = 2 * mean over vector axes of (best height - expected height)
-                + 1 if words were found + 2 * best share of the query that tags or captions say
-                + 3 * share of the first candidates that two vector axes agree on
+                + 2 if words were found + 2 * best share of the query that tags or captions say
+                + 2 * share of the first candidates that two vector axes agree on
                 + 3 * best fit to a layout that words describe
     answered  = 1 / (1 + exp((gate - evidence) / spread)), of the query
     own share = (heights, + tag overlap, + fit) of the candidate, as a share of the best one's
@@ -35,7 +35,7 @@ ANSWERED: Final = 0.5
 VAGUE: Final = 0.25
 AGREEING: Final = 20
 """First candidates of two axes that are compared."""
-_PER_AXIS, _FOUND, _COVERED, _AGREED, _FITTING = 2.0, 1.0, 2.0, 3.0, 3.0
+_PER_AXIS, _FOUND, _COVERED, _AGREED, _FITTING = 2.0, 2.0, 2.0, 2.0, 3.0
 _MOST_EXPONENT: Final = 500.0
 
 

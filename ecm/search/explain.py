@@ -21,7 +21,7 @@ _UNWANTED = "penalty.unwanted"
 _LIKELY = 0.5
 """How much a hit is unwanted, from where on its sentence says so."""
 _OF_LOOK = "style_match"
-_OF_WORDS = ("bm25.", "ocr_hit", "tag_overlap", "label_match", "name_match")
+_OF_WORDS = ("bm25.", "ocr_hit", "tag_overlap", "label_match", "class_match", "name_match")
 
 
 @dataclass(frozen=True)

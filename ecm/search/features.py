@@ -5,9 +5,10 @@ Pure arithmetic on what the pool and its signals hold. Knows no weights and no i
     sim.vv, sim.x, sim.mv  standard deviations above what the tenant's assets score at random, of
                            MOST_HEIGHT; a fitting layout counts as it fits
     sim.fts, bm25.FIELD    BM25, as a share of the best candidate's
-    ocr_hit, name_match    the query's words are read in the picture; its file is called like them
+    ocr_hit, name_match    a word of the query is read in the picture; its file is called as asked
     tag_overlap            share of the query that tags say, as surely as they do
     label_match            how sure a tag is that is the query, word for word
+    class_match            how sure a class is that is: what was recognised, not what it implies
     style_match            how well look and style are as words ask for them
     confidence, run_freshness, evidence_consistency   of the evidence, whatever the query
 """
@@ -44,6 +45,7 @@ FeatureName = Literal[
     "ocr_hit",
     "tag_overlap",
     "label_match",
+    "class_match",
     "name_match",
     "style_match",
     "confidence",
@@ -53,8 +55,6 @@ FeatureName = Literal[
 FEATURES: Final = tuple(name for name in get_args(FeatureName) if name != "rrf")
 MOST_HEIGHT: Final = 10.0
 UNKNOWN_CONFIDENCE: Final = 0.5
-_NAMED_WORDS: Final = 0.5
-"""What a file name counts that has a word of the query, but is not the name asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +102,8 @@ def _ocr_hit(pool: Pool, signals: Signals) -> Scores:
 
 
 def _name_match(pool: Pool, signals: Signals) -> Scores:
-    """1 for a file that is called as asked, half for one that shares words with the query."""
-    words = signals.fields.get("name", np.zeros(len(pool.fused)))
-    matches = np.where(words > 0, _NAMED_WORDS, 0.0)
+    """1 for a file that has the very name that is asked for, with or without its extension."""
+    matches = np.zeros(len(pool.fused))
     asked = frozenset(_bare(name) for name in signals.question.names)
     if asked:
         for row in np.flatnonzero(signals.places >= 0):
@@ -133,6 +132,7 @@ _OF_FACTS: Final[Mapping[str, Callable[[Pool, Signals], Scores]]] = {
     "ocr_hit": _ocr_hit,
     "tag_overlap": lambda pool, signals: signals.spoken.overlap,
     "label_match": lambda pool, signals: signals.spoken.exact,
+    "class_match": lambda pool, signals: signals.spoken.named,
     "name_match": _name_match,
     "style_match": style_match,
     "confidence": lambda pool, signals: signals.known(signals.facts.confidence, UNKNOWN_CONFIDENCE),

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ecm.search.facts import Facts
-from ecm.search.label_sets import Places
+from ecm.search.label_sets import LabelSets, Places
 from ecm.search.stems import label_stems, pattern_of, stems_in_order
 
 MOST_WORDS: Final = 16
@@ -29,7 +29,8 @@ class Spoken:
 
     tags: float64 (n, w), confidence of the surest tag with the word; 0: no tag has it.
     captions: bool (n, w).
-    exact: float64 (n,), confidence of the surest tag that is the query, word for word.
+    exact, named: float64 (n,), confidence of the surest tag, and class, that is the query, word for
+        word; 0: none is.
     rarity: float64 (w,), above 0, sums to 1 (w > 0): what share of the query each word is, by how
         few assets of the tenant have it among their tags (inverse document frequency).
     """
@@ -38,6 +39,7 @@ class Spoken:
     tags: Floats
     captions: npt.NDArray[np.bool_]
     exact: Floats
+    named: Floats
     rarity: Floats
 
     @property
@@ -57,14 +59,31 @@ def spoken_by(facts: Facts, places: Places, text: str, *, whole: bool = True) ->
     Where the facts are not those of the `whole` tenant, no word is known to be rare.
     """
     words = stems_in_order(text)[:MOST_WORDS]
-    count = len(places)
     known = np.flatnonzero(places >= 0)
-    tags, exact = np.zeros((count, len(words))), np.zeros(count)
-    captions = np.zeros((count, len(words)), np.bool_)
+    tags, exact, found_in = _by_tags(facts.tags, places, known, words)
+    _, named, _ = _by_tags(facts.classes, places, known, words)
+    captions = np.zeros((len(places), len(words)), np.bool_)
+    if words and len(known):
+        spoken = facts.texts["caption"].take(pa.array(places[known]))
+        for column, word in enumerate(words):
+            matched = pc.match_substring_regex(spoken, pattern_of(word)).fill_null(False)
+            captions[known, column] = matched.to_numpy(zero_copy_only=False)
+    if not whole:
+        found_in[:] = 0.0
+    return Spoken(words, tags, captions, exact, named, _shares(found_in, len(facts)))
+
+
+def _by_tags(
+    labels: LabelSets, places: Places, known: Places, words: tuple[str, ...]
+) -> tuple[Floats, Floats, Floats]:
+    """Surest label of each candidate with each word (n, w), and that is all of them (n,); and how
+    many assets have the most common label with each word (w,).
+    """
+    having, exact = np.zeros((len(places), len(words))), np.zeros(len(places))
     found_in = np.zeros(len(words))
     if not words or not len(known):
-        return Spoken(words, tags, captions, exact, _shares(found_in, len(facts)))
-    labels, rows = facts.tags, places[known]
+        return having, exact, found_in
+    rows = places[known]
     entries = labels.entries_of(rows)
     owners = np.repeat(known, labels.offsets[rows + 1] - labels.offsets[rows])
     sure = np.nan_to_num(labels.confidences[entries], nan=1.0)
@@ -72,20 +91,14 @@ def spoken_by(facts: Facts, places: Places, text: str, *, whole: bool = True) ->
     asked = frozenset(words)
     said = [label_stems(labels.vocabulary[code]) for code in codes]
     for column, word in enumerate(words):
-        having = np.array([word in own for own in said], np.bool_)
-        chosen = having[inverse]
-        np.maximum.at(tags[:, column], owners[chosen], sure[chosen])
-        spread = labels.starts[codes[having] + 1] - labels.starts[codes[having]]
+        with_word = np.array([word in own for own in said], np.bool_)
+        chosen = with_word[inverse]
+        np.maximum.at(having[:, column], owners[chosen], sure[chosen])
+        spread = labels.starts[codes[with_word] + 1] - labels.starts[codes[with_word]]
         found_in[column] = spread.max(initial=0)
     same = np.array([own == asked for own in said], np.bool_)[inverse]
     np.maximum.at(exact, owners[same], sure[same])
-    spoken = facts.texts["caption"].take(pa.array(rows))
-    for column, word in enumerate(words):
-        matched = pc.match_substring_regex(spoken, pattern_of(word)).fill_null(False)
-        captions[known, column] = matched.to_numpy(zero_copy_only=False)
-    if not whole:
-        found_in[:] = 0.0
-    return Spoken(words, tags, captions, exact, _shares(found_in, len(facts)))
+    return having, exact, found_in
 
 
 def _shares(found_in: Floats, assets: int) -> Floats:

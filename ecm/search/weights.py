@@ -143,4 +143,4 @@ class Cutoff(Part):
 
     gate: float = Field(default=1.2, ge=-100, le=100, allow_inf_nan=False)
     spread: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
-    share: Unit = 0.28
+    share: Unit = 0.32
