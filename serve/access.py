@@ -213,6 +213,16 @@ class Access:
         return found if text else None
 
 
+def keyed_everywhere(profile: Profile) -> Profile:
+    """The profile for replicas on any machine: where there is a file of keys here, one that does
+    not find it lets nobody in, rather than everybody.
+    """
+    if profile.serve.keys_file is not None or not profile.keys_file.exists():
+        return profile
+    served = profile.serve.model_copy(update={"keys_file": profile.keys_file})
+    return profile.model_copy(update={"serve": served})
+
+
 def access_of(profile: Profile) -> Access:
     """The access of a profile's service."""
     served = profile.serve

@@ -33,6 +33,7 @@ from ecm.credentials import local_ray_environment
 from ecm.errors import ConfigError, EcmError, TerminalError, TransientError
 from ecm.opening import plan_for
 from ecm.search.profile import load_ranking_profile
+from serve.access import keyed_everywhere
 from serve.candidates import Candidates
 from serve.desk import Desk
 from serve.encoder import Encoder
@@ -96,7 +97,9 @@ def application(profile: Profile) -> Application:
         max_queued_requests=DESK_REQUESTS,
     )
     ingress = Ingress.options(**_options(roomy))
-    return ingress.bind(profile, candidates, (encoder, reranker), desk.bind(profile))
+    return ingress.bind(
+        keyed_everywhere(profile), candidates, (encoder, reranker), desk.bind(profile)
+    )
 
 
 def profile_of(args: ServeArgs, overrides: Sequence[str]) -> Profile:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fastapi import Request
+from starlette.datastructures import Headers
 
-from ecm.access.limits import Limiter, Taken
+from ecm.access.limits import Limiter, RateLimit, Taken
 from ecm.access.scopes import Scope
 from ecm.access.trail import MAX_TARGET, DamagedLine, Outcome, Trail, TrailEntry, recorded
 from ecm.config import Profile
@@ -32,6 +33,8 @@ from serve.streams import StreamBounds, Streams
 log = logging.getLogger("ray.serve")
 
 ELSEWHERE = ("cross-site", "same-site")
+REFUSALS = RateLimit(rate=1.0, burst=100)
+"""Of one key that are written down: nobody fills the disk by being refused."""
 Answer = TypeVar("Answer")
 
 
@@ -67,6 +70,7 @@ class Door:
         self._config = config
         self._clock = clock
         self._guards = guards or Guards()
+        self._refusals = Limiter({Scope.ADMIN: REFUSALS})
         self._opening = threading.Lock()
         self._opened: Ledger | None = None
         self._told = ""
@@ -143,6 +147,10 @@ class Door:
         elsewhere. Raises Failed when that cannot be written down.
         """
         caller: Caller | None = getattr(request.state, "caller", None)
+        who = caller.key_id if caller else self.access.known_as(request.headers)
+        taken = self._refusals.take(who, Scope.ADMIN, self._guards.monotonic())
+        if taken is not None and not taken.granted:
+            return
         target = f"{request.method} {request.url.path}"
         entry = self._entry(request, caller, "refused", target, Outcome.REFUSED)
         try:
@@ -155,7 +163,7 @@ class Door:
         self, request: Request, scope: Scope | None, named: str | None, cost: int
     ) -> Caller:
         """Without keys a browser's page from elsewhere would speak for the person at it."""
-        if self.access.open and request.headers.get("sec-fetch-site") in ELSEWHERE:
+        if self.access.open and _of_elsewhere(request.headers):
             raise Failed(Problem(403, "access.origin", "a page of another site may not ask this"))
         caller = self.access.caller_of(request.headers, named)
         if isinstance(caller, Problem):
@@ -213,6 +221,16 @@ def door_of(profile: Profile) -> Door:
         Roots(profile.roots, lambda: access.open),
         guards=Guards(Limiter(profile.serve.rate_limits), Trail(profile.trail_file)),
     )
+
+
+def _of_elsewhere(headers: Headers) -> bool:
+    """Whether a browser says that a page of another site asks. It says where from (Sec-Fetch-Site)
+    only of services it trusts, as localhost; Origin it sends to any, with all but plain reading.
+    """
+    if headers.get("sec-fetch-site") in ELSEWHERE:
+        return True
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
 def rate_headers(scope: Scope, taken: Taken) -> dict[str, str]:

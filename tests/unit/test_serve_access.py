@@ -13,10 +13,11 @@ from ecm.access.key_file import change_keys
 from ecm.access.keys import NewKey, new_key, revoked
 from ecm.access.ring import Absence, KeyRing
 from ecm.access.scopes import Scope
+from ecm.config import load_profile
 
 with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
     warnings.simplefilter("ignore")
-    from serve.access import Access, Caller
+    from serve.access import Access, Caller, access_of, keyed_everywhere
     from serve.problem import Problem
 
 KEY_DIGEST = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # of "key"
@@ -214,3 +215,15 @@ def test_where_keys_could_never_be_read_nobody_gets_in(
     assert code_of(asked(access, made.text)) == (503, "access.keys_file")
     assert code_of(access.caller_of(Headers({"host": "localhost"}))) == (503, "access.keys_file")
     assert isinstance(asked(access, "key"), Caller), "keys of the profile go on"
+
+
+def test_keys_that_are_here_are_asked_for_on_every_machine(tmp_path: Path) -> None:
+    profile = load_profile(None, home=tmp_path, environ={})
+    assert keyed_everywhere(profile) == profile
+    assert access_of(profile).open
+    kept(profile.keys_file, new_key("mine", [Scope.SEARCH], 1000.0))
+    bound = keyed_everywhere(profile)
+    profile.keys_file.rename(tmp_path / "elsewhere")
+    there = access_of(bound)
+    assert not there.open
+    assert code_of(asked(there, "any")) == (503, "access.keys_file")

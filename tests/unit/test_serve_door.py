@@ -106,6 +106,14 @@ def test_administrators_are_written_down_and_so_is_what_was_refused(entrance: En
         assert digest_of(key)[:10] not in written
 
 
+def test_nobody_fills_the_disk_by_being_refused(entrance: Entrance) -> None:
+    for _ in range(130):
+        assert entrance.get("admin", "mine") == (403, "access.scope")
+    assert len(entrance.told()) == 100
+    assert entrance.get("admin", "boss") == (200, "default")
+    assert len(entrance.told()) == 102
+
+
 def test_what_cannot_be_written_down_is_not_answered(entrance: Entrance, tmp_path: Path) -> None:
     (tmp_path / "admin.jsonl").mkdir()
     answers = [entrance.client.get("/v1/admin", headers={"x-api-key": "mine"})]
@@ -143,6 +151,13 @@ def test_without_keys_the_one_at_the_machine_may_do_all_but_no_page_of_elsewhere
         for site in ("cross-site", "same-site"):
             answer = client.get("/v1/search", headers={"sec-fetch-site": site})
             assert (answer.status_code, answer.json()["code"]) == (403, "access.origin")
+        for origin in ("http://evil.example", "null", "http://localhost:3000"):
+            answer = client.get("/v1/admin", headers={"origin": origin})
+            assert (answer.status_code, answer.json()["code"]) == (403, "access.origin")
+        assert client.get("/v1/admin", headers={"origin": "http://localhost"}).status_code == 200
+    assert [each[2:] for each in entrance.told() if each[2] == "refused"] == [
+        ("refused", "refused", "access.origin")
+    ] * 3
 
 
 def test_every_answer_has_the_headers_that_keep_browsers_safe(entrance: Entrance) -> None:

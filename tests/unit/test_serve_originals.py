@@ -16,6 +16,7 @@ from ecm.contracts.identity import path_uri
 from ecm.errors import QueryError
 from ecm.images.limits import ImageLimits
 from ecm.ledger.config import LedgerConfig
+from tests.object_server import ACCESS_KEY, REGION, SECRET_KEY, ObjectServer
 
 with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydantic deprecates
     warnings.simplefilter("ignore")
@@ -35,12 +36,14 @@ RED_ID = hashlib.sha256(RED).hexdigest()
 class Shelf:
     """A folder of photos below a root, a snapshot of who has which, and the route over them."""
 
-    def __init__(self, folder: Path, max_bytes: int = 10**6, at_once: int = 4) -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int = 10**6, at_once: int = 4, *more_roots: str
+    ) -> None:
         self.photos = folder / "photos"
         self.photos.mkdir(exist_ok=True)
         self.owned: dict[tuple[str, str], list[str]] = {}
         access = Access({digest_of("mine"): "mine", digest_of("theirs"): "theirs"}, "mine")
-        roots = Roots([str(self.photos)], lambda: access.open)
+        roots = Roots([str(self.photos), *more_roots], lambda: access.open)
         door = Door(LedgerConfig(url=f"sqlite://{folder}/none.db"), access, roots)
         self.originals = Originals(self._places, roots, ImageLimits(), max_bytes, at_once)
         api = new_api()
@@ -189,3 +192,30 @@ def test_a_tenant_takes_half_of_the_places_and_gives_them_back(tmp_path: Path) -
             assert small.client.get(path, headers=headers).status_code in (200, 304, 416)
     (small.photos / "red.png").unlink()
     assert {small.client.get(path).status_code for _ in range(5)} == {410}
+
+
+def test_objects_are_read_below_their_prefix(
+    tmp_path: Path, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("AWS_ENDPOINT_URL", object_server.endpoint),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ("AWS_DEFAULT_REGION", REGION),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    bucket = object_server.bucket()
+    for key in ("photos/é %41.png", "secret/b.png"):
+        object_server.client.put_object(Bucket=bucket, Key=key, Body=RED)
+    shelf = Shelf(tmp_path, 10**6, 4, f"s3://{bucket}/photos")
+    path = f"/v1/assets/{RED_ID}/original"
+    shelf.owned["mine", RED_ID] = [f"s3://{bucket}/photos/é %41.png"]
+    found = shelf.client.get(path)
+    assert found.content == RED
+    assert found.headers["content-disposition"].endswith("%C3%A9%20%2541.png")
+    for outside in ("secret/b.png", "photos/../secret/b.png"):
+        shelf.owned["mine", RED_ID] = [f"s3://{bucket}/{outside}"]
+        assert shelf.client.get(path).json()["code"] == "original.root"
+    shelf.owned["mine", RED_ID] = [f"s3://{bucket}/photos/gone.png"]
+    assert shelf.client.get(path).status_code == 410
