@@ -14,6 +14,7 @@ from ecm.contracts.result import Space
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.schema import (
     ASSET_VERSIONS,
+    ASSET_WORDS,
     ASSETS,
     EVIDENCE_REGIONS,
     EVIDENCE_TEXT,
@@ -78,8 +79,10 @@ class Footprint:
         )
 
     def per_image(self) -> float | None:
-        """Bytes kept of an image besides statements: facts, places, thumbnail."""
+        """Bytes kept of an image besides statements: facts, places, words in files, thumbnail."""
         found = [self._sizes[name].per_row for name in _PER_IMAGE if name in self._sizes]
+        if ASSET_WORDS in self._sizes and ASSETS in self._sizes:
+            found.append(self._sizes[ASSET_WORDS].size / self._sizes[ASSETS].rows)
         return sum(found) if found else None
 
 

@@ -117,6 +117,9 @@ def test_words_of_far_folders_are_found(store: EvidenceStore) -> None:
     assert ref.measurements.indexed_rows["path"] == ref.measurements.indexed_rows["user"] == 1
     query = {"query": "summers", "columns": ["path"]}
     assert dataset.scanner(full_text_query=query).to_table().num_rows == 1
+    reader = SnapshotReader.open(store, ref)
+    assert reader.search_text("t", "summers", {"path": 1.0, "tags": 1.0}, 5)
+    assert not reader.search_text("t", "summers", {"name": 1.0}, 5)
 
 
 def as_before(store: EvidenceStore, ref: SnapshotRef) -> SnapshotRef:
@@ -144,6 +147,8 @@ def test_a_snapshot_of_before_opens_and_answers_and_is_not_built_on(store: Evide
     reader = SnapshotReader.open(store, old)
     assert set(TEXT_COLUMNS) <= set(reader.ref.measurements.indexed_rows)
     assert [a for a, _ in reader.search_text("t", "dog", {"tags": 1.0}, 5)] == [content_of("a")]
+    both = reader.search_text("t", "dog photos", {"tags": 1.0, "path": 1.0, "user": 1.0}, 5)
+    assert [asset_id for asset_id, _ in both] == [content_of("a")]
     assert reader.tenant_table("t", ["asset_id", *NEW]).column_names == ["asset_id"]
     assert not reader.broken.keys() & {Axis.FTS, Axis.VV}
     new = snapshots.build(POLICY, START + 1)

@@ -78,6 +78,8 @@ def test_columns_and_words_come_out_where_they_are_looked_for(
         assert row["modified_at"] == 1_600_000_000
         assert row["added_at"] <= row["said_at"]
         assert {"holidays", "2021", "north", "days"} <= set(row["path"].split())
+    found = reader.search_text("t", "swan lake", {"user": 1.0}, 5)
+    assert [asset_id for asset_id, _ in found] == [ids["swans.jpg"]]
     words = reader.rows("t", [ids["hostile.webp"]])
     assert len(words) == 1
     assert "\x1b" not in rows[ids["hostile.webp"]]["user"]
