@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ecm.contracts.search import LayoutConstraint
 from ecm.errors import ContractError
-from ecm.search.layout_words import Spoken, read_looks
+from ecm.search.layout_words import PLACED, Spoken, read_looks
 from ecm.search.looks import Looks
 from ecm.search.sketch import sketch_vector
 
@@ -24,8 +24,10 @@ MAX_CONSTRAINTS: Final = 8
 _LEAST: Final = 0.02
 """What a constraint that is not met at all leaves of the others: a picture that does all but one of
 many is still better than one that does none."""
+_BESIDE: Final = 0.5
+"""How much look still counts where the text speaks of other things too."""
 _FREE_WORDS: Final = 3
-"""So many words of other things may stand beside the look before it counts less."""
+"""So many words of other things may stand beside the look before it counts less and less."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class Layout:
     """Constraints on the look of a picture.
 
     `weights` are what the constraints count among each other, above 0 (none given: all 1).
-    `strength`, 0-1, is how much the query is about look: what part of its weight the structure axis
-    should have.
+    `strength`, 0-1, is how much the query is about look: 1 where it speaks of nothing else, near 0
+    where a colour is mentioned in passing. The structure axis should have that part of the weight
+    it has in a question of look alone.
     """
 
     constraints: tuple[LayoutConstraint, ...]
@@ -76,7 +79,7 @@ def read_layout(text: str) -> Layout | None:
 
     >>> layout = read_layout("a red car on the left")
     >>> layout.constraints[0].colour.value, layout.constraints[0].place, layout.strength
-    ('red', 'left', 0.8)
+    ('red', 'left', 0.4)
     >>> read_layout("a dog")
     """
     read = read_looks(text)
@@ -92,5 +95,8 @@ def read_layout(text: str) -> Layout | None:
 
 
 def _strength(spoken: list[Spoken], others: int) -> float:
-    """The most that one counts, less in a long text about other things."""
-    return max(one.weight for one in spoken) * min(1.0, _FREE_WORDS / max(others, 1))
+    """The most that one counts: in full where nothing else is spoken of, less the more else."""
+    most = max(one.weight for one in spoken)
+    if not others:
+        return 1.0 if most >= PLACED else most
+    return most * _BESIDE * min(1.0, _FREE_WORDS / others)

@@ -12,12 +12,12 @@ from ecm.evidence.generation import name_words
 from ecm.evidence.text_query import TextQuery
 from ecm.search.grammar import Said, read_words
 from ecm.search.layout import Layout, read_layout
-from ecm.search.words import FUNCTION as FUNCTION
-from ecm.search.words import classify_text, type_chances
+from ecm.search.words import type_chances
 
 _FUZZY_LETTERS = 5
 """A single word of so many letters may be misspelt by one."""
 _SURE_OF_NAMES = 0.5
+_ALL_LOOK, _SURE_OF_LOOK = 0.95, 0.9
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def read_question(request: SearchRequest) -> Question:
         query_type, confidence = (QueryType.MIXED if said.wanted else QueryType.VISUAL), 1.0
         axes = (Axis.VV, Axis.X, Axis.MV, *words)
     elif said.wanted:
-        query_type, confidence = _type_of(said)
+        query_type, confidence = _type_of(said, layout)
         axes = (Axis.VV, *((Axis.X,) if layout is not None else ()), Axis.MV, *words)
     else:
         query_type, confidence, axes = QueryType.SEMANTIC, 0.0, ()
@@ -80,12 +80,21 @@ def read_question(request: SearchRequest) -> Question:
     )
 
 
-def _type_of(said: Said) -> tuple[QueryType, float]:
-    """Type and probability; a file name asks for that file, whatever words are around it."""
+def _type_of(said: Said, layout: Layout | None) -> tuple[QueryType, float]:
+    """Type and probability.
+
+    A file name asks for that file, whatever words are around it; words of look alone ask for look.
+    """
+    chances = type_chances(said.wanted, len(said.phrases))
     if said.names:
-        chance = type_chances(said.wanted)[QueryType.KEYWORD]
-        return QueryType.KEYWORD, max(chance, _SURE_OF_NAMES)
-    return classify_text(said.wanted, len(said.phrases))
+        return QueryType.KEYWORD, max(chances[QueryType.KEYWORD], _SURE_OF_NAMES)
+    if layout is not None and layout.strength >= _ALL_LOOK:
+        return QueryType.VISUAL, max(chances[QueryType.VISUAL], _SURE_OF_LOOK)
+    kind = max(chances, key=lambda each: chances[each])
+    if kind is QueryType.VISUAL and layout is not None:
+        # one word that may mean a look or a thing: orange, portrait
+        return QueryType.MIXED, chances[kind]
+    return kind, chances[kind]
 
 
 def _text_query(said: Said) -> TextQuery | None:

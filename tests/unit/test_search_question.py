@@ -79,6 +79,24 @@ def test_axes_are_those_that_can_be_asked(
     assert kind is None or (question.query_type, question.confidence) == (kind, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("red on the left, blue on the right", QueryType.VISUAL),
+        ("symmetrical", QueryType.VISUAL),
+        ("lots of sky", QueryType.VISUAL),
+        ("orange", QueryType.MIXED),
+        ("portrait", QueryType.MIXED),
+        ("red car on the left", QueryType.MIXED),
+        ("a man in a red jacket skis down a slope", QueryType.SEMANTIC),
+    ],
+)
+def test_words_of_look_alone_ask_for_look(text: str, kind: QueryType) -> None:
+    question = asked(text)
+    assert question.query_type is kind
+    assert Axis.X in question.axes
+
+
 def test_only_what_is_not_wanted_is_no_question() -> None:
     question = asked("no people")
     assert (question.wanted, question.axes, question.text) == ("", (), None)
