@@ -165,13 +165,13 @@ class Candidates:
                 scores = self.layout_scores(layout, scope.tenant_id, [a for a, _ in near])
                 return _best(scores, scope.asked)
             matrix = self._reader.tenant_matrix(scope.tenant_id, Axis.X)
-            places = np.arange(len(matrix.ids), dtype=np.intp)
-            if scope.allowed is not None:
-                places = matrix.ids.chosen(scope.allowed)
+            chosen = None if scope.allowed is None else matrix.ids.chosen(scope.allowed)
+            places = np.arange(len(matrix.ids)) if chosen is None else chosen
             fits = np.zeros(len(places))
             for start in range(0, len(places), _BLOCK):
-                chosen = matrix.vectors[places[start : start + _BLOCK]]
-                fits[start : start + _BLOCK] = layout.scores(chosen).round(SCORE_DIGITS)
+                block = slice(start, start + _BLOCK)
+                some = matrix.vectors[block if chosen is None else chosen[block]]
+                fits[block] = layout.scores(some).round(SCORE_DIGITS)
             return first_of(matrix.ids, places[fits > 0], fits[fits > 0], scope.asked)
 
         return self._ranking(Axis.X, scope, found)
