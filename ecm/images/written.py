@@ -33,7 +33,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OLDEST: Final = 1826
 """The year of the first photograph: cameras that know no date write 0000 or 1."""
 _TIME: Final = re.compile(
-    r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?"
+    r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?"
 )
 _MACHINE: Final = re.compile(
     r"olympus digital camera|sony dsc|(?:konica )?minolta digital camera|dcf 1\.0|exif_jpeg_picture"
@@ -108,7 +108,7 @@ def _is_noise(raw: str) -> bool:
 
 
 def _taken(source: WrittenSource, raw: str) -> Written | None:
-    """A time of the form YYYY:MM:DD HH:MM:SS, with its offset from UTC if it has one.
+    """A time of the form YYYY:MM:DD HH:MM[:SS], with its offset from UTC if it has one.
 
     Without, the clock of the camera is taken for UTC: which zone it showed is not known.
     """
@@ -116,7 +116,7 @@ def _taken(source: WrittenSource, raw: str) -> Written | None:
     if match is None or int(match[1]) < _OLDEST:
         return None
     try:
-        local = datetime(*(int(part) for part in match.groups()[:6]))  # type: ignore[arg-type]
+        local = datetime(*(int(part or 0) for part in match.groups()[:6]))  # type: ignore[arg-type]
         zone = _zone(match[7])
         moment = local.replace(tzinfo=zone or UTC)
         seconds = (moment - _EPOCH).total_seconds()

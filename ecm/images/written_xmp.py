@@ -1,7 +1,7 @@
-"""Titles, descriptions and subjects in an XMP packet, read by expat as a stream.
+"""Titles, descriptions, subjects and the time of taking in an XMP packet, which expat streams.
 
 No document type, hence no entities; no more than so many elements and levels; a packet that is
-malformed anywhere says nothing. Source: ISO 16684-1 (XMP), Dublin Core 1.1.
+malformed anywhere says nothing. Source: ISO 16684-1 (XMP), ISO 16684-2, Dublin Core 1.1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ _KINDS: Final = {
     f"{_DC}title": WrittenKind.TITLE,
     f"{_DC}description": WrittenKind.DESCRIPTION,
     f"{_DC}subject": WrittenKind.KEYWORD,
+    "http://ns.adobe.com/exif/1.0/ DateTimeOriginal": WrittenKind.TAKEN,
+    "http://ns.adobe.com/photoshop/1.0/ DateCreated": WrittenKind.TAKEN,
 }
 _MAX_ELEMENTS: Final = 20_000
 _MAX_DEPTH: Final = 64

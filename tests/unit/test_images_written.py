@@ -109,6 +109,17 @@ def test_a_time_with_its_offset_or_taken_for_utc(
     assert (found.text, found.taken_at) == (text, seconds)
 
 
+def test_a_time_in_a_packet_as_an_element_or_an_attribute() -> None:
+    names = 'xmlns:exif="http://ns.adobe.com/exif/1.0/"'
+    packet = xmp(f"<exif:DateTimeOriginal {names}>2021-05-03T10:11+02:00</exif:DateTimeOriginal>")
+    moment = ("taken", "xmp", "2021-05-03T10:11:00+02:00")
+    assert said(file_of("WEBP", packet=packet)) == {moment}
+    start = b"<rdf:Description "
+    names = 'xmlns:p="http://ns.adobe.com/photoshop/1.0/" p:DateCreated="2021-05-03T10:11+02:00" '
+    packet = xmp().replace(start, start + names.encode())
+    assert said(file_of("WEBP", packet=packet)) == IN_XMP | {moment}
+
+
 @pytest.mark.parametrize(
     "taken",
     ["0000:00:00 00:00:00", "2021:13:40 10:11:12", "    :  :     :  :  ", "1:1", "soon"],
