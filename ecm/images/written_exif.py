@@ -26,7 +26,7 @@ _BLANK: Final = b"\0" * 8
 
 
 def exif_words(block: bytes) -> Iterator[Said]:
-    """What people wrote, and the time of taking; nothing of what is malformed. Never raises."""
+    """The time of taking first, and what people wrote; nothing of what is malformed. Never raises."""
     order = _order(block)
     if order is None:
         return
@@ -34,6 +34,10 @@ def exif_words(block: bytes) -> Iterator[Said]:
     second: dict[int, bytes] = {}
     if len(pointer := first.get(_EXIF, b"")) == 4:
         second = directory(block, order, _long(pointer, order, 0))
+    if _TAKEN in second:
+        offset = second.get(_OFFSET_TAKEN, second.get(_OFFSET, b""))
+        zone = text_of(offset[:16]).strip()
+        yield WrittenKind.TAKEN, text_of(second[_TAKEN][:32]).strip() + zone
     if _DESCRIPTION in first:
         yield WrittenKind.DESCRIPTION, text_of(first[_DESCRIPTION])
     for tag, kind in ((_TITLE, WrittenKind.TITLE), (_COMMENT, WrittenKind.COMMENT)):
@@ -43,10 +47,6 @@ def exif_words(block: bytes) -> Iterator[Said]:
         yield WrittenKind.KEYWORD, word
     if _USER_COMMENT in second:
         yield WrittenKind.COMMENT, _user_comment(second[_USER_COMMENT], order)
-    if _TAKEN in second:
-        offset = second.get(_OFFSET_TAKEN, second.get(_OFFSET, b""))
-        zone = text_of(offset[:16]).strip()
-        yield WrittenKind.TAKEN, text_of(second[_TAKEN][:32]).strip() + zone
 
 
 def tiff_blocks(data: bytes) -> tuple[bytes, bytes]:

@@ -189,6 +189,10 @@ def test_there_is_an_end_to_what_one_file_says() -> None:
     assert len(found) <= MOST
     assert sum(len(each.text) for each in found) <= MOST_CHARACTERS
     assert said(data) >= IN_EXIF
+    full = exif(
+        "d " * 1_000, "2021:05:03 10:11:12", "", b"ASCII\0\0\0" + b"c " * 1_000, "t " * 1_000
+    )
+    assert "taken" in {each.kind.value for each in written(file_of(block=full))}
     chunks = [chunk(b"tEXt", b"Comment\0" + b"word %d " % n * 1_000) for n in range(300)]
     found = written(with_chunks(file_of("PNG"), *chunks))
     assert 0 < len(found) <= MOST
