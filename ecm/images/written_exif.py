@@ -26,7 +26,7 @@ _BLANK: Final = b"\0" * 8
 
 
 def exif_words(block: bytes) -> Iterator[Said]:
-    """The time of taking first, and what people wrote; nothing of what is malformed. Never raises."""
+    """The time of taking, then what people wrote; nothing of what is malformed. Never raises."""
     order = _order(block)
     if order is None:
         return
