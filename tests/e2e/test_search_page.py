@@ -1,121 +1,181 @@
-"""The search page in a real browser against a real service."""
+"""Searching on the page in a browser, against a real service: words, pictures, why, address."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from tests.browsing import HOSTILE, Watch, open_service
 from tests.factories import picture
-from tests.serving import Service, service
 
 pytestmark = pytest.mark.needs("chromium")
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def running() -> Service:
-    return service()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(found for found in map(shutil.which, names) if found)
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Browser, running: Service) -> Iterator[Page]:
-    """The page, unlocked with the tenant's key as a person would; no script error, no stranger."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    strangers: list[str] = []
-    opened.on(
-        "request",
-        lambda asked: (
-            asked.url.startswith((running.address, "blob:", "data:")) or strangers.append(asked.url)
-        ),
-    )
-    opened.goto(running.address + "/")
-    opened.locator("#key-text").fill("key-of-t")
-    opened.get_by_role("button", name="Use").click()
-    expect(opened.locator("#snapshot")).to_contain_text("snapshot")
-    yield opened
-    context.close()
-    assert errors == []
-    assert strangers == []
-
 
 def ask(page: Page, text: str) -> None:
-    page.get_by_role("searchbox").fill(text)
+    page.get_by_role("searchbox", name="Search your images").fill(text)
     page.keyboard.press("Enter")
-    page.wait_for_selector(".card")
+    settled(page)
+
+
+def settled(page: Page) -> None:
+    """Hits are there, and none is still to come."""
+    expect(page.locator("#hits")).not_to_have_class("grid busy")
+    page.wait_for_selector(".card:not(.skeleton)")
+
+
+def why(page: Page, rank: int) -> None:
+    page.get_by_role("button", name=f"Why is hit {rank} here?").click()
+    page.wait_for_selector("#why .story")
+
+
+def first_caption(page: Page) -> str:
+    return page.locator(".card .caption").first.inner_text()
+
+
+def test_the_start_offers_examples_of_what_is_there(page: Page) -> None:
+    expect(page.locator("#snapshot")).to_contain_text("images · snapshot s-")
+    page.locator("#strip button").first.click()
+    settled(page)
+    assert "like=" in page.url
+    expect(page.locator("#shown .example")).to_have_count(1)
+    page.get_by_role("link", name="ecm, start page").click()
+    expect(page.locator("#empty-title")).to_have_text("Ask your images")
+    page.locator("#examples button").first.click()
+    settled(page)
+    assert "q=" in page.url
 
 
 def test_a_person_types_a_query_sees_thumbnails_and_asks_why(page: Page) -> None:
     ask(page, "red")
     expect(page.locator(".card img.loaded").nth(2)).to_be_visible()
-    assert "red" in page.locator(".card .caption").first.inner_text()
-    assert "visual query" in page.locator("#status").inner_text()
-    page.get_by_role("button", name="Why is hit 1 here?").click()
-    why = page.get_by_role("dialog")
-    assert "red" in why.locator(".because").inner_text()
-    values = [float(text) for text in why.locator(".axis .value").all_inner_texts()]
-    total = float(why.locator(".total span").last.inner_text())
-    assert len(values) >= 3
-    assert sum(values) == pytest.approx(total, abs=5e-5)
-    assert "run-1" in why.locator(".evidence").inner_text()
-    assert "/photos/red-" in why.inner_text()
+    assert "red" in first_caption(page)
+    assert "query" in page.locator("#understood").inner_text()
+    why(page, 1)
+    panel = page.get_by_role("dialog")
+    assert "red" in panel.locator(".because").inner_text()
+    assert "run-1" in panel.locator(".evidence").inner_text()
+    assert "fake" in panel.locator(".evidence .from").first.inner_text(), "model and date are told"
+    assert "shown by the published snapshot" in panel.locator(".story").inner_text()
+    assert "/photos/red-" in panel.locator(".paths").inner_text()
     page.keyboard.press("Escape")
-    expect(why).to_have_count(0)
+    expect(panel).to_have_count(0)
+    assert "why" not in page.url
+
+
+@pytest.mark.parametrize("query", ["red", "a green picture without blue"])
+def test_what_the_panel_shows_adds_up_to_the_score(page: Page, query: str) -> None:
+    ask(page, query)
+    for rank in (1, 3):
+        why(page, rank)
+        rows = page.locator("#why .summand")
+        exact = [float(row.get_attribute("data-value") or "nan") for row in rows.all()]
+        total = page.locator("#why .total .number")
+        score = float(total.get_attribute("data-value") or "nan")
+        assert len(exact) >= 2
+        assert math.fsum(exact) == pytest.approx(score, abs=1e-9)
+        shown = [row.inner_text().replace("−", "-") for row in rows.locator(".number").all()]
+        assert [float(text) for text in shown] == pytest.approx(exact, abs=6e-6)
+        assert float(total.inner_text()) == pytest.approx(score, abs=6e-6)
+        page.keyboard.press("Escape")
+        expect(page.locator("#why")).to_be_hidden()
 
 
 def test_more_like_this_and_back_again(page: Page) -> None:
     ask(page, "blue")
-    page.get_by_role("button", name="Why is hit 1 here?").click()
-    page.get_by_role("button", name="More like this").click()
-    expect(page.locator("#chosen-name")).to_have_text("more like this")
+    why(page, 1)
+    page.get_by_role("button", name="More like this", exact=True).click()
+    expect(page.locator("#shown .example")).to_have_count(1)
+    expect(page.get_by_role("searchbox", name="Search your images")).to_have_value("")
+    settled(page)
     expect(page.locator(".card .caption").first).to_contain_text("blue")
     assert "like=" in page.url
     page.go_back()
-    expect(page.get_by_role("searchbox")).to_have_value("blue")
-    expect(page.locator("#chosen")).to_be_hidden()
+    expect(page.get_by_role("searchbox", name="Search your images")).to_have_value("blue")
+    expect(page.locator("#shown .example")).to_have_count(0)
+    expect(page.locator("#why")).to_be_hidden()
 
 
-def test_an_image_is_chosen_and_a_file_that_is_none_is_refused(page: Page, tmp_path: Path) -> None:
-    (tmp_path / "green.png").write_bytes(picture("green", 5))
+def test_unlike_this_and_words_with_a_picture_stand_in_the_address(
+    page: Page, watching: Callable[..., Watch]
+) -> None:
+    ask(page, "green")
+    page.get_by_role("button", name="Less like hit 1", exact=True).click()
+    settled(page)
+    assert "unlike=" in page.url
+    expect(page.locator("#shown .unwanted")).to_have_count(1)
+    page.get_by_role("button", name="less like this: turn round").click()
+    expect(page.locator("#shown .example:not(.unwanted)")).to_have_count(1)
+    settled(page)
+    order = page.locator(".card .picture").evaluate_all("all => all.map(one => one.ariaLabel)")
+    other = watching(open_service().address).page()
+    other.goto(page.url)
+    settled(other)
+    assert (
+        other.locator(".card .picture").evaluate_all("all => all.map(one => one.ariaLabel)")
+        == order
+    )
+    page.get_by_role("button", name="Remove the picture: more like this").click()
+    expect(page.locator("#shown .example")).to_have_count(0)
+    assert page.url.endswith("?q=green")
+
+
+def test_pictures_are_chosen_and_a_file_that_is_none_is_refused(
+    watching: Callable[..., Watch], tmp_path: Path
+) -> None:
+    address = open_service().address
+    watch = watching(address, expected={415, 422})
+    page = watch.page()
+    page.goto(address + "/?weak=1")
+    for colour in ("green", "white"):
+        (tmp_path / f"{colour}.png").write_bytes(picture(colour, 6))
     (tmp_path / "notes.txt").write_text("no image")
-    page.locator("#image").set_input_files(tmp_path / "green.png")
-    page.wait_for_selector(".card")
-    assert "green" in page.locator(".card .caption").first.inner_text()
+    page.locator("#image").set_input_files([tmp_path / "green.png", tmp_path / "white.png"])
+    settled(page)
+    expect(page.locator("#shown .example")).to_have_count(2)
+    assert "green" in first_caption(page) or "white" in first_caption(page)
+    page.get_by_role("button", name="Remove the picture: white.png").click()
+    settled(page)
+    assert "green" in first_caption(page)
+    page.reload()
+    expect(page.locator("#notices")).to_contain_text("Drop it here again")
     page.locator("#image").set_input_files(tmp_path / "notes.txt")
     expect(page.get_by_role("alert")).to_contain_text("image")
     expect(page.locator(".card")).to_have_count(0)
 
 
-def test_nothing_found_and_markup_in_a_query_are_only_text(page: Page) -> None:
-    ask(page, "<img src=x onerror=window.hacked=1> red")
+def test_pages_follow_each_other_without_repeats(page: Page) -> None:
+    page.goto(open_service().address + "/?q=red&weak=1&page=6")
+    settled(page)
+    page.wait_for_function(
+        """() => {
+            document.querySelector("footer").scrollIntoView();
+            return document.querySelector("#more").hidden;
+        }"""
+    )
+    ranks = page.locator(".card .rank").all_inner_texts()
+    assert len(ranks) > 12
+    assert ranks == [f"#{place}" for place in range(1, len(ranks) + 1)]
+    assets = page.locator(".card img").evaluate_all("all => all.map(one => one.dataset.asset)")
+    assert len(set(assets)) == len(assets)
+
+
+def test_hostile_words_are_only_text(page: Page) -> None:
+    page.goto(open_service().address + "/?weak=1")
+    ask(page, f"yellow {HOSTILE}")
+    ask(page, "yellow")
+    hostile = page.locator(".card", has_text="window.hacked=1").first
+    expect(hostile).to_be_visible()
+    hostile.locator(".why").click()
+    page.wait_for_selector("#why .story")
+    assert HOSTILE in page.locator("#why .said").first.inner_text()
+    page.locator("#why .tags button", has_text="window.hacked").first.click()
+    expect(page.locator("#chips")).to_contain_text(HOSTILE)
+    ask(page, "red")
+    page.goto(open_service().address + "/?q=%3Cscript%3Ewindow.hacked=4%3C/script%3E&path=%3Cb%3E")
+    expect(page.locator("#chips")).to_contain_text("in <b>")
     assert page.evaluate("window.hacked") is None
-    assert page.locator("#hits img[src=x], #why img[src=x]").count() == 0
-    more = page.get_by_role("button", name="More", exact=True)
-    shown = page.locator(".card").count()
-    more.click()
-    expect(page.locator(".card").nth(shown)).to_be_visible()
+    assert page.locator("img[src=x], main script, dialog script, #chips b").count() == 0

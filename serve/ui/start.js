@@ -1,0 +1,55 @@
+// The page before anything is asked: how much there is, and examples out of what is there.
+
+import { get, search } from "./api.js";
+import { $, button, make, plural } from "./dom.js";
+import { captionOf, ratioOf } from "./hits.js";
+import { showEmpty, showProblem } from "./notices.js";
+import { showThumb } from "./thumbs.js";
+import { blank, picked } from "./state.js";
+
+const FIXED = ["dog", "a street at night", "boats on the water", "red on the left", "portrait, dark background"];
+const SAMPLE = { text: "a photo", limit: 14, facets: ["tags", "colours"], explain: false };
+const COMMON = 0.5;
+
+let sample = null;
+
+/** Forgets what another key was allowed to see. */
+export const forgetSample = () => { sample = null; };
+
+/** Draws the start; `navigate(question)` follows an example, `like(asset)` a picture. */
+export async function drawStart(still, { navigate, like, askKey }) {
+  const chip = (words) => ({ words, act: () => navigate({ ...blank(), text: words }) });
+  showEmpty("Ask your images", "Type what you are looking for, or drop a picture to find others like it. Every hit shows which model run put it there.", FIXED.map(chip));
+  try {
+    const seen = await get("v1/snapshot");
+    if (!still()) return;
+    $("snapshot").textContent = `${plural(seen.assets, "image")} · snapshot ${seen.snapshot_id} · ranking ${seen.ranking_profile}`;
+    if (!seen.assets) {
+      showEmpty("Nothing is indexed yet", "Index a folder with “ecm index FOLDER”, then publish a snapshot. How far it is shows under Runs.");
+      return;
+    }
+    sample ??= await search(SAMPLE);
+    if (!still()) return;
+    drawSample(chip, { navigate, like });
+  } catch (problem) {
+    if (still() && problem.status !== 401) showProblem(problem, () => drawStart(still, { navigate, like, askKey }), { askKey });
+  }
+}
+
+/** Tags that some images have and many have not make better examples than words of ours. */
+function drawSample(chip, { navigate, like }) {
+  const tags = (sample.facets?.tags || []).filter((one) => one.count > 1 && one.count < COMMON * sample.matched).slice(0, 5);
+  const colour = sample.facets?.colours?.[0]?.value;
+  const chips = [...tags.map((one) => chip(one.value)), ...FIXED.slice(tags.length ? 3 : 0).map(chip)];
+  if (tags.length && colour) {
+    chips.push({ words: `${tags[0].value}, mostly ${colour}`, act: () => navigate(picked({ ...blank(), text: tags[0].value }, "colours", colour)) });
+  }
+  if (tags.length > 1) chips.push(chip(`${tags[0].value} without ${tags[1].value}`));
+  $("examples").replaceChildren(...chips.map(({ words, act }) => make("li", {}, button({ onclick: act }, words))));
+  $("samples").hidden = !sample.hits.length;
+  $("strip").replaceChildren(...sample.hits.map((hit) => {
+    const made = make("li", {}, button({ title: "More like this", "aria-label": `More like: ${captionOf(hit)}`, onclick: () => like(hit.asset_id) }, showThumb(make("img", { alt: "", loading: "lazy" }), hit.asset_id)));
+    made.style.setProperty("--ratio", ratioOf(hit).toFixed(4));
+    return made;
+  }));
+}
