@@ -122,7 +122,7 @@ class Corpus:
             "added_at": np.full(count, START),
             "said_at": np.full(count, START),
             "agreement": [None] * count,
-            "caption": [f"a photo of a {said[0]}, with a {said[-1]}" for said in labels],
+            "caption": [self.caption(pair) for pair in chosen],
             "caption_composed": [True] * count,
             "tags": ["\n".join(said) for said in labels],
             "classification": [said[0] for said in labels],
@@ -150,6 +150,11 @@ class Corpus:
         arrays = [pa.array(columns[field.name], field.type) for field in schema]
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
+    def caption(self, pair: Sequence[int]) -> str:
+        """What is said of an asset of two classes."""
+        first, second = (self.classes[place].lemmas[0] for place in pair)
+        return f"a photo of a {first}, with a {second}"
+
     def _labels(self, pair: Sequence[int]) -> list[str]:
         """Names of both classes, the first one's first, at most LABELS."""
         names = [name for place in pair for name in self.classes[place].lemmas]
@@ -170,10 +175,12 @@ def _statement(asset_id: str, place: int, text: str, sure: float, mark: str) -> 
     }
 
 
-def make(profile: Profile, tenants: Mapping[str, int], seed: int = 7) -> SnapshotRef:
+def make(
+    profile: Profile, tenants: Mapping[str, int], seed: int = 7, kind: type[Corpus] = Corpus
+) -> SnapshotRef:
     """Write and publish a snapshot in a new store of the profile."""
     parts = search_parts(profile)
-    corpus = Corpus(open_encoder(parts), seed)
+    corpus = kind(open_encoder(parts), seed)
     marks = dict(parts.transforms)
     store = EvidenceStore.create(profile.evidence, START)
     snapshot_id = f"s-20231114T221320Z-{digest([*tenants.items(), seed])[:8]}"
