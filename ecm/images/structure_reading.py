@@ -174,20 +174,21 @@ class StructureReading:
 
     @property
     def faded_energies(self) -> Floats:
-        """`energies` but for one factor per row: enough for shares of them, and free."""
+        """Edge strength by cell and orientation but for one factor per row, (n, 4 · 4 · 8).
+
+        Row by row of cells. The orientation of bin b is a gradient of b · 22.5°, from across (0) by
+        down (4): 0 are upright edges, 4 level ones.
+        """
         return self._rows[:, _FINEST]
 
     @functools.cached_property
-    def energies(self) -> Floats:
-        """Edge strength by cell and orientation, (n, 4, 4, 8), row by row; the sum is the density.
-
-        The orientation of bin b is a gradient of b · 22.5°, from across (0) by down (4): 0 are
-        upright edges, 4 level ones.
-        """
+    def strengths(self) -> Floats:
+        """Edge strength by cell, (n, 16), row by row; the sum is the density."""
         weight = WEIGHTS["edges"] * LEVEL_WEIGHTS[-1]
-        factors = self._factors(_FINEST, weight, EDGE_FLOOR / CELLS)
-        energies = self._rows[:, _FINEST] * factors[:, None]
-        return energies.reshape(-1, CELLS, CELLS, EDGE_BINS)
+        cells = np.repeat(np.eye(CELLS * CELLS, dtype=np.float32), EDGE_BINS, axis=0)
+        strengths = self._rows[:, _FINEST] @ cells
+        strengths *= self._factors(_FINEST, weight, EDGE_FLOOR / CELLS)[:, None]
+        return strengths
 
 
 def layout_grids(descriptors: Floats) -> Floats:

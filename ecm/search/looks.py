@@ -175,14 +175,10 @@ def _symmetrical(looks: Looks) -> Floats:
     """Left and right mirror each other: in the colour grid, and in the edges of the cells."""
     whole, odd = looks.seen.power
     grid = 1 - (odd + np.float32(2e-4)) / (whole + np.float32(4e-4))
-    edges = looks.seen.faded_energies.reshape(-1, CELLS, CELLS, EDGE_BINS)
-    left, right = edges[:, :, :_HALF], edges[:, :, : _HALF - 1 : -1]
-    # mirrored, a gradient of b · 22.5° is one of (8 - b) · 22.5°; upright edges stay
-    product = np.einsum("nij,nij->n", left[..., 0], right[..., 0])
-    product += np.einsum("nijb,nijb->n", left[..., 1:], right[..., :0:-1])
-    flat = looks.seen.faded_energies
-    squares = np.einsum("nj,nj->n", flat, flat)
-    alike = 2 * product / np.maximum(squares, np.float32(1e-12))
+    edges = looks.seen.faded_energies
+    left, right = _mirrored_bins()
+    product = np.einsum("nj,nj->n", edges[:, left], edges[:, right])
+    alike = 2 * product / np.maximum(np.einsum("nj,nj->n", edges, edges), np.float32(1e-12))
     return _above(grid, 0.75, 0.2) * _above(alike, 0.93, 0.04)
 
 
@@ -197,9 +193,8 @@ def _sky(looks: Looks) -> Floats:
     """The upper part is smooth, and blue or bright; the lower part is not all of that."""
     seen = looks.seen
     sky = _sky_table().take(looks.cells)
-    strength = seen.energies.reshape(-1, CELLS * CELLS, EDGE_BINS).sum(axis=2) * CELLS * CELLS
-    sky *= _near(strength, 0.06)
-    rows = sky.reshape(-1, CELLS, CELLS).mean(axis=2)
+    sky *= _near(seen.strengths * (CELLS * CELLS), 0.06)
+    rows = sky @ np.repeat(np.eye(CELLS, dtype=np.float32) / CELLS, CELLS, axis=0)
     upper = np.float32(0.5) * (rows[:, 0] + rows[:, 1])
     score: Floats = (
         upper
@@ -212,9 +207,9 @@ def _sky(looks: Looks) -> Floats:
 def _centred(looks: Looks) -> Floats:
     """Edges gather in the middle, and the middle has another colour than the border."""
     inside, outside = _inside("centre")
-    strength = looks.seen.faded_energies @ np.repeat(np.eye(16, dtype=np.float32), 8, axis=0)
-    whole = np.maximum(strength.sum(axis=1), np.float32(1e-9))
-    share = (strength @ (inside * 4)) / whole
+    strengths = looks.seen.strengths
+    whole = np.maximum(strengths @ np.ones(len(inside), np.float32), np.float32(1e-9))
+    share = (strengths @ (inside * 4)) / whole
     apart = np.zeros(len(looks.seen), np.float32)
     masks = _cell_masks()
     for channel in range(3):
@@ -271,6 +266,17 @@ PROPERTIES: Final[dict[str, Callable[[Looks], Floats]]] = {
     MOSTLY: lambda looks: np.ones(len(looks.seen), np.float32),
 }
 """What a constraint may name as `property`; `mostly` belongs to a colour."""
+
+
+@functools.cache
+def _mirrored_bins() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Edge bins of the left half, and those they become in a mirror: (64,) each.
+
+    A gradient of b · 22.5° becomes one of (8 - b) · 22.5°; upright edges stay.
+    """
+    bins = np.arange(CELLS * CELLS * EDGE_BINS).reshape(CELLS, CELLS, EDGE_BINS)
+    turned = bins[:, ::-1, (EDGE_BINS - np.arange(EDGE_BINS)) % EDGE_BINS]
+    return bins[:, :_HALF].ravel(), turned[:, :_HALF].ravel()
 
 
 @functools.cache

@@ -96,7 +96,7 @@ def test_proportions_edges_and_contrast_are_those_of_the_pixels(pixels: np.ndarr
     assert seen.contrasts[0] == pytest.approx(luma.std(), abs=1e-5)
     assert seen.densities[0] == pytest.approx(min(strength.mean(), 0.125), abs=1e-4)
     cells = strength.reshape(4, 16, 4, 16).sum(axis=(1, 3)) / strength.size
-    assert np.abs(seen.energies[0].sum(axis=2) - cells).max() < 1e-3
+    assert np.abs(seen.strengths[0].reshape(4, 4) - cells).max() < 1e-3
 
 
 @given(scenes())
