@@ -5,6 +5,7 @@ Knows how a failure of any kind becomes a problem; knows no route and no deploym
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -29,7 +30,7 @@ from ecm.ledger.wire import PATH as LEDGER_PATH
 from serve.bounds import Bounded, Edge
 from serve.compression import Compressed
 from serve.edge import BodyLimit, SecureHeaders
-from serve.keyed import Keyed
+from serve.keyed import FOR_EVERYBODY, Keyed
 from serve.metrics import Measured
 from serve.problem import Problem, problem_of_call
 from serve.request_id import Named
@@ -65,6 +66,12 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (504, "no answer within the time limit"),
     )
 }
+SECURITY: dict[str, Any] = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
+"""How a key is sent: either way. A service without keys asks for neither."""
+
 _CODES = {404: "http.not_found", 405: "http.method", 413: "input.too_large"}
 
 
@@ -127,7 +134,21 @@ def new_api(edge_of: Callable[[], Edge] | None = None) -> FastAPI:
     made.add_exception_handler(RequestValidationError, _invalid)
     made.add_exception_handler(HTTPException, _refused)
     made.add_exception_handler(Exception, _broken)
+    made.openapi = functools.partial(_described, made)  # type: ignore[method-assign]
     return made
+
+
+def _described(made: FastAPI) -> dict[str, Any]:
+    """The document of the interface, with how keys are sent and what needs none."""
+    if made.openapi_schema is None:
+        document = FastAPI.openapi(made)
+        document.setdefault("components", {})["securitySchemes"] = SECURITY
+        document["security"] = [{name: []} for name in SECURITY]
+        for path in FOR_EVERYBODY & document["paths"].keys():
+            for described in document["paths"][path].values():
+                described["security"] = []
+        made.openapi_schema = document
+    return made.openapi_schema
 
 
 def invalid(first: Any) -> Problem:

@@ -6,6 +6,7 @@ The routes and their bodies are read off the OpenAPI document, so that a new doo
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
+from ecm.access.key_file import change_keys
+from ecm.access.keys import new_key, revoked
 from ecm.access.scopes import Scope
 from ecm.ledger.wire import OPERATIONS
+from ecm.whole_files import write_whole
 from tests.factories import asset_id
 from tests.serving import FOREIGN, OPERATOR_KEY, SCOPED, Service, service
 
@@ -282,3 +286,53 @@ def test_a_caller_is_told_what_its_key_is_good_for(running: Service, mine: httpx
 def _refused(answer: httpx.Response) -> bool:
     problem = answer.headers.get("content-type", "") == "application/problem+json"
     return problem and answer.json()["code"] == "access.scope"
+
+
+def test_the_document_says_how_keys_are_sent_and_what_needs_none(running: Service) -> None:
+    with running.client(None) as client:
+        document = client.get("/v1/openapi.json").json()
+    assert document["security"] == [{"key": []}, {"bearer": []}]
+    assert set(document["components"]["securitySchemes"]) == {"key", "bearer"}
+    for path, methods in document["paths"].items():
+        for described in methods.values():
+            assert (described.get("security") == []) == (path in OPEN_TO_ALL), path
+
+
+def test_a_running_service_learns_of_new_and_revoked_keys(running: Service) -> None:
+    made = new_key("t", [Scope.SEARCH], time.time())
+    path = running.indexer.profile.keys_file
+
+    def settles(status: int) -> None:
+        deadline = time.monotonic() + 10
+        with running.client(made.text) as client:
+            while client.get("/v1/snapshot").status_code != status:
+                assert time.monotonic() < deadline, f"no {status} within 10 s"
+
+    change_keys(path, lambda keys: ((*keys, made.record), None))
+    settles(200)
+    change_keys(path, lambda keys: (revoked(keys, made.record.key_id, time.time()), None))
+    settles(401)
+
+
+def test_a_broken_file_of_keys_is_told_by_readiness_and_keys_go_on(running: Service) -> None:
+    path = running.indexer.profile.keys_file
+    good = path.read_bytes()
+
+    def trouble() -> str:
+        with running.client(None) as client:
+            return str(client.get("/v1/health/ready").json()["trouble"])
+
+    def settles(told: bool) -> None:
+        deadline = time.monotonic() + 10
+        while ("access.keys_file" in trouble()) != told:
+            assert time.monotonic() < deadline, trouble()
+
+    path.write_bytes(b"{")
+    try:
+        settles(True)
+        assert str(path) not in trouble()
+        with running.client(SCOPED[Scope.SEARCH].text) as client:
+            assert client.get("/v1/snapshot").status_code == 200
+    finally:
+        write_whole(path, good, 0o600)
+    settles(False)

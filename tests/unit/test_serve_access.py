@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from ecm.access.key_file import change_keys
@@ -227,3 +229,25 @@ def test_keys_that_are_here_are_asked_for_on_every_machine(tmp_path: Path) -> No
     there = access_of(bound)
     assert not there.open
     assert code_of(asked(there, "any")) == (503, "access.keys_file")
+
+
+@given(
+    name=st.sampled_from(["x-api-key", "authorization", "x-tenant", "host"]),
+    raw=st.binary(max_size=200),
+    named=st.none() | st.text(max_size=80),
+)
+def test_whatever_is_in_a_header_nobody_gets_in_and_nothing_breaks(
+    name: str, raw: bytes, named: str | None
+) -> None:
+    access = Access({KEY_DIGEST: "mine"}, "default", [KEY_DIGEST[::-1]])
+    found = access.caller_of(Headers(raw=[(name.encode(), raw)]), named)
+    assert isinstance(found, Problem)
+    assert found.status == 401
+    own = [(b"x-api-key", b"key"), (b"x-tenant", raw)]
+    mine = access.caller_of(Headers(raw=own), named)
+    names = {raw.decode("latin-1"), *([named] if named is not None else [])}
+    if isinstance(mine, Caller):
+        assert (names, mine.tenant, mine.sees) == ({"mine"}, "mine", "mine")
+    else:
+        assert mine.status == 403
+        assert len(mine.response().body) < 2000
