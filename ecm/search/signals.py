@@ -16,7 +16,7 @@ from ecm.contracts.search import Axis
 from ecm.evidence.reader import SnapshotReader
 from ecm.search.background import Background, Backgrounds, background_of
 from ecm.search.blending import QueryVectors
-from ecm.search.facts import TEXTS, Facts
+from ecm.search.facts import Facts
 from ecm.search.label_sets import Places
 from ecm.search.plan import Plan
 from ecm.search.pool import Pool, Scores
@@ -24,7 +24,7 @@ from ecm.search.query import Question
 from ecm.search.spoken import Spoken, spoken_by
 
 VECTOR_AXES: Final = (Axis.VV, Axis.X, Axis.MV)
-FIELDS: Final = TEXTS
+FIELDS: Final = ("caption", "tags", "classification", "ocr", "name", "path", "user")
 
 
 @dataclass(frozen=True, eq=False)
