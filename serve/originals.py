@@ -9,12 +9,12 @@ No annotation here is a string: Serve copies what it serves.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -23,7 +23,7 @@ from ecm.access.scopes import Scope as KeyScope
 from ecm.contracts.identity import ContentIdentity
 from ecm.errors import EcmError, ImageError, LedgerUnavailable, NetworkError, SourceError
 from ecm.images.limits import ImageLimits
-from ecm.images.reading import read_resource
+from ecm.images.reading import ResourceBytes, read_resource
 from ecm.images.signature import ImageFormat, identify
 from serve.api import PROBLEMS, Failed
 from serve.confine import Roots
@@ -49,6 +49,7 @@ MAX_NAME = 150
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _ODD = re.compile(r"[^A-Za-z0-9._ -]")
 
+Reader = Callable[[ContentIdentity, ImageLimits], ResourceBytes]
 Places = Callable[[str, str], Awaitable[Sequence[str]]]
 
 ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -90,16 +91,24 @@ class Originals:
         max_bytes: int,
         at_once: int,
         stalled_seconds: float = 30.0,
+        read: Reader = read_resource,
     ) -> None:
         self._places = places
+        self._read = read
         self._roots = roots
         self._limits = limits.model_copy(update={"max_bytes": max_bytes})
+        # Threads of their own: storage that hangs keeps these, and nothing else waits for them.
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="originals")
         own = max(1, at_once // 2)
         self.streams = Streams(StreamBounds(at_once, own, stalled_seconds))
 
     async def places(self, tenant_id: str, asset_id: str) -> Sequence[str]:
         """Where the asset of a tenant lies. Raises Failed."""
         return await self._places(tenant_id, asset_id)
+
+    def begin(self, asset_id: str, uris: Sequence[str]) -> Future[Original]:
+        """`read` in a thread."""
+        return self._threads.submit(self.read, asset_id, uris)
 
     def read(self, asset_id: str, uris: Sequence[str]) -> Original:
         """The bytes from the first of the places where they still are; blocks.
@@ -111,7 +120,7 @@ class Originals:
         for uri in uris:
             try:
                 (place,) = self._roots.confine([uri])
-                found = read_resource(ContentIdentity(uri=place, size=0, mtime_ns=0), self._limits)
+                found = self._read(ContentIdentity(uri=place, size=0, mtime_ns=0), self._limits)
             except (SourceError, ImageError, NetworkError) as error:
                 worst = _worse(worst, _problem(error))
                 continue
@@ -140,9 +149,14 @@ def original_routes(
         if _knows(request.headers.get("if-none-match", ""), tag):
             return Response(status_code=304, headers={"ETag": tag, "Cache-Control": CACHING})
         sending = _Sending(originals, caller.tenant)
+        reading = originals.begin(asset_id, uris)
         try:
-            found = await run_in_threadpool(originals.read, asset_id, uris)
+            found = await asyncio.wrap_future(reading)
             return sending.of(found, tag, request.headers)
+        except asyncio.CancelledError:
+            # Nobody waits any more, but a thread may still read: the place is taken until it ends.
+            reading.add_done_callback(lambda _: sending.close())
+            raise
         except BaseException:
             sending.close()
             raise

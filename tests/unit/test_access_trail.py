@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,21 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path: Path) -> None:
     assert refused.value.code == "access.trail"
     assert done == []
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_writers_at_once_write_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "admin.jsonl"
+
+    def write(number: int) -> None:
+        trail = Trail(path)
+        for each in range(20):
+            trail.append(entry(float(each), target=f"{number} " + "x" * 1500))
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(5)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    found = list(Trail(path).entries())
+    assert len(found) == 100
+    assert not [each for each in found if isinstance(each, DamagedLine)]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from ecm.access.keys import digest_of
-from ecm.contracts.identity import path_uri
+from ecm.contracts.identity import ContentIdentity, path_uri
 from ecm.errors import QueryError
 from ecm.images.limits import ImageLimits
+from ecm.images.reading import ResourceBytes, read_resource
 from ecm.ledger.config import LedgerConfig
 from tests.object_server import ACCESS_KEY, REGION, SECRET_KEY, ObjectServer
 
@@ -24,7 +28,7 @@ with warnings.catch_warnings():  # Ray 2.60 gives pydantic arguments that pydant
     from serve.api import Failed, new_api
     from serve.confine import Roots
     from serve.door import Door
-    from serve.originals import Originals, original_routes
+    from serve.originals import Originals, Reader, original_routes
     from serve.problem import problem_of
 
 RED = bytes.fromhex("89504e470d0a1a0a") + bytes(range(256)) * 8
@@ -37,7 +41,12 @@ class Shelf:
     """A folder of photos below a root, a snapshot of who has which, and the route over them."""
 
     def __init__(
-        self, folder: Path, max_bytes: int = 10**6, at_once: int = 4, *more_roots: str
+        self,
+        folder: Path,
+        max_bytes: int = 10**6,
+        at_once: int = 4,
+        *more_roots: str,
+        read: Reader = read_resource,
     ) -> None:
         self.photos = folder / "photos"
         self.photos.mkdir(exist_ok=True)
@@ -45,7 +54,9 @@ class Shelf:
         access = Access({digest_of("mine"): "mine", digest_of("theirs"): "theirs"}, "mine")
         roots = Roots([str(self.photos), *more_roots], lambda: access.open)
         door = Door(LedgerConfig(url=f"sqlite://{folder}/none.db"), access, roots)
-        self.originals = Originals(self._places, roots, ImageLimits(), max_bytes, at_once)
+        self.originals = Originals(
+            self._places, roots, ImageLimits(), max_bytes, at_once, read=read
+        )
         api = new_api()
         api.include_router(original_routes(lambda _: door, lambda _: self.originals))
         self.client = TestClient(api, base_url="http://localhost", headers=OWN)
@@ -219,3 +230,35 @@ def test_objects_are_read_below_their_prefix(
         assert shelf.client.get(path).json()["code"] == "original.root"
     shelf.owned["mine", RED_ID] = [f"s3://{bucket}/photos/gone.png"]
     assert shelf.client.get(path).status_code == 410
+
+
+def test_storage_that_hangs_keeps_its_places_until_it_answers(tmp_path: Path) -> None:
+    """A caller who has waited long enough goes away; what is read for it goes on."""
+    answers, hangs = threading.Event(), threading.Event()
+
+    def hanging(identity: ContentIdentity, limits: ImageLimits) -> ResourceBytes:
+        hangs.set()
+        assert answers.wait(30)
+        return read_resource(identity, limits)
+
+    shelf = Shelf(tmp_path, 10**6, 2, read=hanging)
+    asset = shelf.add("red.png", RED)
+    transport = httpx.ASGITransport(app=shelf.client.app)
+    path = f"/v1/assets/{asset}/original"
+
+    async def scene() -> tuple[int, int]:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://localhost", headers=OWN
+        ) as client:
+            first = asyncio.create_task(client.get(path))
+            await asyncio.to_thread(hangs.wait, 30)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            busy = (await client.get(path)).status_code
+            answers.set()
+            async with asyncio.timeout(30):
+                while (free := (await client.get(path)).status_code) == 503:
+                    await asyncio.sleep(0)
+            return busy, free
+
+    assert asyncio.run(scene()) == (503, 200)
