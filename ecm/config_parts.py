@@ -195,6 +195,12 @@ class ServeConfig(Part):
     originals_at_once: int = Field(
         default=4, ge=1, le=1000, description="read at once by each ingress replica"
     )
+    feedback_days: int = Field(
+        default=180, ge=1, le=3650, description="events of feedback are kept for so long"
+    )
+    log_impressions: bool = Field(
+        default=False, description="each search stores by itself what it has shown, and its words"
+    )
 
     def size_of(self, name: Deployment) -> DeploymentSize:
         """Replicas and bounds of a deployment, with what holds for all where it says nothing."""

@@ -37,10 +37,12 @@ from serve.request_id import Named
 from serve.submission import REDRIVE_BYTES, SUBMISSION_BYTES
 
 FORM_OVERHEAD = 64 * 2**10
+FEEDBACK_BYTES = 4 * 2**20
 BODY_LIMITS = {
     "/v1/search/image": MAX_IMAGE_BYTES + FORM_OVERHEAD,
     "/v1/search": MAX_IMAGE_BYTES * 4 // 3 + FORM_OVERHEAD,
     "/v1/search/batch": MAX_IMAGE_BYTES * 4 // 3 + FORM_OVERHEAD,
+    "/v1/feedback": FEEDBACK_BYTES,
     "/v1/tasks": SUBMISSION_BYTES,
     ADMIT_PATH: ADMIT_BYTES,
     RESULTS_PATH: RESULTS_BYTES,

@@ -14,6 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from ecm.config import ModelChoice, Profile
 from ecm.delivery.rollout_metrics import rollout_exposition
 from ecm.errors import ConfigError, TransientError
+from ecm.evidence.feedback import FeedbackStore
 from ecm.evidence.rollouts import all_rollouts
 from ecm.evidence.storage import open_storage
 from ecm.opening import effective, plan_of
@@ -26,10 +27,13 @@ from serve.bounds import Edge
 from serve.calls import Calls
 from serve.door import Door, door_of
 from serve.exposition import Counted, Told, metrics_routes, told
+from serve.feedback_api import ImpressionsKept, feedback_routes
+from serve.feedback_writing import FeedbackWriter
 from serve.ledger_api import ledger_routes
 from serve.originals import Originals, original_routes
 from serve.page import page_routes
 from serve.queue_api import queue_routes
+from serve.records_api import Records, record_routes
 from serve.search_api import Searching, search_routes
 from serve.submission import Producer
 from serve.work_api import WorkDesk, work_routes
@@ -46,6 +50,11 @@ def _edge() -> Edge:
 def _searching(_: Request) -> Searching:
     searching: Searching = serve.get_replica_context().servable_object.searching
     return searching
+
+
+def _records(_: Request) -> Records:
+    records: Records = serve.get_replica_context().servable_object.records
+    return records
 
 
 def _showing(_: Request) -> Showing:
@@ -88,16 +97,23 @@ def _originals(_: Request) -> Originals:
     return originals
 
 
+def _feedback(_: Request) -> FeedbackWriter:
+    feedback: FeedbackWriter = serve.get_replica_context().servable_object.feedback
+    return feedback
+
+
 api = new_api(_edge)
 api.include_router(search_routes(_searching))
 api.include_router(asset_routes(_showing))
 api.include_router(metrics_routes(_counted))
 api.include_router(ledger_routes(_door))
 api.include_router(queue_routes(_door, _producer, _rollouts))
+api.include_router(record_routes(_door, _records))
 api.include_router(work_routes(_door, _desk))
 api.include_router(page_routes())
 api.include_router(admin_routes(_door, _shelf))
 api.include_router(original_routes(_door, _originals))
+api.include_router(feedback_routes(_door, _feedback))
 
 
 @serve.deployment
@@ -115,6 +131,7 @@ class Ingress:
         seconds = profile.serve.request_timeout_seconds * _SHARE_OF_TIMEOUT
         self.door = door_of(profile)
         self.shelf = Shelf(profile.evidence)
+        self.records = Records(profile.evidence)
         served = profile.serve
         self.originals = Originals(
             self._places,
@@ -128,13 +145,26 @@ class Ingress:
         self.producer = Producer(self._plan_in_force, self.door.roots.confine)
         self.desk = WorkDesk(desk, seconds)
         self._calls = Calls(candidates, seconds)
-        self.searching = Searching(self.door, self._calls, candidates, served.batch_at_once)
+        self.feedback = FeedbackWriter(self._feedback_store, served.feedback_days)
+        asked = (self.door, self._calls, candidates, served.batch_at_once)
+        self.searching = (
+            ImpressionsKept(*asked, self.feedback) if served.log_impressions else Searching(*asked)
+        )
         self.showing = Showing(self.door, self._calls, candidates)
         own = serve.get_replica_context()
         myself = serve.get_deployment_handle(own.deployment, own.app_name)
         self.counted = Counted((myself, candidates, *others))
         log = AccessLog(served.access_log)
         self.edge = Edge(served.ingress.ongoing, seconds, log, access=self.door.access)
+
+    def __del__(self) -> None:
+        """Called by Serve when a replica ends in order: what has not been written yet is."""
+        feedback = getattr(self, "feedback", None)  # none where it could not be made
+        if feedback is not None:
+            feedback.close()
+
+    def _feedback_store(self) -> FeedbackStore:
+        return FeedbackStore(open_storage(self._profile.evidence))
 
     async def _places(self, tenant: str, asset_id: str) -> Sequence[str]:
         return (await self.showing.asset(tenant, asset_id)).uris
