@@ -37,6 +37,8 @@ from ecm.evidence.store import EvidenceStore
 
 TENANT, NEIGHBOUR = "t", "next"
 LIMIT = 50
+JUDGED = 1000
+"""Questions to the full text whose answers are judged."""
 LEAST_RECALL, MOST_GAP = 0.99, 0.005
 _WORD = re.compile(r"[a-z]{3,}")
 Asked = Callable[[np.ndarray], Sequence[str]]
@@ -194,7 +196,7 @@ def texts_compared(reader: SnapshotReader, options: argparse.Namespace) -> bool:
     ids, texts = table["asset_id"].to_pylist(), table["caption"].to_pylist()
     chooser = random.Random(5)
     asked: list[tuple[str, str]] = []
-    while len(asked) < options.queries * (options.rounds + 4):
+    while len(asked) < options.queries * options.rounds + JUDGED:
         place = chooser.randrange(len(ids))
         words = list(dict.fromkeys(_WORD.findall(texts[place].lower())))
         if len(words) >= 6:
@@ -207,9 +209,7 @@ def texts_compared(reader: SnapshotReader, options: argparse.Namespace) -> bool:
     ways = {"ecm": lambda i: ours(asked[i][1]), "tantivy": lambda i: theirs(asked[i][1])}
     compared("text", ways, options.queries, options.rounds)
     gains = {
-        name: statistics.fmean(
-            _gain(ask(text), answer) for answer, text in asked[-4 * options.queries :]
-        )
+        name: statistics.fmean(_gain(ask(text), answer) for answer, text in asked[-JUDGED:])
         for name, ask in (("ecm", ours), ("tantivy", theirs))
     }
     print("text nDCG@10 of known items:", {name: round(gain, 4) for name, gain in gains.items()})
