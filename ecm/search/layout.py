@@ -24,7 +24,7 @@ MAX_CONSTRAINTS: Final = 8
 _LEAST: Final = 0.02
 """What a constraint that is not met at all leaves of the others: a picture that does all but one of
 many is still better than one that does none."""
-_BESIDE: Final = 0.5
+_BESIDE: Final = 0.25
 """How much look still counts where the text speaks of other things too."""
 _FREE_WORDS: Final = 3
 """So many words of other things may stand beside the look before it counts less and less."""
@@ -79,7 +79,7 @@ def read_layout(text: str) -> Layout | None:
 
     >>> layout = read_layout("a red car on the left")
     >>> layout.constraints[0].colour.value, layout.constraints[0].place, layout.strength
-    ('red', 'left', 0.4)
+    ('red', 'left', 0.2)
     >>> read_layout("a dog")
     """
     read = read_looks(text)

@@ -32,7 +32,7 @@ _SHY: Final = word_set("orange golden olive navy violet lilac aqua silver teal")
 STRONG: Final = 1.0
 PLACED: Final = 0.8
 AMBIGUOUS: Final = 0.4
-FAINT: Final = 0.15
+FAINT: Final = 0.1
 """What a constraint counts: said of the picture, of a thing in it, maybe, or in passing."""
 
 _FRAME: Final = (
