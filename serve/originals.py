@@ -7,12 +7,11 @@ No annotation here is a string: Serve copies what it serves.
 """
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
@@ -21,34 +20,17 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ecm.access.scopes import Scope as KeyScope
 from ecm.contracts.identity import ContentIdentity
-from ecm.errors import EcmError, ImageError, LedgerUnavailable, NetworkError, SourceError
+from ecm.errors import EcmError, LedgerUnavailable, NetworkError
 from ecm.images.limits import ImageLimits
 from ecm.images.reading import ResourceBytes, read_resource
-from ecm.images.signature import ImageFormat, identify
 from serve.api import PROBLEMS, Failed
 from serve.confine import Roots
 from serve.door import Door
+from serve.file_headers import BYTES, CACHING, headers_of, is_known, media_type_of, part_of
 from serve.problem import Problem, problem_of
 from serve.streams import StreamBounds, Streams
 
 PIECE = 2**20
-POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
-SHOWN = {
-    ImageFormat.JPEG: "image/jpeg",
-    ImageFormat.PNG: "image/png",
-    ImageFormat.GIF: "image/gif",
-    ImageFormat.WEBP: "image/webp",
-    ImageFormat.AVIF: "image/avif",
-    ImageFormat.BMP: "image/bmp",
-}
-"""What a browser shows; everything else is saved, as bytes."""
-
-BYTES = "application/octet-stream"
-MAX_NAME = 150
-
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_ODD = re.compile(r"[^A-Za-z0-9._ -]")
-
 Reader = Callable[[ContentIdentity, ImageLimits], ResourceBytes]
 Places = Callable[[str, str], Awaitable[Sequence[str]]]
 
@@ -121,7 +103,7 @@ class Originals:
             try:
                 (place,) = self._roots.confine([uri])
                 found = self._read(ContentIdentity(uri=place, size=0, mtime_ns=0), self._limits)
-            except (SourceError, ImageError, NetworkError) as error:
+            except EcmError as error:
                 worst = _worse(worst, _problem(error))
                 continue
             if found.content_hash == asset_id:
@@ -146,7 +128,7 @@ def original_routes(
         originals = originals_of(request)
         uris = await originals.places(caller.tenant, asset_id)
         tag = f'"{asset_id}"'
-        if _knows(request.headers.get("if-none-match", ""), tag):
+        if is_known(request.headers, tag):
             return Response(status_code=304, headers={"ETag": tag, "Cache-Control": CACHING})
         sending = _Sending(originals, caller.tenant)
         reading = originals.begin(asset_id, uris)
@@ -162,10 +144,6 @@ def original_routes(
             raise
 
     return router
-
-
-CACHING = "private, no-cache"
-"""Kept by the browser, and asked for again each time: a key may have ended, an asset be gone."""
 
 
 class _Sending:
@@ -189,22 +167,13 @@ class _Sending:
     def close(self) -> None:
         self._taken.__exit__(None, None, None)
 
-    def of(self, found: Original, tag: str, asked: Any) -> Response:
+    def of(self, found: Original, tag: str, asked: Mapping[str, str]) -> Response:
         """The answer, whole or in part. Raises Failed with 416."""
         size = len(found.data)
-        part = _range(asked.get("range", ""), size) if _still(asked, tag) else None
+        part = part_of(asked, tag, size)
         start, end = part if part is not None else (0, size)
-        kind = identify(found.data)
-        media_type = SHOWN.get(kind, BYTES) if kind else BYTES
-        headers = {
-            "ETag": tag,
-            "Cache-Control": CACHING,
-            "Accept-Ranges": "bytes",
-            "Content-Length": str(end - start),
-            "Content-Disposition": _disposition(found.name, media_type),
-            "Content-Security-Policy": POLICY,
-            "X-Content-Type-Options": "nosniff",
-        }
+        media_type = media_type_of(found.data)
+        headers = headers_of(tag, found.name, media_type) | {"Content-Length": str(end - start)}
         if part is not None:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         whole = memoryview(found.data)[start:end]
@@ -267,47 +236,7 @@ def _problem(error: EcmError) -> Problem:
             return Problem(409, "original.unreadable", said, f"the reason is {error.code}")
 
 
-def _range(asked: str, size: int) -> tuple[int, int] | None:
-    """Start and end of the one range that is asked for, or None for the whole (RFC 9110, 14.2):
-    what is no range of bytes, or several of them, is answered whole. Raises Failed with 416.
-    """
-    found = _RANGE.fullmatch(asked.strip())
-    if not found or not any(found.groups()):
-        return None
-    first, last = found.groups()
-    if first:
-        start, end = int(first), min(int(last) + 1, size) if last else size
-        if last and int(last) < int(first):
-            return None
-    else:
-        start, end = max(0, size - int(last)), size
-    if start >= end:
-        unit = {"Content-Range": f"bytes */{size}"}
-        raise Failed(Problem(416, "original.range", f"it has {size} bytes", headers=unit))
-    return start, end
-
-
-def _still(asked: Any, tag: str) -> bool:
-    """Whether a range is of what the client has the rest of."""
-    condition = asked.get("if-range")
-    return condition is None or condition == tag
-
-
-def _knows(condition: str, tag: str) -> bool:
-    tags = [each.strip().removeprefix("W/") for each in condition.split(",")]
-    return tag in tags or condition.strip() == "*"
-
-
 def _name(uri: str) -> str:
     """The last part of a URI; keys of objects are not escaped, and nothing else depends on it."""
     name = uri.rstrip("/").rpartition("/")[2]
     return unquote(name, errors="replace") if uri.startswith("file:") else name
-
-
-def _disposition(name: str, media_type: str) -> str:
-    """Shown where a browser can, else saved; under a name that ends no header and no path."""
-    kind = "attachment" if media_type == BYTES else "inline"
-    name = "".join(c if c.isprintable() and c not in "/\\" else "_" for c in name)[-MAX_NAME:]
-    name = name.lstrip(". ") or "original"
-    plain = _ODD.sub("_", name)
-    return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
