@@ -192,7 +192,7 @@ def read_looks(text: str) -> LooksRead:
     ...     c = one.constraint
     ...     print(c.said, "|", c.colour and c.colour.value, c.place, c.property, one.weight)
     red car on the left | red left None 0.8
-    blue background | blue background None 1.0
+    blue background | blue background None 0.8
     symmetrical | None None symmetrical 1.0
     """
     low = text.lower()
