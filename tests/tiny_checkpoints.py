@@ -207,6 +207,29 @@ def make_qwen_embedding(folder: Path, reads: Shape = READS) -> None:
     _save(transformers.Qwen3Model(config), folder)
 
 
+def make_cross_encoder(folder: Path, outputs: int = 1) -> None:
+    """BertForSequenceClassification, which reads two texts and says one number of them, or more."""
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer, ids = _bpe(["[PAD]", "[CLS]", "[SEP]"], lowercase=True)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(mark, ids[mark]) for mark in ("[CLS]", "[SEP]")],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    transformers = _seeded()
+    config = transformers.BertConfig(
+        **TEXT, vocab_size=512, max_position_embeddings=128, num_labels=outputs
+    )
+    _save(transformers.BertForSequenceClassification(config), folder)
+
+
 def looks(side: int, shorter: int, how: str, look: Any, geometry: str) -> dict[str, Any]:
     """The preprocessing of a manifest."""
     mean, std = look
@@ -272,6 +295,16 @@ TINY = {
                     "max_tokens": 128,
                     "end_token": "<|endoftext|>",
                 },
+            },
+        ),
+        TinyModel(
+            "tiny-cross-encoder",
+            make_cross_encoder,
+            {
+                "backend": "cross-encoder",
+                "provides": [],
+                "dims": {},
+                "params": {"max_tokens": 64},
             },
         ),
     )

@@ -133,6 +133,13 @@ KINDS: Final[Mapping[str, Kind]] = {
         },
         types=frozenset({"bert"}),
     ),
+    "cross-encoder": Kind(
+        (),
+        lambda folder, config, tree: {},
+        types=frozenset(
+            {"bert", "roberta", "xlm-roberta", "electra", "mpnet", "distilbert", "modernbert"}
+        ),
+    ),
     "vllm": Kind((TaskType.VISION,), _says_captioner, names={CONFIG: "config"}),
 }
 """Back ends whose models come as checkpoint folders."""

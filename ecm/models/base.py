@@ -78,6 +78,20 @@ class TextEmbedder(Protocol):
         ...
 
 
+class PairScorer(Protocol):
+    """Reads a query and a text together."""
+
+    @property
+    def manifest(self) -> ModelManifest: ...
+
+    def score_pairs(self, query: str, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+        """How well each text answers the query: float64 (n,) in [0, 1], n may be 0.
+
+        Raises ResourceExhausted when the device has no memory.
+        """
+        ...
+
+
 @runtime_checkable
 class VisualQueryEncoder(Protocol):
     """Brings query texts into a visual space vv. An image model may be one itself.

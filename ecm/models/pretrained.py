@@ -62,14 +62,22 @@ def load_config(manifest: ModelManifest, folder: Path, kinds: Collection[str]) -
     return config
 
 
-def load_model(manifest: ModelManifest, folder: Path, config: Any, placement: Placement) -> Any:
+def load_model(
+    manifest: ModelManifest,
+    folder: Path,
+    config: Any,
+    placement: Placement,
+    architectures: Any = transformers.AutoModel,
+) -> Any:
     """The model of `folder` in evaluation mode where `placement` says.
+
+    `architectures` is transformers' class that knows which architecture a configuration is of.
 
     Raises ManifestError when its weights cannot be read, ManifestMismatch when one is missing or of
     another shape, ResourceExhausted when it does not fit.
     """
     with translated(f"loading {manifest.name}"), _refusing(manifest, folder):
-        model, found = transformers.AutoModel.from_pretrained(
+        model, found = architectures.from_pretrained(
             folder,
             config=config,
             dtype=placement.dtype,

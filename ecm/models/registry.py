@@ -16,7 +16,7 @@ from typing import Any
 
 from ecm.errors import BackendMissing, ManifestError, ManifestMismatch
 from ecm.models.attestation import attested
-from ecm.models.base import ImageModel, TextEmbedder, VisualQueryEncoder
+from ecm.models.base import ImageModel, PairScorer, TextEmbedder, VisualQueryEncoder
 from ecm.models.captioner import Captioner
 from ecm.models.manifest import ModelManifest
 
@@ -66,6 +66,11 @@ QUERY_ENCODERS = {
     "fake-query": Backend("ecm.models.fakes:FakeQueryEncoder", "pip install ecm"),
 }
 
+PAIR_SCORERS = {
+    "cross-encoder": Backend("ecm.models.cross_encoder:CrossEncoder", TRANSFORMERS),
+    "fake-cross": Backend("ecm.models.fake_cross:FakeCrossEncoder", "pip install ecm"),
+}
+
 
 def open_image_model(
     manifest: ModelManifest, *, threads: int, memory: Path | None = None
@@ -93,6 +98,14 @@ def open_text_embedder(
     """The text embedder of `manifest`; errors as for `open_image_model`."""
     embedder: TextEmbedder = _opened(TEXT_EMBEDDERS, "text embedder", manifest, threads, memory)
     return embedder
+
+
+def open_pair_scorer(
+    manifest: ModelManifest, *, threads: int, memory: Path | None = None
+) -> PairScorer:
+    """The reader of queries and texts of `manifest`; errors as for `open_image_model`."""
+    scorer: PairScorer = _opened(PAIR_SCORERS, "cross-encoder", manifest, threads, memory)
+    return scorer
 
 
 def open_query_encoder(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict, Field
+
+FEATURES: Final = "features"
+"""The second stage that needs no model."""
 
 
 class SearchConfig(BaseModel):
@@ -38,7 +43,7 @@ class SearchConfig(BaseModel):
         default=None, ge=0, description="of reranking, instead of what the ranking profile says"
     )
     reranker: str = Field(
-        default="features",
+        default=FEATURES,
         min_length=1,
         description="the second stage: features, or a manifest of a model that reads",
     )

@@ -26,7 +26,7 @@ from ecm.search.asking import Found, ask_axes
 from ecm.search.background import Backgrounds
 from ecm.search.blending import QueryVectors, query_vectors
 from ecm.search.candidates import Candidates
-from ecm.search.config import SearchConfig
+from ecm.search.config import FEATURES, SearchConfig
 from ecm.search.cursor import Cursor, query_digest
 from ecm.search.cutoff import judged
 from ecm.search.encoders import EncodedQuery, QueryEncoder
@@ -218,10 +218,10 @@ class SearchEngine:
         return self.facts.among(tenant_id, pool.asset_ids)
 
     def _rerank_question(self, plan: Plan, pool: Pool, signals: Signals) -> RerankQuestion | None:
-        depth = rerank_depth(plan, pool, self.ranking)
+        depth = rerank_depth(plan, pool, self.ranking, self._config.reranker)
         if not depth:
             return None
-        read = documents_of(signals, depth) if self._reranker.reads else ()
+        read = documents_of(signals, depth) if self._config.reranker != FEATURES else ()
         return rerank_question(plan, pool, signals, depth, self.ranking, documents=read)
 
     def _ordered(

@@ -26,13 +26,15 @@ from ecm.models.manifest import ModelManifest, load_manifest
 from ecm.models.registry import (
     STRUCTURE_BACKEND,
     open_image_model,
+    open_pair_scorer,
     open_query_encoder,
     open_text_embedder,
 )
-from ecm.search.config import SearchConfig
+from ecm.search.config import FEATURES, SearchConfig
 from ecm.search.encoders import EncodingRequest, LocalEncoder, QueryModels
 from ecm.search.engine import SearchEngine
 from ecm.search.profile import RankingProfile, load_ranking_profile
+from ecm.search.reading import ReadingReranker
 from ecm.search.rerank import FeatureReranker, Reranker
 
 Opened = TypeVar("Opened")
@@ -118,13 +120,24 @@ def open_engine(parts: SearchParts) -> SearchEngine:
         ranking,
         parts.search,
         exact_rows=parts.evidence.exact_search_rows,
+        reranker=open_reranker(parts),
         structure=structure_of(parts),
     )
 
 
 def open_reranker(parts: SearchParts) -> Reranker:
-    """The second stage that the ranking profile names. Raises ConfigError."""
-    return FeatureReranker(open_ranking(parts))
+    """The second stage that the profile names: the features of the ranking profile, or a model that
+    reads beside them.
+
+    Raises ConfigError, ManifestError, ManifestMismatch, BackendMissing: it is named, so it must be
+    there.
+    """
+    ranking, name = open_ranking(parts), parts.search.reranker
+    if name == FEATURES:
+        return FeatureReranker(ranking)
+    manifest = load_manifest(name, parts.manifest_folders)
+    scorer = open_pair_scorer(manifest, threads=parts.search.threads, memory=parts.memory)
+    return ReadingReranker(scorer, ranking)
 
 
 def structure_of(parts: SearchParts) -> str | None:

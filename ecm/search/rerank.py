@@ -58,13 +58,7 @@ class Reranked:
 
 
 class Reranker(Protocol):
-    """Scores the candidates of a question.
-
-    `reads`: it wants the `documents` of candidates.
-    """
-
-    @property
-    def reads(self) -> bool: ...
+    """Scores the candidates of a question."""
 
     def rerank(self, question: RerankQuestion) -> Reranked: ...
 
@@ -75,8 +69,6 @@ class FeatureReranker:
     What fusion said enters as a share of the highest score it could give, so that its weight is
     that of one more feature. Raises no error; a profile without `rerank` leaves fusion as it is.
     """
-
-    reads = False
 
     def __init__(self, profile: RankingProfile) -> None:
         self._weights = profile.rerank

@@ -13,6 +13,7 @@ import numpy as np
 
 from ecm.contracts.search import Axis, SortOrder
 from ecm.evidence.reader import SnapshotReader
+from ecm.search.config import FEATURES
 from ecm.search.depth import depth_of
 from ecm.search.features import features_of
 from ecm.search.fusion import most
@@ -50,14 +51,18 @@ def held_against(pool: Pool, plan: Plan, reader: SnapshotReader, profile: Rankin
     return demoted(held, strengths_of(held, saying))
 
 
-def rerank_depth(plan: Plan, pool: Pool, profile: RankingProfile) -> int:
-    """How many of the best are reranked; a later page does as the first one did."""
+def rerank_depth(plan: Plan, pool: Pool, profile: RankingProfile, reranker: str) -> int:
+    """How many of the best are reranked; a later page does as the first one did.
+
+    `reranker` is what the profile of the service names: a model reads so many and no more.
+    """
     if plan.cursor is not None:
         return min(plan.cursor.reranked, len(pool.fused))
     off = plan.request.rerank == "off" or plan.request.sort is not SortOrder.RELEVANCE
     if off or profile.rerank is None:
         return 0
-    return depth_of(pool, plan.question, profile.rerank.depth)
+    depth = depth_of(pool, plan.question, profile.rerank.depth)
+    return depth if reranker == FEATURES else min(depth, profile.rerank.reading.most)
 
 
 def rerank_question(

@@ -122,6 +122,13 @@ class FeatureWeights(Part):
         return {name: row.get(name, 0.0) for name in get_args(FeatureName)}
 
 
+class Reading(Part):
+    """Where a model reads the candidates: what its opinion counts, and of how many it is asked."""
+
+    weight: Weight = 6.0
+    most: int = Field(default=40, ge=1, le=1000)
+
+
 class RerankWeights(Part):
     """The second stage: how deep, how long at most, and what each feature and penalty counts."""
 
@@ -130,6 +137,7 @@ class RerankWeights(Part):
         default=50.0, ge=0, le=60_000, description="longer, and the order of fusion stays"
     )
     weights: FeatureWeights
+    reading: Reading = Reading()
     penalties: dict[PenaltyName, Weight] = Field(default_factory=dict)
 
 
