@@ -25,6 +25,8 @@ from serve.door import Door
 from serve.problem import problem_of
 
 JSON = "application/json"
+THUMBNAIL = 0.05
+"""Of a request: a page of hits asks for dozens at once, and each is in memory or one row."""
 _DIGEST = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -97,7 +99,7 @@ def asset_routes(showing_of: Callable[[Request], Showing]) -> APIRouter:
     async def thumbnail(request: Request, asset_id: str) -> Response:
         """A small JPEG of an asset."""
         showing = showing_of(request)
-        tenant = showing.door.caller(request, Scope.SEARCH).tenant
+        tenant = showing.door.caller(request, Scope.SEARCH, cost=THUMBNAIL).tenant
         name = checked(asset_id)
         jpeg: bytes = await showing.calls.ask(lambda: showing.handle.thumbnail.remote(tenant, name))
         headers = {"Cache-Control": "private, max-age=86400, immutable"}

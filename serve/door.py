@@ -76,7 +76,7 @@ class Door:
         self._told = ""
 
     def caller(
-        self, request: Request, scope: Scope | None, named: str | None = None, cost: int = 1
+        self, request: Request, scope: Scope | None, named: str | None = None, cost: float = 1.0
     ) -> Caller:
         """Who asks for something of a scope. Every route with anybody's things begins here.
 
@@ -160,7 +160,7 @@ class Door:
             raise Failed(problem_of(error)) from error
 
     def _caller(
-        self, request: Request, scope: Scope | None, named: str | None, cost: int
+        self, request: Request, scope: Scope | None, named: str | None, cost: float
     ) -> Caller:
         """Without keys a browser's page from elsewhere would speak for the person at it."""
         if self.access.open and _of_elsewhere(request.headers):

@@ -53,8 +53,8 @@ class Limiter:
         self._buckets: OrderedDict[tuple[str, Scope], tuple[float, float]] = OrderedDict()
         self._taking = threading.Lock()
 
-    def take(self, key_id: str, scope: Scope, now: float, cost: int = 1) -> Taken | None:
-        """Take `cost` tokens of a key's bucket, or none of them; None where nothing is limited.
+    def take(self, key_id: str, scope: Scope, now: float, cost: float = 1.0) -> Taken | None:
+        """Take `cost` tokens (0 or more) of a key's bucket, or none; None where nothing is limited.
 
         A cost above the burst takes a full bucket: it would never be granted else.
         """

@@ -50,6 +50,12 @@ def test_what_costs_more_than_a_bucket_holds_takes_a_full_one() -> None:
     assert (batch.granted, again.granted, again.wait) == (True, False, 1.0)
 
 
+def test_what_is_small_takes_a_part_of_a_token() -> None:
+    limiter = Limiter({Scope.SEARCH: TWO_A_SECOND})
+    small = [limiter.take("k", Scope.SEARCH, 0.0, cost=0.05) for _ in range(81)]
+    assert [taken and taken.granted for taken in small] == [True] * 80 + [False]
+
+
 @given(
     rate=st.floats(0.01, 1000),
     burst=st.integers(1, 50),
