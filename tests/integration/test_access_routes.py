@@ -36,6 +36,7 @@ ADMIN_ONLY = {
     "/v1/snapshots/{snapshot_id}/publish",
 }
 WORK: dict[str, Any] = {
+    "/v1/ledger/{operation}": {"job_id": "job"},
     "/v1/work/admit": {
         "wanted": [
             {
@@ -57,7 +58,7 @@ WORK: dict[str, Any] = {
         "keys": [],
     },
 }
-"""Bodies of workers' routes, which have no examples; both are of the other tenant."""
+"""Bodies of programs' routes, which have no examples; all are of the other tenant."""
 INGEST_ONLY_PREFIXES = ("/v1/jobs", "/v1/tasks", "/v1/queue", "/v1/dead-letters", "/v1/work")
 
 
