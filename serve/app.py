@@ -39,6 +39,7 @@ from serve.desk import Desk
 from serve.encoder import Encoder
 from serve.ingress import Ingress
 from serve.reranker import Reranker
+from serve.tracing import open_tracer
 
 NAME = "search"
 LOGICAL_CPUS = 4.0
@@ -77,11 +78,12 @@ def build(args: ServeArgs) -> Application:
 def application(profile: Profile) -> Application:
     """All deployments, with the replicas and bounds of the profile.
 
-    Raises ConfigError or ManifestError here rather than in every replica.
+    Raises ConfigError, ManifestError or BackendMissing here rather than in every replica.
     """
     load_ranking_profile(profile.search.ranking, profile.ranking_folder)
     # What a rollout has promoted is seen by the replicas, where the store is within reach.
     plan_for(profile.models, profile.manifest_folders)
+    open_tracer(profile.serve.otlp_endpoint).close()
     size_of = profile.serve.size_of
     encoder = Encoder.options(**_options(size_of("encoder"))).bind(profile)
     reranker = Reranker.options(**_options(size_of("reranker"))).bind(profile)

@@ -20,7 +20,7 @@ from ecm.contracts.identity import Contract
 from ecm.contracts.search import Axis, SearchRequest
 from ecm.errors import EcmError, QueryError, SnapshotNotFound
 from ecm.evidence.history import asset_history, find_asset
-from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.story import AssetHistory
 from ecm.opening import model_notes
 from ecm.search.assets import AssetView, asset_view
@@ -36,6 +36,7 @@ from serve.followed import Followed
 from serve.meters import SearchMeters
 from serve.reach import Late, Unreachable
 from serve.stages import EncoderStage, RerankStage
+from serve.tracing import open_tracer
 
 ENCODE_SHARE = 0.6
 """Of the time that a search has left: the rest is for the axes that need no model."""
@@ -87,13 +88,15 @@ class Candidates:
         self._models = functools.cache(
             lambda: {mark: str(note) for mark, note in model_notes(profile).items()}
         )
+        self._tracer = open_tracer(served.otlp_endpoint)
         self._followed = Followed(profile)
 
     def __del__(self) -> None:
         """Called by Serve when a replica ends in order, its requests answered."""
         self._followed.close()
+        self._tracer.close()
 
-    async def search(self, request: SearchRequest, asked_at: float) -> bytes:
+    async def search(self, request: SearchRequest, asked_at: float, request_id: str) -> bytes:
         """The SearchResponse as JSON; raises as `SearchEngine.search` does.
 
         What it has waited since `asked_at` (Unix seconds of who asks: clocks of a cluster are kept
@@ -101,12 +104,13 @@ class Candidates:
         """
         self._followed.follow()
         try:
-            return await self._search(request, max(0.0, time.time() - asked_at))
+            waited = max(0.0, time.time() - asked_at)
+            return await self._search(request, waited, request_id)
         except EcmError as error:
             self._meters.failed(error.code)
             raise
 
-    async def _search(self, request: SearchRequest, waited: float) -> bytes:
+    async def _search(self, request: SearchRequest, waited: float, request_id: str) -> bytes:
         if waited > self._seconds:
             raise Late("the search waited for longer than it may take")
         engine = self._followed.engines.engine_for(request)
@@ -120,7 +124,7 @@ class Candidates:
             encoded = await self._encoder.encode(plan.encodings, reached, seconds)
         gathered = await asyncio.to_thread(engine.gather, plan, encoded)
         reranked = await self._reranked(plan, gathered)
-        return await asyncio.to_thread(self._answer, engine, plan, gathered, reranked)
+        return await asyncio.to_thread(self._answer, engine, plan, gathered, reranked, request_id)
 
     async def _reranked(self, plan: Plan, gathered: Gathered) -> Reranked | NotReranked | None:
         """A later page is ranked as the first one was, so it is waited for until the deadline."""
@@ -138,10 +142,13 @@ class Candidates:
         plan: Plan,
         gathered: Gathered,
         reranked: Reranked | NotReranked | None,
+        request_id: str,
     ) -> bytes:
         """Made into text here: who asked for it only passes it on."""
         answer = engine.answer(plan, gathered, reranked)
-        self._meters.answered(answer, gathered.laps.milliseconds)
+        stages = gathered.laps.milliseconds
+        self._meters.answered(answer, stages)
+        self._tracer.searched(request_id, time.time(), answer.took_ms, stages)
         return answer.model_dump_json().encode()
 
     async def asset(self, tenant_id: str, asset_id: str) -> AssetView:
@@ -207,7 +214,7 @@ class Candidates:
     async def metrics(self) -> Told:
         """What this replica has counted, and its state now."""
         reaches = (self._encoder.reach, self._reranker.reach)
-        self._meters.state(self._ref(), self._vectors, reaches)
+        self._meters.state(self._reader(), self._vectors, reaches)
         return told(self._meters)
 
     async def alive(self) -> None:
@@ -217,9 +224,9 @@ class Candidates:
         """Asked by Serve from time to time: following goes on even when nobody searches."""
         self._followed.follow()
 
-    def _ref(self) -> SnapshotRef | None:
+    def _reader(self) -> SnapshotReader | None:
         try:
-            return self._followed.engines.current().reader.ref
+            return self._followed.engines.current().reader
         except SnapshotNotFound:
             return None
 

@@ -36,7 +36,14 @@ def ledger_routes(door_of: Callable[[Request], Door]) -> APIRouter:
     """The route of all operations; `door_of` finds the door of the replica that is asked."""
     router = APIRouter()
 
-    @router.post(PATH + "/{operation}", responses=PROBLEMS, tags=["ledger"])
+    @router.post(
+        PATH + "/{operation}",
+        responses=PROBLEMS,
+        tags=["ledger"],
+        openapi_extra={
+            "requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
+        },
+    )
     async def operate(request: Request, operation: str) -> Response:
         """One method of the ledger: its arguments by name in, its answer out, both as JSON.
 

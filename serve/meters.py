@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 
 from ecm.contracts.search import SearchResponse
-from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.reader import SnapshotReader
 from ecm.search.caching import LruCache
 from ecm.search.encoders import EncodedQuery
 from serve.reach import Reach
@@ -18,6 +18,9 @@ from serve.reach import Reach
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DEPTHS = (0, 10, 20, 50, 80, 100, 150, 200, 300, 500, 1000)
 BATCHES = (1, 2, 4, 8, 16, 32)
+ASKED = "axes"
+"""The stage in which all axes are asked."""
+
 AXIS = "axis."
 """How the times of axes are named among the stages of a search."""
 
@@ -73,6 +76,19 @@ class SearchMeters(Meters):
         self._awaited = Gauge(
             "ecm_awaited", "Questions that wait for an answer of a deployment.", ["of"], **own
         )
+        self._recall = Gauge(
+            "ecm_recall",
+            "Mean recall@50 of an axis' vector index, measured on a sample of searches.",
+            ["axis"],
+            **own,
+        )
+        self._lowest = Gauge("ecm_recall_lowest", "The lowest of these.", ["axis"], **own)
+        self._samples = Gauge(
+            "ecm_recall_samples", "Searches it was measured on, of this snapshot.", ["axis"], **own
+        )
+        self._looked = Gauge(
+            "ecm_index_share", "Share of the vector index that is looked at.", ["axis"], **own
+        )
         self._snapshot = Gauge(
             "ecm_snapshot", "1 for the snapshot that answers.", ["snapshot"], **own
         )
@@ -81,7 +97,13 @@ class SearchMeters(Meters):
         self._told = (0, 0)
 
     def answered(self, answer: SearchResponse, stages: Mapping[str, float]) -> None:
-        """A search, with milliseconds by stage; `axis.NAME` are those of an axis."""
+        """A search, with milliseconds by stage; `axis.NAME` are those of an axis. A ranking that
+        was remembered needed none of the axes.
+        """
+        listed = answer.understood.axes == ()
+        if not listed:
+            outcome = "miss" if ASKED in stages else "hit"
+            self._asked.labels("ranking", outcome).inc()
         self._searches.labels(answer.query_type.value).inc()
         self._seconds.observe(answer.took_ms / 1000.0)
         for stage, milliseconds in stages.items():
@@ -103,7 +125,7 @@ class SearchMeters(Meters):
 
     def state(
         self,
-        ref: SnapshotRef | None,
+        reader: SnapshotReader | None,
         cache: LruCache[EncodedQuery],
         reaches: Sequence[Reach],
     ) -> None:
@@ -115,11 +137,18 @@ class SearchMeters(Meters):
         self._cache.labels("embedding").set(cache.nbytes)
         for reach in reaches:
             self._awaited.labels(reach.name).set(reach.awaited)
-        self._snapshot.clear()
-        if ref is not None:
-            self._snapshot.labels(ref.snapshot_id).set(1)
-            self._assets.set(ref.assets)
-            self._made.set(ref.created_at)
+        for gauge in (self._snapshot, self._recall, self._lowest, self._samples, self._looked):
+            gauge.clear()
+        if reader is None:
+            return
+        self._snapshot.labels(reader.ref.snapshot_id).set(1)
+        self._assets.set(reader.ref.assets)
+        self._made.set(reader.ref.created_at)
+        for axis, measured in reader.recall.counts().items():
+            self._recall.labels(axis.value).set(measured.mean)
+            self._lowest.labels(axis.value).set(measured.lowest)
+            self._samples.labels(axis.value).set(measured.samples)
+            self._looked.labels(axis.value).set(measured.looked)
 
 
 class EncoderMeters(Meters):

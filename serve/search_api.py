@@ -37,6 +37,7 @@ from serve.door import Door
 from serve.edge import too_large
 from serve.examples import BATCHES, QUESTIONS
 from serve.problem import Problem, problem_of
+from serve.request_id import current_id
 
 MAX_BATCH = 32
 JSON = "application/json"
@@ -127,7 +128,7 @@ class Searching:
     async def answer(self, caller: Caller, question: SearchBody) -> bytes:
         """The SearchResponse as JSON. Raises Failed."""
         asked, now = asked_by(caller, question), self._wall()
-        return await self._calls.ask(lambda: self._handle.search.remote(asked, now))
+        return await self._calls.ask(lambda: self._handle.search.remote(asked, now, current_id()))
 
     async def outcomes(self, request: Request, caller: Caller, batch: Batch) -> list[bytes]:
         """The Outcome of every question as JSON, in order."""

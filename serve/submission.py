@@ -215,7 +215,10 @@ class Producer:
         """Transforms by fingerprint. Raises ContractError for a task type the profile lacks."""
         if asked.transforms is not None:
             kinds = asked.task_types or tuple(TaskType)
-            return {each.transform: each for each in asked.transforms if each.task_type in kinds}
+            found = {each.transform: each for each in asked.transforms if each.task_type in kinds}
+            if not found:
+                raise ContractError("no transform is of a task type asked for", "ledger.transform")
+            return found
         by_type = self._plan().by_type
         missing = [kind for kind in asked.task_types or () if kind not in by_type]
         if missing:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ecm.errors import EcmError, LedgerUnavailable, Overloaded, StoreCorrupt
+from ecm.contracts.task import TaskType
+from ecm.errors import ContractError, EcmError, LedgerUnavailable, Overloaded, StoreCorrupt
 from ecm.ledger import Ledger, LedgerConfig, open_ledger
 from ecm.ledger.records import ListingChunk, ListingOutcome
 from ecm.ledger.states import JobState
 from ecm.stages.plan import TransformPlan
-from serve.submission import Producer, Submission
+from serve.submission import NamedTransform, NewJob, Producer, Submission
 from tests.ledger_tasks import MODEL, START, VISION, list_names
 
 TENANT = "t"
@@ -85,3 +86,10 @@ def test_refused_by_a_full_queue_it_is_taken_when_there_is_room(ledger: Ledger) 
     assert JobState.LISTING not in states(ledger)
     ledger.cancel_job("deep", START)
     assert PRODUCER.submit(ledger, TENANT, asked(-1), START + 60).queued == 1
+
+
+def test_transforms_of_other_types_than_those_asked_for_are_no_job(ledger: Ledger) -> None:
+    vision = NamedTransform(task_type=TaskType.VISION, transform=VISION, model_spec=MODEL)
+    odd = NewJob(task_types=(TaskType.MV_EMBED,), transforms=(vision,))
+    with pytest.raises(ContractError, match="no transform"):
+        PRODUCER.open_job(ledger, TENANT, odd, START)
