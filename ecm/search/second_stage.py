@@ -34,7 +34,13 @@ def weights_of(plan: Plan, profile: RankingProfile) -> dict[Axis, float]:
     """What each axis counts for the question of a plan."""
     if plan.by_example:
         return profile.shown_weights(with_text=bool(plan.question.wanted))
-    return profile.text_weights(plan.question.query_type, plan.question.confidence)
+    own = profile.text_weights(plan.question.query_type, plan.question.confidence)
+    layout = plan.question.layout
+    if layout is None or Axis.X not in plan.question.axes:
+        return own
+    look = profile.weights.visual
+    part = layout.strength
+    return {axis: (1 - part) * weight + part * look.of(axis) for axis, weight in own.items()}
 
 
 def held_against(pool: Pool, plan: Plan, reader: SnapshotReader, profile: RankingProfile) -> Pool:
