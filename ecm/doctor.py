@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from ecm.access.key_file import read_keys
 from ecm.config import Profile, conf_folder
 from ecm.delivery.fitting import check_machine, check_settings, demands
 from ecm.delivery.replacing import manifests_of
-from ecm.errors import ConfigError, EcmError, ManifestError
+from ecm.errors import ConfigError, EcmError, ManifestError, StoreCorrupt
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.storage import STORE_HEADER, open_storage
 from ecm.images.decode import decoder_report
@@ -113,6 +114,7 @@ def examine(profile: Profile, environ: Mapping[str, str]) -> tuple[Check, ...]:
         check_gpus(profile, present_gpus()),
         *check_home(profile.home),
         check_store(profile.evidence),
+        check_keys(profile),
         check_memory(os.cpu_count() or 1, psutil.virtual_memory().available),
         check_shared_memory(SHARED_MEMORY),
         *check_optional(),
@@ -311,6 +313,26 @@ def check_store(config: EvidenceConfig) -> Check:
         return Check("store", Status.FAIL, error.message, error.hint)
     detail = f"{storage.root}, two cannot create one object" if there else storage.root
     return Check("store", Status.OK, detail if there else f"{detail}: none yet")
+
+
+def check_keys(profile: Profile) -> Check:
+    """Whether a service of this profile would know whom to let in."""
+    served, path = profile.serve, profile.keys_file
+    try:
+        keys = read_keys(path)
+    except StoreCorrupt as error:
+        return Check("keys", Status.FAIL, error.message, error.hint)
+    if keys is not None:
+        return Check("keys", Status.OK, f"{len(keys)} in {path}")
+    if served.keys_file is not None:
+        detail = f"no {path}: a service on this machine lets nobody in"
+        return Check("keys", Status.WARN, detail, "ecm keys create, or mount the file")
+    if served.api_keys or served.operator_keys:
+        return Check("keys", Status.OK, "those in the profile")
+    if served.host in ("127.0.0.1", "::1", "localhost"):
+        return Check("keys", Status.OK, "none: a service asks nobody, and only this machine")
+    detail = f"none: a service lets in whoever reaches {served.host}"
+    return Check("keys", Status.WARN, detail, "ecm keys create, or serve.host=127.0.0.1")
 
 
 def check_memory(cpus: int, available: int) -> Check:

@@ -22,6 +22,7 @@ from ecm.doctor import (
     Status,
     check_decoder,
     check_home,
+    check_keys,
     check_libraries,
     check_memory,
     check_models,
@@ -134,6 +135,20 @@ def test_a_home_that_cannot_be_written_fails() -> None:
     by_name = {check.name: check for check in check_home(Path("/proc/ecm"))}
     assert by_name["home writable"].status is Status.FAIL
     assert "--home" in by_name["home writable"].mend
+
+
+def test_whom_a_service_would_let_in_is_told(tmp_path: Path) -> None:
+    def status(*settings: str) -> Status:
+        return check_keys(load_profile(None, home=tmp_path, overrides=settings, environ={})).status
+
+    assert status() is Status.OK
+    assert status("serve.host=0.0.0.0") is Status.WARN
+    assert status("serve.host=0.0.0.0", f'serve.api_keys={{"{"0" * 64}": "t"}}') is Status.OK
+    assert status(f"serve.keys_file={tmp_path}/mounted.json") is Status.WARN
+    (tmp_path / "keys.json").write_text("{")
+    assert status() is Status.FAIL
+    (tmp_path / "keys.json").write_text('{"keys": []}')
+    assert status("serve.host=0.0.0.0") is Status.OK
 
 
 def test_little_memory_warns(tmp_path: Path) -> None:
