@@ -284,7 +284,7 @@ def _config_error(error: ValidationError, layers: Sequence[tuple[str, Tree]]) ->
     """The first problem in one line: key, where it was set, what is wrong, nearest valid name."""
     first = error.errors(include_url=False)[0]
     keys = [str(part) for part in first["loc"]]
-    path = ".".join(keys) or "profile"
+    path = ".".join(_shown(keys)) or "profile"
     source = next((f" (set by {name})" for name, t in reversed(layers) if _has(t, keys)), "")
     if first["type"] == "extra_forbidden":
         nearest = _nearest(path)
@@ -292,6 +292,13 @@ def _config_error(error: ValidationError, layers: Sequence[tuple[str, Tree]]) ->
         return ConfigError(f"unknown key {path}{source}", code="config.unknown_key", hint=hint)
     reason = " ".join(str(first["msg"]).split())
     return ConfigError(f"{path}{source}: {reason}", code="config.invalid")
+
+
+def _shown(keys: Sequence[str]) -> Sequence[str]:
+    """Where a value stands. What names a value of `api_keys` may be a key that was meant to be its
+    digest.
+    """
+    return [*keys[: keys.index("api_keys") + 1], "***"] if "api_keys" in keys[:-1] else keys
 
 
 def _has(tree: Any, keys: Sequence[str]) -> bool:

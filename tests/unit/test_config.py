@@ -197,3 +197,11 @@ def test_what_cannot_be_read_is_not_repeated(tmp_path: Path) -> None:
         assert secret not in str(caught.value)
         assert "\n" not in str(caught.value)
         assert caught.value.__cause__ is None or secret not in str(caught.value.__cause__)
+
+
+def test_a_key_where_its_digest_belongs_is_not_told(tmp_path: Path) -> None:
+    for setting in ('serve.api_keys={"my-secret": "t"}', 'serve.operator_keys=["my-secret"]'):
+        with pytest.raises(ConfigError) as refused:
+            load_profile(None, home=tmp_path, overrides=[setting], environ={})
+        assert "my-secret" not in str(refused.value)
+        assert "_keys" in str(refused.value)
