@@ -37,7 +37,10 @@ class EvidenceConfig(BaseModel):
     snapshots in `cache_folder`, up to `cache_bytes` of them; 0: from the object storage.
 
     A snapshot column gets a vector index from `vector_index_rows` rows on; tenants with up to
-    `exact_search_rows` rows are searched exactly, from memory.
+    `exact_search_rows` rows are searched exactly, from memory, when the vectors of all axes of one
+    (4 bytes a number, 220 an asset) fit into `matrix_cache_bytes`. The others are searched through
+    the index, which is slower, may miss a few, and lets the time of an answer tell how many of its
+    rows lie beside those of others.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +52,7 @@ class EvidenceConfig(BaseModel):
     cache_folder: Path | None = Field(default=None, description="null: no copies are kept")
     cache_bytes: int = Field(default=20 << 30, ge=0, description="of copied snapshots")
     vector_index_rows: int = Field(default=200_000, ge=256)
-    exact_search_rows: int = Field(default=200_000, ge=1)
+    exact_search_rows: int = Field(default=1_000_000, ge=1)
     matrix_cache_bytes: int = Field(default=1 << 30, ge=1 << 20, description="bytes, all tenants")
     maintenance: MaintenanceConfig = MaintenanceConfig()
     commit_attempts: int = Field(default=8, ge=1, le=100)

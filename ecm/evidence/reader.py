@@ -137,9 +137,9 @@ class SnapshotReader:
     ) -> Scored:
         """The best (asset id, cosine) of a tenant, best first, ties by asset id.
 
-        Exact for tenants up to `exact_search_rows` assets, through the index above; never fewer
-        than there are. `query` is float32 (d,) of any positive length. Only assets that are
-        `allowed` are found, None: all.
+        Exact for tenants up to `exact_search_rows` assets that fit into memory, else through the
+        index; never fewer than there are. `query` is float32 (d,) of any positive length. Only
+        assets that are `allowed` are found, None: all.
 
         Raises AxisUnavailable when the axis, its index or the query's dimension is not right,
         QueryError for a zero or non-finite query, StoreCorrupt, ContractError (malformed tenant).

@@ -28,7 +28,7 @@ from ecm.evidence.matrix import (
     best_of,
     scores_of,
 )
-from ecm.evidence.ordered_ids import OrderedIds
+from ecm.evidence.ordered_ids import ID_BYTES, OrderedIds
 from ecm.evidence.recall import RecallMeter
 from ecm.evidence.refs import VECTOR_AXES, SnapshotRef
 from ecm.evidence.store import of_assets, of_tenant
@@ -56,7 +56,7 @@ class VectorSearch:
         dataset: the Lance table.
         ref: the snapshot.
         partitions: of the vector index of each axis that has one for every row.
-        exact_rows: tenants up to this many assets are searched from memory.
+        exact_rows: tenants up to this many assets are searched from memory, if they fit.
         cache_bytes: of matrices kept in memory.
         rows: the rows of a tenant.
         recall: what the index finds is held against, and how hard it is to look.
@@ -76,13 +76,21 @@ class VectorSearch:
         self._ref = ref
         self._partitions = partitions
         self._exact_rows = exact_rows
+        self._cache_bytes = cache_bytes
         self._rows = rows
         self._recall = recall
         self._cache: ByteCache[TenantMatrix] = ByteCache(cache_bytes)
 
     def is_exact(self, tenant_id: str) -> bool:
-        """Whether the tenant is small enough to be searched from memory."""
-        return self._ref.tenants.get(tenant_id, 0) <= self._exact_rows
+        """Whether the tenant is searched from memory: small enough, and its vectors fit in there.
+
+        Those of a snapshot without an index of vectors always are.
+        """
+        assets = self._ref.tenants.get(tenant_id, 0)
+        if assets > self._exact_rows:
+            return False
+        size = assets * (4 * sum(self._ref.dims.values()) + ID_BYTES)
+        return size <= self._cache_bytes or not self._partitions
 
     def loaded(self) -> tuple[tuple[str, Axis], ...]:
         """Tenants and axes whose matrices are in memory or on their way there."""

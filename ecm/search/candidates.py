@@ -87,7 +87,7 @@ class Candidates:
     Args:
         reader: the snapshot.
         boosts: what a BM25 score counts per text column.
-        exact_rows: tenants up to this many assets are scored exactly, from memory.
+        exact_rows: tenants up to this many assets are scored exactly, if they fit into memory.
     """
 
     def __init__(
@@ -211,7 +211,8 @@ class Candidates:
         return dict(zip(stored, fits.tolist(), strict=True))
 
     def _is_exact(self, tenant_id: str) -> bool:
-        return self._reader.tenants().get(tenant_id, 0) <= self._exact_rows
+        few = self._reader.ref.tenants.get(tenant_id, 0) <= self._exact_rows
+        return few and self._reader.is_exact(tenant_id)
 
     def _ranking(self, axis: Axis, scope: Scope, found: Callable[[], Scored]) -> Ranking | Lost:
         try:

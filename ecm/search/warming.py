@@ -27,9 +27,11 @@ def warm(engine: SearchEngine, config: EvidenceConfig) -> None:
     left = config.matrix_cache_bytes
     sizes = sorted(reader.tenants().items(), key=lambda item: (-item[1], item[0]))
     for tenant_id, assets in sizes[:TENANTS]:
+        if assets > config.exact_search_rows or not reader.is_exact(tenant_id):
+            continue
         for axis, dim in reader.ref.dims.items():
             size = assets * dim * 4
-            if axis in reader.broken or assets > config.exact_search_rows:
+            if axis in reader.broken:
                 continue
             if size > left:
                 log.warning(
@@ -42,5 +44,4 @@ def warm(engine: SearchEngine, config: EvidenceConfig) -> None:
                 continue
             reader.tenant_matrix(tenant_id, axis).lengths()
             left -= size
-        if assets <= config.exact_search_rows:
-            engine.facts.of(tenant_id)
+        engine.facts.of(tenant_id)

@@ -45,6 +45,8 @@ class Tenants:
         self.ref: SnapshotRef = plain_snapshot(self.store, "all", DIM, parts, _caption)
         self.indexed = SnapshotReader.open(self.store, self.ref)
         exactly = config.model_copy(update={"exact_search_rows": 10**6})
+        crowded = exactly.model_copy(update={"matrix_cache_bytes": 2 << 20})
+        self.crowded = SnapshotReader.open(EvidenceStore.open(crowded), self.ref)
         self.exact = SnapshotReader.open(EvidenceStore.open(exactly), self.ref)
         self.near = [
             unit(self.centres[n % 60] + 0.5 * rng.standard_normal(DIM) / np.sqrt(DIM))
@@ -74,6 +76,15 @@ def test_every_tenant_finds_its_nearest(tenants: Tenants, tenant: str) -> None:
     words = tenants.indexed.search_text(tenant, "cat", {"caption": 1.0}, SIZES[tenant])
     assert {asset_id for asset_id, _ in words} <= mine
     assert len(words) == sum("cat" in _caption(n) for n in range(SIZES[tenant]))
+
+
+def test_what_does_not_fit_into_memory_is_searched_through_the_index(tenants: Tenants) -> None:
+    exact = {tenant for tenant in SIZES if tenants.crowded.is_exact(tenant)}
+    assert exact == {"forty", "hundreds", "thousands"}
+    for tenant in SIZES:
+        found = tenants.crowded.search_vectors(tenant, Axis.VV, tenants.near[0], WANTED)
+        assert found == tenants.exact.search_vectors(tenant, Axis.VV, tenants.near[0], WANTED)
+    assert {tenant for tenant, _ in tenants.crowded.loaded()} == exact
 
 
 def test_even_everything_is_found(tenants: Tenants) -> None:
