@@ -64,14 +64,26 @@ def background_of(scores: Floats, rows: int) -> Background:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sample:
-    """Unit vectors, float32 (m, d); `mean` float32 (d,) of the whole tenant, where it is small."""
+    """Unit vectors, float32 (m, d); `mean` float32 (d,) of the whole tenant, where it is small, and
+    `lengths` float32 (m,) of the vectors less the mean.
+    """
 
     vectors: npt.NDArray[np.float32]
-    mean: npt.NDArray[np.float32] | None
+    mean: npt.NDArray[np.float32] | None = None
+    lengths: npt.NDArray[np.float32] | None = None
 
     @property
     def nbytes(self) -> int:
-        return int(self.vectors.nbytes) * 2 + 200
+        return int(self.vectors.nbytes) + 200
+
+    def scores(self, vector: AxisVector) -> npt.NDArray[np.float32]:
+        """Cosines with a query vector, of vectors around their mean where it asks for that."""
+        unit = vector.values / max(float(np.linalg.norm(vector.values)), _FLAT)
+        # Not by BLAS: axes that are still being asked keep its threads busy, and this is little.
+        scores: npt.NDArray[np.float32] = np.einsum("ij,j->i", self.vectors, unit)
+        if vector.centred and self.mean is not None and self.lengths is not None:
+            return (scores - np.float32(self.mean @ unit)) / self.lengths
+        return scores
 
 
 class Backgrounds:
@@ -87,18 +99,12 @@ class Backgrounds:
 
     def of_vector(self, tenant_id: str, axis: Axis, vector: AxisVector) -> Background:
         """Of cosines with a query vector. Raises AxisUnavailable, StoreCorrupt."""
-        sample = self._sample(tenant_id, axis)
-        unit = vector.values / max(float(np.linalg.norm(vector.values)), _FLAT)
-        vectors, scores = sample.vectors, sample.vectors @ unit
-        if vector.centred and sample.mean is not None:
-            mean = sample.mean
-            squared = 1.0 - 2.0 * (vectors @ mean) + float(mean @ mean)
-            scores = (scores - float(mean @ unit)) / np.sqrt(np.maximum(squared, 1e-12))
+        scores = self._sample(tenant_id, axis).scores(vector)
         return background_of(scores.astype(np.float64), self._reader.ref.tenants.get(tenant_id, 0))
 
     def _sample(self, tenant_id: str, axis: Axis) -> _Sample:
         if tenant_id not in self._reader.ref.tenants:
-            return _Sample(np.zeros((0, self._reader.ref.dims[axis]), np.float32), None)
+            return _Sample(np.zeros((0, self._reader.ref.dims[axis]), np.float32))
         return self._cache.get((tenant_id, axis), lambda: self._loaded(tenant_id, axis))
 
     def _loaded(self, tenant_id: str, axis: Axis) -> _Sample:
@@ -106,10 +112,12 @@ class Backgrounds:
         if reader.is_exact(tenant_id):
             matrix = reader.tenant_matrix(tenant_id, axis)
             step = max(1, math.ceil(len(matrix.asset_ids) / SAMPLE))
-            return _Sample(np.ascontiguousarray(matrix.vectors[::step]), matrix.mean)
+            vectors = np.ascontiguousarray(matrix.vectors[::step])
+            lengths = np.linalg.norm(vectors - matrix.mean, axis=1)
+            return _Sample(vectors, matrix.mean, np.maximum(lengths, _FLAT).astype(np.float32))
         ids = sorted(reader.tenant_table(tenant_id, ["asset_id"])["asset_id"].to_pylist())
         chosen = reader.vectors_of(tenant_id, axis, ids[:: math.ceil(len(ids) / SAMPLE)])
         vectors = np.zeros((len(chosen), reader.ref.dims[axis]), np.float32)
         for row, asset_id in enumerate(sorted(chosen)):
             vectors[row] = chosen[asset_id]
-        return _Sample(vectors, None)
+        return _Sample(vectors)

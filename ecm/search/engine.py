@@ -239,7 +239,7 @@ class SearchEngine:
             allowed = gathered.allowed
             ids = list(facts.asset_ids if allowed is None else allowed.asset_ids)
             order = SortOrder.NEWEST if request.sort is SortOrder.RELEVANCE else request.sort
-            listed = tuple(Ranked(a, -1, 0.0, ()) for a in sorted_ids(order, facts, ids))
+            listed = tuple(Ranked(a, -1, 0.0) for a in sorted_ids(order, facts, ids))
             return Ordered(gathered, listed, None, None, 0, 0, None, None)
         assert gathered.signals is not None, "a pool has signals"
         judgement = judged(pool, gathered.signals, request.min_relevance, self.ranking.cutoff)

@@ -6,11 +6,7 @@ Pure. Every place has a score and the summands it is made of; scores never rise 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass, field
 
 from ecm.contracts.search import Contribution
 from ecm.search.pool import Pool
@@ -21,86 +17,94 @@ BEYOND = "beyond.rerank"
 UNWANTED = "penalty.unwanted"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Origin:
+    """What places in an order come from; `set_back` is what those beyond the depth lose."""
+
+    pool: Pool
+    reranked: Reranked | None
+    set_back: float
+
+    def parts(self, place: int) -> tuple[Contribution, ...]:
+        """The summands of a score, those that count most first."""
+        reranked = self.reranked
+        depth = len(reranked.contributions) if reranked is not None else 0
+        if reranked is not None and place < depth:
+            values = reranked.contributions[place].tolist()
+            raw = reranked.raw[place].tolist()
+            named: list[tuple[str, float, float | None]]
+            named = list(zip(reranked.names, values, raw, strict=True))
+        else:
+            named = self._fused(place, depth)
+        parts = [
+            Contribution.model_construct(feature=feature, value=value, raw=before)
+            for feature, value, before in named
+            if value
+        ]
+        parts.sort(key=lambda part: (-abs(part.value), part.feature))
+        return tuple(parts)
+
+    def _fused(self, place: int, depth: int) -> list[tuple[str, float, float | None]]:
+        pool = self.pool
+        lost, strength = float(pool.demotions[place]), float(pool.strengths[place])
+        return [
+            *((f"{pool.fusion}.{a.value}", v, None) for a, v in pool.fused[place].summands.items()),
+            (UNWANTED, -lost, strength),
+            (BEYOND, self.set_back if depth else 0.0, None),
+        ]
+
+
 @dataclass(frozen=True)
 class Ranked:
-    """A candidate in its final place; `place` is the one it has in the pool, from 0."""
+    """A candidate in its final place; `place` is the one it has in the pool, from 0.
+
+    Its summands are put together when they are asked for: few of all candidates are shown.
+    """
 
     asset_id: str
     place: int
     score: float
-    parts: tuple[Contribution, ...]
+    origin: Origin | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def parts(self) -> tuple[Contribution, ...]:
+        """Summands of the score, which is their `math.fsum`; none where nothing was asked for."""
+        return self.origin.parts(self.place) if self.origin is not None else ()
 
 
 def in_order(pool: Pool, reranked: Reranked | None) -> tuple[Ranked, ...]:
     """All candidates, best first, ties by asset id."""
-    first: list[Ranked] = []
-    if reranked is not None:
-        names, values, raw = reranked.names, reranked.contributions, reranked.raw
-        scored = [
-            (-math.fsum(row), pool.fused[place].asset_id, place)
-            for place, row in enumerate(values.tolist())
-        ]
-        scored.sort()
-        first = [_reranked(pool, place, names, values, raw) for _, _, place in scored]
-    rest: list[Ranked] = []
+    scores = scores_in(pool, reranked)
+    ids, count = pool.asset_ids, len(reranked.contributions) if reranked is not None else 0
+    first = sorted(range(count), key=lambda place: (-scores[place], ids[place]))
     set_back = 0.0
-    for place in range(len(first), len(pool.fused)):
-        parts = _fused_parts(pool, place)
-        if first:
-            if not rest:
-                set_back = min(0.0, first[-1].score - math.fsum(part.value for part in parts))
-            parts.append(Contribution(feature=BEYOND, value=set_back))
-        rest.append(_ranked(pool, place, parts))
-    return (*first, *rest)
+    if first and count < len(ids):
+        set_back = min(0.0, scores[first[-1]] - scores[count])
+    origin = Origin(pool, reranked, set_back)
+    return tuple(
+        Ranked(ids[place], place, _summed(origin, scores, place, count), origin)
+        for place in (*first, *range(count, len(ids)))
+    )
 
 
-def scores_in(pool: Pool, reranked: Reranked | None) -> npt.NDArray[np.float64]:
-    """Fused scores less what is lost for what is not wanted, float64 (n,); of those reranked the
-    sums of their contributions.
+def scores_in(pool: Pool, reranked: Reranked | None) -> list[float]:
+    """Fused scores less what is lost for what is not wanted; of those reranked the sums of their
+    contributions.
     """
-    scores = np.array([one.score for one in pool.fused]) - pool.demotions
+    lost = pool.demotions.tolist()
+    scores = [
+        math.fsum((*one.summands.values(), -less))
+        for one, less in zip(pool.fused, lost, strict=True)
+    ]
     if reranked is not None:
         count = len(reranked.contributions)
         scores[:count] = [math.fsum(row) for row in reranked.contributions.tolist()]
     return scores
 
 
-def order_of(scores: Sequence[float], asset_ids: Sequence[str]) -> list[int]:
-    """Places best first, ties by asset id."""
-    return sorted(range(len(scores)), key=lambda place: (-scores[place], asset_ids[place]))
-
-
-def _fused_parts(pool: Pool, place: int) -> list[Contribution]:
-    parts = [
-        Contribution(feature=f"{pool.fusion}.{axis.value}", value=value)
-        for axis, value in pool.fused[place].summands.items()
-    ]
-    if pool.demotions[place]:
-        lost, raw = -float(pool.demotions[place]), float(pool.strengths[place])
-        parts.append(Contribution(feature=UNWANTED, value=lost, raw=raw))
-    return parts
-
-
-def _reranked(
-    pool: Pool,
-    place: int,
-    names: tuple[str, ...],
-    values: npt.NDArray[np.float64],
-    raw: npt.NDArray[np.float64],
-) -> Ranked:
-    parts = [
-        Contribution.model_construct(feature=name, value=value, raw=before)
-        for name, value, before in zip(
-            names, values[place].tolist(), raw[place].tolist(), strict=True
-        )
-        if value
-    ]
-    return _ranked(pool, place, parts)
-
-
-def _ranked(pool: Pool, place: int, parts: Iterable[Contribution]) -> Ranked:
-    order = sorted(
-        (part for part in parts if part.value), key=lambda part: (-abs(part.value), part.feature)
-    )
-    score = math.fsum(part.value for part in order)
-    return Ranked(pool.fused[place].asset_id, place, score, tuple(order))
+def _summed(origin: Origin, scores: list[float], place: int, depth: int) -> float:
+    """The score of a place; beyond the depth it is summed again with what it is set back by."""
+    if place < depth or not depth:
+        return scores[place]
+    own = origin.pool.fused[place].summands.values()
+    return math.fsum((*own, -float(origin.pool.demotions[place]), origin.set_back))

@@ -88,7 +88,8 @@ def signals_of(
             vector = vectors.wanted[axis]
             usual[axis] = backgrounds.of_vector(tenant, axis, vector)
     whole = len(facts) == reader.ref.tenants.get(tenant, 0)
-    spoken = spoken_by(facts, places, question.wanted, whole=whole)
+    captioned = fields["caption"] > 0 if fields else None
+    spoken = spoken_by(facts, places, question.wanted, whole=whole, captioned=captioned)
     return Signals(question, plan.by_example, facts, whole, places, spoken, fields, usual)
 
 

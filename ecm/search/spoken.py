@@ -10,12 +10,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ecm.search.facts import Facts
 from ecm.search.label_sets import LabelSets, Places
-from ecm.search.stems import label_stems, pattern_of, stems_in_order
+from ecm.search.stems import label_stems, stems_in_order
 
 MOST_WORDS: Final = 16
 """Telling words of a query that are looked for; the others are not."""
@@ -53,21 +51,28 @@ class Spoken:
         return np.clip(((self.tags > 0) | self.captions) @ self.rarity, 0.0, 1.0)
 
 
-def spoken_by(facts: Facts, places: Places, text: str, *, whole: bool = True) -> Spoken:
+def spoken_by(
+    facts: Facts,
+    places: Places,
+    text: str,
+    *,
+    whole: bool = True,
+    captioned: npt.NDArray[np.bool_] | None = None,
+) -> Spoken:
     """What candidates say of a text; `places` intp (n,) of them in the facts, -1: not there.
 
-    Where the facts are not those of the `whole` tenant, no word is known to be rare.
+    Where the facts are not those of the `whole` tenant, no word is known to be rare. `captioned`
+    bool (n,) are the only ones whose captions can have a word, if that is known.
     """
     words = stems_in_order(text)[:MOST_WORDS]
     known = np.flatnonzero(places >= 0)
     tags, exact, found_in = _by_tags(facts.tags, places, known, words)
     _, named, _ = _by_tags(facts.classes, places, known, words)
     captions = np.zeros((len(places), len(words)), np.bool_)
-    if words and len(known):
-        spoken = facts.texts["caption"].take(pa.array(places[known]))
-        for column, word in enumerate(words):
-            matched = pc.match_substring_regex(spoken, pattern_of(word)).fill_null(False)
-            captions[known, column] = matched.to_numpy(zero_copy_only=False)
+    if words:
+        for row in known if captioned is None else known[captioned[known]]:
+            own = label_stems(facts.text("caption", int(places[row])))
+            captions[row] = [word in own for word in words]
     if not whole:
         found_in[:] = 0.0
     return Spoken(words, tags, captions, exact, named, _shares(found_in, len(facts)))
@@ -88,16 +93,23 @@ def _by_tags(
     owners = np.repeat(known, labels.offsets[rows + 1] - labels.offsets[rows])
     sure = np.nan_to_num(labels.confidences[entries], nan=1.0)
     codes, inverse = np.unique(labels.codes[entries], return_inverse=True)
+    columns = {word: column for column, word in enumerate(words)}
     asked = frozenset(words)
-    said = [label_stems(labels.vocabulary[code]) for code in codes]
-    for column, word in enumerate(words):
-        with_word = np.array([word in own for own in said], np.bool_)
-        chosen = with_word[inverse]
-        np.maximum.at(having[:, column], owners[chosen], sure[chosen])
-        spread = labels.starts[codes[with_word] + 1] - labels.starts[codes[with_word]]
-        found_in[column] = spread.max(initial=0)
-    same = np.array([own == asked for own in said], np.bool_)[inverse]
-    np.maximum.at(exact, owners[same], sure[same])
+    with_word = np.zeros((len(words), len(codes)), np.bool_)
+    same = np.zeros(len(codes), np.bool_)
+    for place, code in enumerate(codes.tolist()):
+        own = label_stems(labels.vocabulary[code])
+        for word in own & asked:
+            with_word[columns[word], place] = True
+        same[place] = own == asked
+    for column, chosen in enumerate(with_word):
+        if chosen.any():
+            mine = chosen[inverse]
+            np.maximum.at(having[:, column], owners[mine], sure[mine])
+            spread = labels.starts[codes[chosen] + 1] - labels.starts[codes[chosen]]
+            found_in[column] = spread.max()
+    mine = same[inverse]
+    np.maximum.at(exact, owners[mine], sure[mine])
     return having, exact, found_in
 
 

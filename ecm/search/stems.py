@@ -32,25 +32,8 @@ def stems_in_order(text: str) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def label_stems(label: str) -> frozenset[str]:
-    """`stems` of a label; the same few are asked for with every query."""
+    """`stems` of a label or caption; the same few are asked for with every query."""
     return stems(label)
-
-
-def pattern_of(stem: str) -> str:
-    r"""A regular expression (RE2, case ignored) for words of this stem, as `stems` cuts them.
-
-    >>> import re
-    >>> [bool(re.search(pattern_of("city").replace(r"\pL\pN", "a-z"), word))
-    ...  for word in ("cities", "city", "citrus")]
-    [True, True, False]
-    """
-    if stem.endswith("y"):
-        body = f"{re.escape(stem[:-1])}(?:y|ies|ys)"
-    elif stem.endswith("sse"):
-        body = f"{re.escape(stem[:-1])}(?:es?)?"
-    else:
-        body = f"{re.escape(stem)}s?"
-    return rf"(?i)(?:^|[^\pL\pN]){body}(?:[^\pL\pN]|$)"
 
 
 def _stem(word: str) -> str:
