@@ -10,6 +10,7 @@ export class Problem extends Error {
     this.status = status;
     this.code = body.code || "";
     this.hint = body.hint || "";
+    this.request = body.request_id || "";
     this.wait = wait;
   }
 

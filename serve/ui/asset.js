@@ -3,14 +3,15 @@
 import { get, ofAsset, reach } from "./api.js";
 import { $, make, moment, percent, plural, readable } from "./dom.js";
 import { captionOf } from "./hits.js";
+import { capital, task } from "./words.js";
 
 const stories = new Map();
 const KEPT = 50;
 const FEW = 6;
 
 const WHAT = {
-  seen: "seen", replaced: "another picture took its place", altered: "changed under the same size and date",
-  gone: "gone from here", moved: "moved away", returned: "came back",
+  seen: "Seen", replaced: "Another picture took its place", altered: "Changed under the same size and date",
+  gone: "Gone from here", moved: "Moved away", returned: "Came back",
 };
 
 /** Fetches the story of an asset into a node; `known(analyses)` gets what the runs said. */
@@ -38,9 +39,9 @@ function remember(assetId, story) {
 function drawn(story) {
   const events = [
     ...story.events.map((event) => ({ at: event.at, title: WHAT[event.what] || event.what, more: [readable(event.uri), event.moved_to && `to ${readable(event.moved_to)}`, event.moved_from && `from ${readable(event.moved_from)}`] })),
-    ...story.analyses.map((one) => ({ at: one.at, title: `${one.task_type.replace("_", " ")} analysed`, more: [one.model || `transform ${one.transform.slice(0, 12)}`, said(one), `run ${one.run_id}${one.state && one.state !== "finished" ? `, ${one.state}` : ""}`] })),
-    ...(story.dead_letters || []).map((one) => ({ at: one.at, bad: true, title: `${one.task_type.replace("_", " ")} given up`, more: [`${one.code}: ${one.message}`, plural(one.attempts, "attempt")] })),
-    ...story.snapshots.map((one) => ({ at: one.created_at, title: one.published ? "shown by the published snapshot" : "shown by a snapshot", more: [one.snapshot_id] })),
+    ...story.analyses.map((one) => ({ at: one.at, title: capital(task(one.task_type)), more: [one.model || `transform ${one.transform.slice(0, 12)}`, said(one), `run ${one.run_id}${one.state && one.state !== "finished" ? `, ${one.state}` : ""}`] })),
+    ...(story.dead_letters || []).map((one) => ({ at: one.at, bad: true, title: `Given up: ${task(one.task_type)}`, more: [`${one.code}: ${one.message}`, plural(one.attempts, "attempt")] })),
+    ...story.snapshots.map((one) => ({ at: one.created_at, title: one.published ? "Shown by the published snapshot" : "Shown by a snapshot", more: [one.snapshot_id] })),
   ].sort((one, other) => one.at - other.at);
   const facts = story.facts && `${story.facts.format}, ${story.facts.width} × ${story.facts.height}, ${story.facts.size.toLocaleString("en")} bytes${story.facts.frames > 1 ? `, ${story.facts.frames} frames` : ""}`;
   return make("section", {},

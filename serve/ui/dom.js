@@ -74,6 +74,12 @@ export function readable(uri) {
 /** The last part of the first place of a hit. */
 export const fileName = (hit) => readable(hit.uris?.[0] || "").split("/").pop();
 
+/** Text whose parts between backticks are code, as nodes. */
+export const marked = (text) => text.split("`").map((part, at) => (at % 2 ? make("code", {}, part) : part));
+
+/** Two sayings as one text: a full stop stands between them. */
+export const sentences = (...said) => said.filter(Boolean).map((one) => one.trim().replace(/([^.!?])$/, "$1.")).join(" ");
+
 /** Copies text; says so on the button that was pressed. */
 export async function copy(text, pressed) {
   const before = pressed.textContent;

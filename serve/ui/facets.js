@@ -1,6 +1,6 @@
 // The side panel of filters: counted values of the answer, dates, sizes, places. Draws; what a press asks is told.
 
-import { $, button, count, icon, make } from "./dom.js";
+import { $, button, count, icon, make, marked } from "./dom.js";
 import { DATES, FACETS, NUMBERS, value as valueWords } from "./words.js";
 import { DATED, RANGED, bounded, filtered, picked, unfiltered } from "./state.js";
 
@@ -10,15 +10,16 @@ const WHEEL = ["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pi
 const opened = new Set(["tags", "colours", "orientation"]);
 const whole = new Set();
 
-/** Draws all filters of a question; `change` takes the question that a press makes. */
-export function drawFilters(question, counted, change) {
+/** Draws all filters of a question; `change` takes the question that a press makes, `uncounted` is said at the end. */
+export function drawFilters(question, counted, change, uncounted = []) {
   const host = $("filters");
   const focused = host.contains(document.activeElement) ? document.activeElement.dataset.name : null;
-  const parts = Object.keys(FACETS).map((field) => facet(field, question, counted, change)).filter(Boolean);
+  const parts = Object.keys(FACETS).map((field) => facet(field, question, counted, change, uncounted)).filter(Boolean);
   host.replaceChildren(
     make("div", { class: "filters-head" }, make("h2", {}, "Filters"),
       filtered(question) > 0 && button({ class: "link", "data-name": "none", onclick: () => change(unfiltered(question)) }, "Clear all")),
-    ...parts, dates(question, change), sizes(question, change), places(question, change));
+    ...parts, dates(question, change), sizes(question, change), places(question, change),
+    ...uncounted.map((words) => make("p", { class: "soft uncounted" }, ...marked(words))));
   if (focused) host.querySelector(`[data-name="${CSS.escape(focused)}"]`)?.focus();
 }
 
@@ -29,7 +30,7 @@ function section(name, title, number, ...children) {
   return made;
 }
 
-function facet(field, question, counts, change) {
+function facet(field, question, counts, change, uncounted) {
   const chosen = question.picks.filter((pick) => pick.field === field);
   const counted = new Map((counts?.[field] || []).map((one) => [one.value, one.count]));
   // What is chosen stands first and stays, whether or not this answer counts it.
@@ -40,7 +41,7 @@ function facet(field, question, counts, change) {
   const rows = make("ul", { class: "values" }, shown.map((value) => row(field, value, question, counted, change)));
   const made = section(field, FACETS[field], chosen.length, rows);
   if (values.length > shown.length) {
-    made.append(button({ class: "link", "data-name": `all ${field}`, onclick: () => { whole.add(field); drawFilters(question, counts, change); } }, `${values.length - shown.length} more`));
+    made.append(button({ class: "link", "data-name": `all ${field}`, onclick: () => { whole.add(field); drawFilters(question, counts, change, uncounted); } }, `${values.length - shown.length} more`));
   }
   if (TALL.includes(field) && values.length > FIRST && whole.has(field)) rows.classList.add("tall");
   return made;
@@ -100,5 +101,5 @@ function sizes(question, change) {
 function places(question, change) {
   const field = entry({ type: "text", value: question.path, placeholder: "/photos/2024/", maxLength: 4096, "data-name": "path", "aria-label": "Path or address begins with", spellcheck: false },
     (text) => change({ ...question, path: text.trim() }));
-  return section("path", "Place", question.path ? 1 : 0, make("fieldset", { class: "range path" }, make("legend", {}, "Path begins with"), field));
+  return section("path", "Place", question.path ? 1 : 0, make("fieldset", { class: "range one" }, make("legend", {}, "Path begins with"), field));
 }

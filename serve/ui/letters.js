@@ -4,6 +4,7 @@ import { get, post } from "./api.js";
 import { button, make, moment, plural, readable } from "./dom.js";
 import { heading, table } from "./queue.js";
 import { sure } from "./sure.js";
+import { task } from "./words.js";
 
 const MOST = 50;
 const CLASSES = ["network", "resource", "model", "input", "internal"];
@@ -45,7 +46,7 @@ export function letters(host, may, changed) {
     said.textContent = items.length ? "" : kind.value || text.value ? "Nothing of that kind was given up." : "Nothing was given up.";
     list.replaceChildren(items.length ? table(["What", "Task", "Cause", "When", ""], items.map((one) => [
       make("span", { class: "path" }, readable(one.resource)),
-      make("span", {}, one.task_type, make("span", { class: "soft" }, ` at ${one.stage}`)),
+      make("span", {}, task(one.task_type), make("span", { class: "soft" }, ` at ${one.stage}`)),
       make("span", {}, make("b", {}, `${one.class} · ${one.code}`), make("span", { class: "soft message" }, one.message), make("span", { class: "soft" }, ` ${plural(one.attempts, "attempt")}`)),
       moment(one.at),
       may() ? button({ class: "small", onclick: () => again({ task_ids: [one.task_id] }, "This task") }, "Try again") : ""])) : "");

@@ -1,6 +1,6 @@
 // What the page says besides hits: failures with a countdown, what did not take part, nothing found, the start.
 
-import { $, button, clear, make, plural } from "./dom.js";
+import { $, button, clear, make, marked, plural, sentences } from "./dom.js";
 import { lost } from "./words.js";
 
 const TRIES = 3;
@@ -22,15 +22,18 @@ const TITLES = {
   0: "Out of reach", 401: "This service needs a key", 403: "Not for this key", 429: "Too much at once", 503: "Not available just now", 504: "Too slow",
 };
 
-/** A failure. `again` tries once more; where the service says to wait, that happens by itself, `tried` counts how often. */
-export function showProblem(problem, again, { tried = 0, askKey = null } = {}) {
+/** A failure. `again` tries once more; where the service says to wait, that happens by itself, `tried` counts how often.
+ * `acts` are {words, act} that help besides. */
+export function showProblem(problem, again, { tried = 0, askKey = null, acts: more = [] } = {}) {
   quiet();
   const title = TITLES[problem.status];
   const made = notice("bad", "");
   made.setAttribute("role", "alert");
-  made.firstChild.append(title ? make("b", {}, `${title}. `) : "", problem.message, problem.hint ? ` ${problem.hint}` : "");
+  made.firstChild.append(title ? make("b", {}, `${title}. `) : "", ...marked(sentences(problem.message, problem.hint)));
+  if (problem.request) made.title = `request ${problem.request}`;
   const acts = make("div", { class: "acts" });
   if (askKey && (problem.status === 401 || problem.status === 403)) acts.append(button({ class: "small", onclick: askKey }, "Use another key"));
+  more.forEach(({ words, act }) => acts.append(button({ class: "small", onclick: act }, words)));
   const stale = problem.status === 409;
   if (again && (problem.passes || problem.status === 0 || problem.status >= 500 || stale)) {
     acts.append(button({ class: "small", onclick: () => { clearInterval(ticking); again(tried + 1); } }, stale ? "Start again" : "Try now"));
@@ -59,7 +62,8 @@ export function showDegraded(answer, again) {
     const made = notice("warn", "This answer is incomplete: parts of the search ran out of time.");
     made.append(make("div", { class: "acts" }, button({ class: "small", onclick: again }, "Ask again")));
   }
-  for (const one of answer.degraded || []) {
+  // What is not counted is said where the counts stand.
+  for (const one of (answer.degraded || []).filter((other) => other.step !== "facets")) {
     const { said, reason } = lost(one);
     notice("warn", said).title = reason || "";
   }

@@ -1,7 +1,7 @@
 // Asking: from the question in the address to the hits on the page, page by page. Knows the order of things.
 
 import { search as ask } from "./api.js";
-import { $, button, clear, count, icon, make, plural } from "./dom.js";
+import { $, button, clear, count, icon, make, plural, sentences } from "./dom.js";
 import { drawFilters } from "./facets.js";
 import { chips as chipsOf, filterOf } from "./filters.js";
 import { card, skeletons } from "./hits.js";
@@ -103,7 +103,11 @@ function fail(problem, tried) {
   forget();
   $("empty").hidden = true;
   drawFilters(now.question, null, wiring.navigate);
-  showProblem(problem, (times) => show(now.question, times), { tried, askKey: wiring.askKey });
+  // A filter that cannot be answered, on a snapshot of before, say, is the person's to take away.
+  const active = chipsOf(now.question);
+  const named = active.filter((chip) => problem.message.includes(`\`${chip.field}\``));
+  const acts = (named.length ? named : active).map((chip) => ({ words: `Without “${chip.words}”`, act: () => wiring.navigate(chip.rest) }));
+  showProblem(problem, (times) => show(now.question, times), { tried, askKey: wiring.askKey, acts: problem.status === 422 ? acts : [] });
 }
 
 /** Takes everything away that belongs to an answer. */
@@ -120,7 +124,7 @@ function first(answer) {
   now.best = Math.max(...answer.hits.map((hit) => hit.score), 0) || 1;
   showDegraded(answer, () => show(now.question));
   drawUnderstood(answer);
-  drawFilters(now.question, answer.facets, wiring.navigate);
+  drawFilters(now.question, answer.facets, wiring.navigate, answer.degraded.filter((one) => one.step === "facets").map((one) => sentences("Not everything is counted", one.reason)));
   drawStatus(answer);
   append(answer);
   if (!answer.hits.length) showNothing(now.question, answer, chipsOf(now.question), wiring.navigate);

@@ -7,8 +7,8 @@ import { showEmpty, showProblem } from "./notices.js";
 import { showThumb } from "./thumbs.js";
 import { blank, picked } from "./state.js";
 
-const FIXED = ["dog", "a street at night", "boats on the water", "red on the left", "portrait, dark background"];
-const SAMPLE = { text: "a photo", limit: 14, facets: ["tags", "colours"], explain: false };
+const FIXED = ["dog", "a street without cars", "boats on the water", "red on the left", "portrait, dark background"];
+const SAMPLE = { text: "a photo", limit: 14, facets: ["classes", "tags", "colours"], explain: false };
 const COMMON = 0.5;
 
 let sample = null;
@@ -36,15 +36,20 @@ export async function drawStart(still, { navigate, like, askKey }) {
   }
 }
 
-/** Tags that some images have and many have not make better examples than words of ours. */
+/** What some images show and many do not makes better examples than words of ours. Values that are counted alike
+ * are most often names of one thing: of those the first. */
+function distinct(counts) {
+  const some = (counts || []).filter((one) => one.count > 1 && one.count < COMMON * sample.matched);
+  return some.filter((one, at) => at === 0 || one.count !== some[at - 1].count).map((one) => one.value);
+}
+
 function drawSample(chip, { navigate, like }) {
-  const tags = (sample.facets?.tags || []).filter((one) => one.count > 1 && one.count < COMMON * sample.matched).slice(0, 5);
+  const words = [...new Set([...distinct(sample.facets?.classes), ...distinct(sample.facets?.tags)])].slice(0, 5);
   const colour = sample.facets?.colours?.[0]?.value;
-  const chips = [...tags.map((one) => chip(one.value)), ...FIXED.slice(tags.length ? 3 : 0).map(chip)];
-  if (tags.length && colour) {
-    chips.push({ words: `${tags[0].value}, mostly ${colour}`, act: () => navigate(picked({ ...blank(), text: tags[0].value }, "colours", colour)) });
+  const chips = [...words.map(chip), ...FIXED.slice(words.length ? 3 : 0).map(chip)];
+  if (words.length && colour) {
+    chips.push({ words: `${words[0]}, only ${colour} ones`, act: () => navigate(picked({ ...blank(), text: words[0] }, "colours", colour)) });
   }
-  if (tags.length > 1) chips.push(chip(`${tags[0].value} without ${tags[1].value}`));
   $("examples").replaceChildren(...chips.map(({ words, act }) => make("li", {}, button({ onclick: act }, words))));
   $("samples").hidden = !sample.hits.length;
   $("strip").replaceChildren(...sample.hits.map((hit) => {

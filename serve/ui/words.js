@@ -44,7 +44,7 @@ const KINDS = {
 };
 
 const plain = (name) => name.replaceAll("_", " ").replaceAll(".", " ");
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** Name, explanation and colour class of a feature. */
 export function feature(name) {
@@ -86,6 +86,12 @@ export const without = (counterfactual) => {
 };
 
 export const value = (field, text) => (field === "has" ? HAS[text] || plain(text) : field === "format" ? text.toUpperCase() : text);
+
+const TASKS = {
+  vision: "caption and tags", ocr: "text in the picture", vv_embed: "visual vector", x_embed: "structure vector", mv_embed: "meaning vector",
+};
+
+export const task = (name) => TASKS[name] || plain(name);
 
 export const STATES = {
   queued: "waiting", retry_queued: "waiting again", leased: "taken", running: "running", reported: "reported",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -97,6 +98,7 @@ def test_no_width_scrolls_sideways(watching: Callable[..., Watch], width: int) -
     opened.wait_for_selector("#why .story")
     fits()
     opened.keyboard.press("Escape")
+    expect(opened).to_have_url(re.compile(r"10\.\.$"))
     opened.goto(address + "/#/runs")
     opened.wait_for_selector(".part .figures")
     fits()

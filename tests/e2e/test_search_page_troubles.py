@@ -132,6 +132,22 @@ def test_what_did_not_take_part_is_told(watching: Callable[..., Watch]) -> None:
     assert opened.locator(".card").count() > 0
 
 
+def test_an_original_that_is_gone_is_told_and_its_small_picture_shown(
+    watching: Callable[..., Watch],
+) -> None:
+    address = open_service().address
+    opened = watching(address, expected={403, 410}).page()
+    opened.goto(address + "/?q=red")
+    opened.locator(".card .why").first.click()
+    opened.get_by_role("button", name="Original").click()
+    viewer = opened.get_by_role("dialog", name="The whole picture")
+    expect(viewer).to_contain_text("The original cannot be shown")
+    assert opened.locator("#viewer-image").evaluate("image => image.naturalWidth") > 0
+    opened.keyboard.press("Escape")
+    expect(viewer).to_have_count(0)
+    expect(opened.locator("#why")).to_be_visible()
+
+
 def test_admins_see_queue_and_dead_letters_and_try_again(watching: Callable[..., Watch]) -> None:
     running = service()
     with running.client("key-of-narrow") as client:
