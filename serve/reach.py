@@ -73,7 +73,8 @@ class Reach:
         self._handle = handle
         self._short_seconds = short_seconds
         self._clock = clock
-        self._looked = -LOOK_SECONDS
+        self._look: asyncio.Task[bool] | None = None
+        self._looked = 0.0
 
     async def ask(self, call: Callable[[], Response[Answer]], seconds: float) -> Answer:
         """The answer. Who is cancelled, or waits no longer, cancels the call.
@@ -86,7 +87,8 @@ class Reach:
             with self._awaiting():
                 answer = await self._answer(call, patience)
         except TimeoutError as error:
-            if self.lost or not await self._lives():
+            self._looking()  # for the next one: this one has waited long enough
+            if self.lost:
                 raise self._unreachable() from error
             raise Late(f"the {self.name} did not answer within {seconds * 1000:.0f} ms") from error
         except BackPressureError as error:
@@ -108,25 +110,34 @@ class Reach:
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 await asyncio.wait({answer}, timeout=self._short_seconds)
-                if not answer.done() and not self.lost and not await self._lives():
-                    raise self._unreachable()
+                while not answer.done():
+                    look = self._looking()
+                    await asyncio.wait({answer, look}, return_when=asyncio.FIRST_COMPLETED)
+                    if look.done() and not look.result():
+                        raise self._unreachable()
+                    await asyncio.wait({answer}, timeout=LOOK_SECONDS)
                 return await answer
         except (TimeoutError, asyncio.CancelledError, Unreachable):
             answer.cancel()
             response.cancel()
             raise
 
-    async def _lives(self) -> bool:
-        """Whether there is a replica at all: one that is busy answers this at once."""
+    def _looking(self) -> asyncio.Task[bool]:
+        """Whether there is a replica at all, as it is looked up now or was a moment ago."""
         now = self._clock()
-        if now - self._looked < LOOK_SECONDS:
-            return True
-        self._looked = now
+        if self._look is None or (self._look.done() and now - self._looked >= LOOK_SECONDS):
+            self._looked = now
+            self._look = asyncio.get_running_loop().create_task(self._lives())
+        return self._look
+
+    async def _lives(self) -> bool:
+        """A replica that is busy with other questions answers this one all the same."""
         try:
-            await self._handle.broadcast("alive").results_async(timeout_s=SHORT_SECONDS)
+            await self._handle.broadcast("alive").results_async(timeout_s=LOOK_SECONDS)
         except TimeoutError:
             return True
         except (RayError, RayServeException):
+            self.lost = True
             return False
         return True
 

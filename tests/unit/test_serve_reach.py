@@ -101,25 +101,35 @@ async def asked(deployment: Deployment, reach: Reach | None = None) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("says", "replicas", "error"),
+    ("says", "error"),
     [
-        (died(), True, Unreachable),
-        (DeploymentUnavailableError("search"), True, Unreachable),
-        (asyncio.Event, False, Unreachable),
-        (asyncio.Event, True, Late),
-        (BackPressureError(1, 1), True, Overloaded),
-        (failed(QueryError("what?")), True, QueryError),
-        (failed(BackPressureError(1, 1)), True, Overloaded),
-        (failed(SnapshotNotFound("none")), True, SnapshotNotFound),
-        (failed(ZeroDivisionError("bug")), True, RayTaskError),
+        (died(), Unreachable),
+        (DeploymentUnavailableError("search"), Unreachable),
+        (asyncio.Event, Late),
+        (BackPressureError(1, 1), Overloaded),
+        (failed(QueryError("what?")), QueryError),
+        (failed(BackPressureError(1, 1)), Overloaded),
+        (failed(SnapshotNotFound("none")), SnapshotNotFound),
+        (failed(ZeroDivisionError("bug")), RayTaskError),
     ],
 )
-def test_what_is_wrong_has_one_name(says: Any, replicas: bool, error: type[Exception]) -> None:
-    deployment = Deployment(says, replicas)
+def test_what_is_wrong_has_one_name(says: Any, error: type[Exception]) -> None:
+    deployment = Deployment(says)
     with pytest.raises(error):
         asyncio.run(asked(deployment))
-    silent = says is asyncio.Event
-    assert deployment.calls[0].cancelled == silent
+    assert deployment.calls[0].cancelled == (says is asyncio.Event)
+
+
+def test_a_deployment_without_a_replica_is_not_waited_for_until_the_end() -> None:
+    async def story() -> None:
+        deployment = Deployment(asyncio.Event, replicas=False)
+        reach = Reach("encoder", deployment, short_seconds=ANSWER_SECONDS)
+        with pytest.raises(Unreachable):
+            await reach.ask(deployment.remote, 60.0)
+        assert reach.lost
+        assert deployment.calls[0].cancelled
+
+    asyncio.run(asyncio.wait_for(story(), 20))
 
 
 def test_a_deployment_out_of_reach_costs_little_until_it_answers_again() -> None:
@@ -150,11 +160,16 @@ def test_whether_there_is_a_replica_is_not_looked_up_for_every_late_answer() -> 
                 await reach.ask(deployment.remote, 0.001)
         assert deployment.looked == 1
         now[0] += 1.0
-        with pytest.raises(Late):
+        deployment.replicas = False
+        with pytest.raises(Late):  # it has waited long enough to be told more
+            await reach.ask(deployment.remote, 0.001)
+        while not reach.lost:
+            await asyncio.sleep(0)
+        with pytest.raises(Unreachable):
             await reach.ask(deployment.remote, 0.001)
         assert deployment.looked == 2
 
-    asyncio.run(story())
+    asyncio.run(asyncio.wait_for(story(), 20))
 
 
 def test_who_is_cancelled_cancels_what_it_asked() -> None:
