@@ -17,6 +17,7 @@ from jobs import (
     cli_bundle,
     cli_compare,
     cli_evidence,
+    cli_feedback,
     cli_history,
     cli_jobs,
     cli_keys,
@@ -74,6 +75,7 @@ cli_search.register(app)
 cli_worker.register(app)
 cli_keys.register(app)
 cli_admin_log.register(app)
+cli_feedback.register(app)
 
 Sources = Annotated[
     list[str], typer.Argument(help="Folders, files, file:// or s3:// URIs.", show_default=False)

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ecm.config import Profile
+from ecm.contracts.feedback import FeedbackReport, StoredEvent
 from ecm.contracts.result import ResultEnvelope
 from ecm.contracts.search import SearchRequest, SearchResponse
 from ecm.contracts.task import TaskSpec
@@ -27,6 +28,8 @@ PUBLIC: dict[str, type[BaseModel]] = {
     "result_envelope": ResultEnvelope,
     "search_request": SearchRequest,
     "search_response": SearchResponse,
+    "feedback_report": FeedbackReport,
+    "stored_feedback": StoredEvent,
     "bundle_manifest": BundleManifest,
     "profile": Profile,
 }
