@@ -9,11 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from ecm.contracts.search import Axis, AxisScore, Contribution, EvidenceRef
 from ecm.evidence.reader import SnapshotRow
 from ecm.evidence.statement import Statement
-from ecm.search.stems import stems
+from ecm.search.stems import label_stems, stems
 
 _KIND_NAMES = {"tag": "tag", "caption": "caption", "classification": "class", "ocr": "lettering"}
 _QUOTE_CHARS = 60
@@ -32,10 +33,12 @@ class Asked:
     shown: bool
 
 
-def matching(statements: Iterable[Statement], text: str) -> tuple[Statement, ...]:
-    """Statements that share a telling word with the query, most shared words first, then surest."""
-    wanted = stems(text)
-    found = [(len(wanted & stems(said.text)), said) for said in statements] if wanted else []
+def matching(statements: Iterable[Statement], wanted: frozenset[str]) -> tuple[Statement, ...]:
+    """Statements that share a telling word with the query, most shared words first, then surest.
+
+    `wanted` are the `stems` of the query.
+    """
+    found = [(len(wanted & label_stems(said.text)), said) for said in statements] if wanted else []
     chosen = [(shared, said) for shared, said in found if shared]
     chosen.sort(key=lambda pair: (-pair[0], -(pair[1].confidence or 0.0), pair[1].evidence_id))
     return tuple(said for _, said in chosen)
@@ -47,9 +50,11 @@ def evidence_of(
     matches: Sequence[Statement],
     limit: int,
 ) -> tuple[EvidenceRef, ...]:
-    """Rows behind a hit, at most `limit`: statements that match, others, vectors of its axes."""
+    """Rows behind a hit, at most `limit`: statements that match, others as they were said, vectors
+    of its axes.
+    """
     vectors = [
-        EvidenceRef.model_construct(
+        EvidenceRef(
             evidence_id=origin.evidence_id,
             kind=f"vector.{axis.value}",
             run_id=origin.run_id,
@@ -63,9 +68,8 @@ def evidence_of(
     said = list(matches[:room])
     if len(said) < room:
         first = {statement.evidence_id for statement in matches}
-        rest = [statement for statement in row.statements if statement.evidence_id not in first]
-        rest.sort(key=lambda s: (s.kind != "caption", -(s.confidence or 0.0), s.evidence_id))
-        said += rest[: room - len(said)]
+        rest = (statement for statement in row.statements if statement.evidence_id not in first)
+        said += islice(rest, room - len(said))
     return (*map(_reference, said), *vectors)[:limit]
 
 
@@ -160,7 +164,7 @@ def ordinal(number: int) -> str:
 
 
 def _reference(said: Statement) -> EvidenceRef:
-    return EvidenceRef.model_construct(
+    return EvidenceRef(
         evidence_id=said.evidence_id,
         kind=said.kind,
         run_id=said.run_id,

@@ -37,7 +37,7 @@ class Origin:
         else:
             named = self._fused(place, depth)
         parts = [
-            Contribution.model_construct(feature=feature, value=value, raw=before)
+            Contribution(feature=feature, value=value, raw=before)
             for feature, value, before in named
             if value
         ]

@@ -18,6 +18,7 @@ from ecm.search.facts import Facts
 from ecm.search.plan import Plan
 from ecm.search.pool import Pool
 from ecm.search.ranked import Ranked
+from ecm.search.stems import stems
 
 
 class Page:
@@ -42,6 +43,7 @@ class Page:
         self._relevance = relevance
         self._alternatives = alternatives
         self._evidence_per_hit = evidence_per_hit
+        self._stems = stems(plan.question.wanted)
 
     def hits(self, page: Sequence[Ranked], offset: int, facts: Facts) -> tuple[Hit, ...]:
         """The hits with ranks from `offset` + 1. Raises StoreCorrupt."""
@@ -57,7 +59,8 @@ class Page:
         axes = self._pool.axes_of(one.place) if self._pool is not None else {}
         explained = self._plan.request.explain
         asked = Asked(self._plan.question.wanted, self._plan.by_example)
-        matches = matching(row.statements, asked.text) if explained else ()
+        matches = matching(row.statements, self._stems) if explained else ()
+        parts = one.parts if explained else ()
         size = _known(facts.size[place])
         return Hit(
             rank=rank,
@@ -66,7 +69,7 @@ class Page:
             relevance=_known(self._relevance[one.place]) if self._relevance is not None else None,
             uris=row.uris,
             axes=axes,
-            contributions=one.parts if explained else (),
+            contributions=parts,
             counterfactuals=self._alternatives.of(one.place)
             if explained and self._alternatives is not None
             else (),
@@ -79,7 +82,7 @@ class Page:
             taken_at=_known(facts.taken[place]),
             modified_at=_known(facts.modified[place]),
             evidence=evidence_of(row, axes, matches, self._evidence_per_hit) if explained else (),
-            why=sentence(row, one.parts, axes, asked, matches, _known(facts.said_at[place]))
+            why=sentence(row, parts, axes, asked, matches, _known(facts.said_at[place]))
             if explained
             else "",
         )

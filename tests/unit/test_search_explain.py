@@ -8,6 +8,7 @@ from ecm.contracts.search import Axis, AxisScore, Contribution
 from ecm.evidence.snapshot_row import SnapshotRow, VectorEvidence
 from ecm.evidence.statement import Statement
 from ecm.search.explain import Asked, evidence_of, matching, sentence
+from ecm.search.stems import stems
 
 
 def said(kind: str, text: str, confidence: float | None = None, ordinal: int = 0) -> Statement:
@@ -49,7 +50,7 @@ ROW = SnapshotRow(
     ],
 )
 def test_words_of_grammar_are_no_reason_and_plurals_are(text: str, first: list[str]) -> None:
-    assert [statement.text for statement in matching(STATEMENTS, text)] == first
+    assert [statement.text for statement in matching(STATEMENTS, stems(text))] == first
 
 
 AXES = {Axis.FTS: AxisScore(rank=2, score=9.0), Axis.VV: AxisScore(rank=11, score=0.1)}
@@ -63,7 +64,7 @@ SUMMANDS = (
 
 def test_evidence_starts_with_what_matched_and_never_exceeds_its_limit() -> None:
     axes = {Axis.VV: AxisScore(rank=1, score=0.5)}
-    matches = matching(STATEMENTS, "dog")
+    matches = matching(STATEMENTS, stems("dog"))
     for limit in range(1, 8):
         rows = evidence_of(ROW, axes, matches, limit)
         assert len(rows) == min(limit, 5)
@@ -72,7 +73,7 @@ def test_evidence_starts_with_what_matched_and_never_exceeds_its_limit() -> None
 
 
 def test_the_sentence_gives_the_strongest_reason_first() -> None:
-    matches = matching(STATEMENTS, "dog")
+    matches = matching(STATEMENTS, stems("dog"))
     assert sentence(ROW, SUMMANDS, AXES, ASKED, matches, None) == (
         "Its tag says “dog” with 40% (2nd) and it looks like “dog” (11th)."
     )
@@ -81,7 +82,7 @@ def test_the_sentence_gives_the_strongest_reason_first() -> None:
 
 
 def test_the_sentence_says_when_it_was_said_and_what_speaks_against() -> None:
-    matches = matching(STATEMENTS, "dog")
+    matches = matching(STATEMENTS, stems("dog"))
     against = Contribution(feature="penalty.unwanted", value=-0.5, raw=1.0)
     told = sentence(ROW, (*SUMMANDS, against), AXES, ASKED, matches, 1764028800.0)
     assert "with 40% (2nd, said 2025-11-25)" in told
