@@ -108,7 +108,7 @@ def feedback_stats(
     }
 
     def show(console: Console) -> None:
-        lines = [
+        lines: list[list[object]] = [
             [name.replace("_", " "), _said(getattr(found, name))]
             for name in FeedbackFigures.model_fields
             if not name.startswith("by_")

@@ -40,6 +40,8 @@ def _turbojpeg() -> bool:
 
 
 NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
+    "curl": (lambda: shutil.which("curl") is not None, "apt-get install curl"),
+    "jq": (lambda: shutil.which("jq") is not None, "apt-get install jq"),
     "chromium": (_chromium, "apt-get install chromium"),
     "postgres": (_postgres, "pip install pgserver"),
     "rapidocr": (_rapidocr, "pip install -e '.[ocr]'"),
