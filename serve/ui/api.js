@@ -88,5 +88,11 @@ export async function perhaps(path, signal) {
   }
 }
 
-export const search = (body, signal) => post("v1/search", body, signal);
+/** The answer to a question, and the id of the request that brought it. */
+export async function search(body, signal) {
+  const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
+  const answer = await reach("v1/search", sent);
+  return { ...(await answer.json()), request_id: answer.headers.get("X-Request-Id") };
+}
+
 export const ofAsset = (id, part = "") => `v1/assets/${encodeURIComponent(id)}${part && `/${part}`}`;

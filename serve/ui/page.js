@@ -3,6 +3,7 @@
 import { hasKey, namedTenant, useKey, whenLocked } from "./api.js";
 import { forgetOriginal, forgetStories } from "./asset.js";
 import { $ } from "./dom.js";
+import { left, opened as told } from "./feedback.js";
 import { focusCard, listen } from "./keyboard.js";
 import { tell } from "./notices.js";
 import { closeRuns, openRuns } from "./runs.js";
@@ -70,6 +71,7 @@ function openWhy(hit) {
   $("why-body").scrollTop = 0;
   const all = hits();
   const at = all.findIndex((card) => card.hit === hit);
+  told(hit, all[at]?.query);
   $("why-previous").disabled = at <= 0;
   $("why-next").disabled = at < 0 || at === all.length - 1;
 }
@@ -82,6 +84,7 @@ function openFromAddress() {
 }
 
 function closedWhy() {
+  left();
   const card = hits().find((one) => one.hit === opened);
   if (card && !$("search-view").hidden) focusCard(card);
   opened = null;

@@ -134,7 +134,11 @@ function first(answer) {
 function append(answer) {
   now.cursor = answer.cursor;
   const before = $("hits").children.length;
-  $("hits").append(...answer.hits.map((hit) => card(hit, now.best, wiring.acts)));
+  for (const hit of answer.hits) {
+    const made = card(hit, now.best, wiring.acts);
+    made.query = answer.request_id;
+    $("hits").append(made);
+  }
   if (!before) $("hits").querySelector(".picture")?.setAttribute("tabindex", "0");
   $("more").hidden = !answer.cursor;
   // Watched anew, so that a page too short to fill the window is followed by the next.

@@ -1,7 +1,7 @@
 // Snapshots, rollouts and what administrators did: which one answers, and another put in its place.
 
 import { post } from "./api.js";
-import { button, clear, count, make, moment, plural } from "./dom.js";
+import { button, clear, count, make, moment, plural, widen } from "./dom.js";
 import { heading, table } from "./queue.js";
 import { sure } from "./sure.js";
 
@@ -31,13 +31,16 @@ export function drawSnapshots(host, told, said, changed) {
     told.damaged?.length ? make("p", { class: "short" }, `${plural(told.damaged.length, "snapshot")} cannot be read: ${told.damaged.join(", ")}`) : "");
 }
 
+const share = (one) => make("div", { class: "progress", role: "progressbar", "aria-valuenow": one.passed, "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": `rollout ${one.rollout_id}` }, widen(make("i", {}), one.passed / 100));
+
 /** Draws the rollouts; nothing where the service tells of none. */
 export function drawRollouts(host, told) {
   if (!told?.items?.length) { clear(host); return; }
-  const names = ["rollout_id", "state", "role", "candidate", "pct", "passed", "reason"];
-  const shown = names.filter((name) => told.items.some((one) => one[name] !== undefined && one[name] !== null));
-  host.replaceChildren(heading("Rollouts"), table(shown.map((name) => name.replaceAll("_", " ")), told.items.map((one) => shown.map((name) =>
-    (name === "state" ? make("span", { class: `state ${one.state}` }, one.state) : one[name] === undefined ? null : String(one[name]))))));
+  host.replaceChildren(heading("Rollouts"), table(["Rollout", "State", "New model", "Passed", "Changed"], told.items.map((one) => [
+    make("span", { class: "path" }, one.rollout_id),
+    make("span", {}, make("span", { class: `state ${one.state}` }, one.state.replaceAll("_", " ")), one.reason && make("span", { class: "soft message" }, one.reason)),
+    make("span", {}, make("b", {}, one.new), make("span", { class: "soft" }, `${one.roles.join(", ")}, instead of ${one.old}`)),
+    make("span", {}, share(one), `${one.passed} % of ${one.percent} %`), moment(one.changed_at)])));
 }
 
 /** Draws what administrators did last; nothing where the service does not tell us. */

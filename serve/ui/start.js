@@ -11,10 +11,24 @@ const FIXED = ["dog", "a street without cars", "boats on the water", "red on the
 const SAMPLE = { text: "a photo", limit: 14, facets: ["classes", "tags", "colours"], explain: false };
 const COMMON = 0.5;
 
+const KEPT = "ecm-sample";
+
 let sample = null;
 
 /** Forgets what another key was allowed to see. */
-export const forgetSample = () => { sample = null; };
+export function forgetSample() {
+  sample = null;
+  sessionStorage.removeItem(KEPT);
+}
+
+/** The sample of a snapshot: asked for once in a tab, since a start is no search that anybody made. */
+async function sampleOf(snapshot) {
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) || "null");
+  if (kept?.snapshot_id === snapshot) return kept;
+  const answer = await search(SAMPLE);
+  sessionStorage.setItem(KEPT, JSON.stringify(answer));
+  return answer;
+}
 
 /** Draws the start; `navigate(question)` follows an example, `like(asset)` a picture. */
 export async function drawStart(still, { navigate, like, askKey }) {
@@ -28,7 +42,7 @@ export async function drawStart(still, { navigate, like, askKey }) {
       showEmpty("Nothing is indexed yet", "Index a folder with “ecm index FOLDER”, then publish a snapshot. How far it is shows under Runs.");
       return;
     }
-    sample ??= await search(SAMPLE);
+    sample = await sampleOf(seen.snapshot_id);
     if (!still()) return;
     drawSample(chip, { navigate, like });
   } catch (problem) {

@@ -100,6 +100,19 @@ def test_more_like_this_and_back_again(page: Page) -> None:
     expect(page.locator("#why")).to_be_hidden()
 
 
+def test_what_was_opened_and_looked_at_is_told_with_the_search_it_came_from(page: Page) -> None:
+    with page.expect_response("**/v1/search") as answered:
+        page.goto(open_service().address + "/?q=red")
+    settled(page)
+    query = answered.value.headers["x-request-id"]
+    with page.expect_response("**/v1/feedback") as told:
+        page.get_by_role("button", name="Why is hit 2 here?").click()
+    assert told.value.status == 202
+    event = told.value.request.post_data_json["events"][0]
+    assert (event["kind"], event["rank"], event["query_id"]) == ("click", 2, query)
+    assert "red" not in (told.value.request.post_data or "")
+
+
 def test_unlike_this_and_words_with_a_picture_stand_in_the_address(
     page: Page, watching: Callable[..., Watch]
 ) -> None:

@@ -70,6 +70,8 @@ def test_modules_import_what_is_there_and_all_are_used() -> None:
             reached.add(name)
             waiting += imported[name]
     assert reached | {"theme.js"} == set(SCRIPTS)
+    preloaded = set(re.findall(r"modulepreload\" href=\"ui/([^\"]+)", text("index.html")))
+    assert preloaded == reached - {"page.js"}, "nothing waits for what imports it"
 
 
 @pytest.mark.parametrize("name", NAMES)
