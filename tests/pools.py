@@ -96,6 +96,7 @@ def question_of(pool: Pool, signals: Signals, depth: int) -> RerankQuestion:
         query_type=signals.question.query_type,
         confidence=signals.question.confidence,
         by_example=signals.by_example,
+        look=0.0,
         text=signals.question.wanted,
         asset_ids=tuple(pool.asset_ids[:depth]),
         fusion=pool.fusion,

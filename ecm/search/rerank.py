@@ -25,7 +25,7 @@ PENALTY = "penalty."
 class RerankQuestion:
     """What a reranker sees: the query, and of each candidate its features, in fused order.
 
-    `summands` float64 (n, a) are what each of `axes` added to the fused score by `fusion`, and
+    `look` (0-1) is how much its words are about look. `summands` float64 (n, a) are what each of `axes` added to the fused score by `fusion`, and
     `most` the highest fused score there could be. `documents` are texts of the candidates, for
     rerankers that read; empty where none was asked for.
     """
@@ -33,6 +33,7 @@ class RerankQuestion:
     query_type: QueryType
     confidence: float
     by_example: bool
+    look: float
     text: str
     asset_ids: tuple[str, ...]
     fusion: str
@@ -82,7 +83,7 @@ class FeatureReranker:
         if question.by_example:
             row = table.shown_row(question.text)
         else:
-            row = table.row(question.query_type, question.confidence)
+            row = table.row(question.query_type, question.confidence, question.look)
         prior = row[PRIOR] / question.most if question.most > 0 else 0.0
         features, penalties = question.features, question.penalties
         against: Mapping[str, float] = dict(self._weights.penalties.items())

@@ -35,12 +35,15 @@ def weights_of(plan: Plan, profile: RankingProfile) -> dict[Axis, float]:
     if plan.by_example:
         return profile.shown_weights(with_text=bool(plan.question.wanted))
     own = profile.text_weights(plan.question.query_type, plan.question.confidence)
-    layout = plan.question.layout
-    if layout is None or Axis.X not in plan.question.axes:
-        return own
-    look = profile.weights.visual
-    part = layout.strength
+    look, part = profile.weights.visual, _look(plan)
     return {axis: (1 - part) * weight + part * look.of(axis) for axis, weight in own.items()}
+
+
+def _look(plan: Plan) -> float:
+    """How much the words of a plan are about look, and the structure axis answers for it: 0 to 1."""
+    layout = plan.question.layout
+    asked = layout is not None and Axis.X in plan.question.axes and not plan.by_example
+    return layout.strength if layout is not None and asked else 0.0
 
 
 def held_against(pool: Pool, plan: Plan, reader: SnapshotReader, profile: RankingProfile) -> Pool:
@@ -90,6 +93,7 @@ def rerank_question(
         query_type=plan.question.query_type,
         confidence=plan.question.confidence,
         by_example=plan.by_example,
+        look=_look(plan),
         text=plan.question.wanted,
         asset_ids=tuple(pool.asset_ids[:depth]),
         fusion=profile.fusion,

@@ -107,13 +107,18 @@ class FeatureWeights(Part):
                 raise ValueError(f"{name}: at least one feature must count")
         return self
 
-    def row(self, query_type: QueryType, confidence: float) -> dict[str, float]:
-        """The row of a type, drawn towards that of `mixed` by what confidence is missing."""
-        own: FeatureRow = getattr(self, query_type.value)
-        names = get_args(FeatureName)
+    def row(self, query_type: QueryType, confidence: float, look: float = 0.0) -> dict[str, float]:
+        """The row of a type, drawn towards that of `mixed` by what confidence is missing, and from
+        there towards that of `visual` by how much the words are about `look`.
+        """
+        rows: tuple[tuple[float, FeatureRow], ...] = (
+            ((1.0 - look) * confidence, getattr(self, query_type.value)),
+            ((1.0 - look) * (1.0 - confidence), self.mixed),
+            (look, self.visual),
+        )
         return {
-            name: confidence * own.get(name, 0.0) + (1.0 - confidence) * self.mixed.get(name, 0.0)
-            for name in names
+            name: sum(part * row.get(name, 0.0) for part, row in rows)
+            for name in get_args(FeatureName)
         }
 
     def shown_row(self, text: str) -> dict[str, float]:

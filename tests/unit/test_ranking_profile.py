@@ -97,6 +97,17 @@ def test_rows_move_towards_mixed_as_confidence_falls(kind: QueryType, confidence
         assert weight == pytest.approx(confidence * own[name] + (1 - confidence) * mixed[name])
 
 
+@given(st.floats(0, 1))
+def test_rows_move_towards_look_as_words_are_about_it(look: float) -> None:
+    profile = RankingProfile.model_validate(DEFAULT)
+    assert profile.rerank is not None
+    table = profile.rerank.weights
+    row = table.row(QueryType.SEMANTIC, 1.0, look)
+    plain, visual = table.row(QueryType.SEMANTIC, 1.0), table.row(QueryType.VISUAL, 1.0)
+    for name, weight in row.items():
+        assert weight == pytest.approx((1 - look) * plain[name] + look * visual[name])
+
+
 def test_what_is_shown_has_rows_of_its_own() -> None:
     profile = RankingProfile.model_validate(DEFAULT)
     assert profile.rerank is not None
