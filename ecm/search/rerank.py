@@ -25,9 +25,9 @@ PENALTY = "penalty."
 class RerankQuestion:
     """What a reranker sees: the query, and of each candidate its features, in fused order.
 
-    `look` (0-1) is how much its words are about look. `summands` float64 (n, a) are what each of `axes` added to the fused score by `fusion`, and
-    `most` the highest fused score there could be. `documents` are texts of the candidates, for
-    rerankers that read; empty where none was asked for.
+    `look` (0-1) is how much its words are about look. `summands` float64 (n, a) are what each of
+    `axes` added to the fused score by `fusion`, and `most` the highest fused score there could be.
+    `documents` are texts of the candidates, for rerankers that read; empty where none was asked for.
     """
 
     query_type: QueryType

@@ -40,7 +40,7 @@ def weights_of(plan: Plan, profile: RankingProfile) -> dict[Axis, float]:
 
 
 def _look(plan: Plan) -> float:
-    """How much the words of a plan are about look, and the structure axis answers for it: 0 to 1."""
+    """How much the words of a plan are about look that the structure axis answers for: 0 to 1."""
     layout = plan.question.layout
     asked = layout is not None and Axis.X in plan.question.axes and not plan.by_example
     return layout.strength if layout is not None and asked else 0.0
