@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import lance
 import pytest
@@ -137,6 +138,30 @@ def test_every_way_gives_the_same_numbers(
     for asset_id, score in everything:
         summed = sum(boost * fields[c].get(asset_id, 0.0) for c, boost in boosts.items())
         assert summed == pytest.approx(score, abs=1e-5)
+
+
+_ANYTHING = st.text(max_size=30) | st.sampled_from(
+    ["\x00", "'; DROP TABLE x; --", '") or true or ("', "caption:*", "~2", "dog^9", "\u0130", "ﬁre"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.builds(
+        TextQuery,
+        st.lists(_ANYTHING, max_size=3).map(tuple),
+        st.lists(_ANYTHING, max_size=2).map(tuple),
+        st.lists(_ANYTHING, max_size=2).map(tuple),
+        st.integers(0, 2),
+    )
+)
+def test_any_text_is_only_words(words: SnapshotReader, query: TextQuery) -> None:
+    found = words.search_text("t", query, EVEN, 10)
+    assert {asset_id for asset_id, _ in found} <= {content_of(seed) for seed in SAID}
+    assert all(score > 0 for _, score in found)
+    plain = replace(query, phrases=(), without=())
+    if not query.phrases:
+        assert set(found) <= set(words.search_text("t", plain, EVEN, 10))
 
 
 def test_what_assets_say_can_be_asked_alone(words: SnapshotReader) -> None:

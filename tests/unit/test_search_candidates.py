@@ -112,6 +112,14 @@ def test_layouts(
         [score for _, score in found.scored], [score for _, score in expected], atol=2e-6
     )
     assert set(exactly.layout_scores(layout, "t", found.asset_ids())) == set(found.asset_ids())
+    # What is nearest to the sketch of a layout is scored by it, in tenants too large for all.
+    sketched = Candidates(reader, BOOSTS, exact_rows=1).by_layout(layout, Scope("t", 24))
+    assert isinstance(sketched, Ranking)
+    np.testing.assert_allclose(
+        [score for _, score in sketched.scored],
+        sorted(scores.values(), reverse=True),
+        atol=2e-6,
+    )
 
 
 @settings(max_examples=40, deadline=None)
