@@ -1,8 +1,9 @@
 """How feedback gets from an ingress replica into the store: a few batches rather than many.
 
-Whoever tells something is answered when it is durable, after LINGER_SECONDS at most, or as soon as
-BATCH_EVENTS are together. What nobody waits for is written with the rest, and when the replica
-ends. Knows the clock and how long feedback is kept; knows no route.
+Whoever tells something is answered when it is durable: it is written after LINGER_SECONDS at most,
+or as soon as BATCH_EVENTS or the events of BATCH_CALLERS are together. What nobody waits for is
+written with the rest, and when the replica ends. Knows the clock and how long feedback is kept;
+knows no route.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ log = logging.getLogger("ray.serve")
 
 LINGER_SECONDS = 0.5
 BATCH_EVENTS = 500
+BATCH_CALLERS = 32
 MAX_WAITING = 10_000
 """Events that wait to be written: beyond that it is said to come again."""
+
+MAX_CALLERS = 64
+"""Who waits at a time: a store that is slow must not take the places of those who search."""
 
 AHEAD_SECONDS = 300.0
 """A caller's clock may be ahead of ours by this."""
@@ -69,6 +74,7 @@ class FeedbackWriter:
         self._most = most
         self._waiting: list[_Told] = []
         self._count = 0
+        self._callers = 0
         self._full = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._writing = threading.Lock()
@@ -78,16 +84,20 @@ class FeedbackWriter:
 
     async def add(self, tenant_id: str, events: Sequence[FeedbackEvent]) -> FeedbackReceipt:
         """Durable, when this returns. Raises Overloaded, and as the store does."""
-        if self._count + len(events) > self._most:
+        if self._count + len(events) > self._most or self._callers >= MAX_CALLERS:
             raise Overloaded("too much feedback waits to be written", "feedback.full")
         taken = self._within(events)
         outside = len(events) - len(taken)
         if not taken:
             return FeedbackReceipt(stored=0, repeated=0, outside=outside)
         answer: asyncio.Future[FeedbackReceipt] = asyncio.get_running_loop().create_future()
-        sealed = await asyncio.to_thread(self._sealed, tenant_id, taken)
-        self._take(_Told(sealed, answer))
-        receipt = await answer
+        self._callers += 1
+        try:
+            sealed = await asyncio.to_thread(self._sealed, tenant_id, taken)
+            self._take(_Told(sealed, answer))
+            receipt = await answer
+        finally:
+            self._callers -= 1
         return receipt.model_copy(update={"outside": outside})
 
     async def note(self, tenant_id: str, event: FeedbackEvent) -> None:
@@ -126,7 +136,7 @@ class FeedbackWriter:
     def _take(self, told: _Told) -> None:
         self._waiting.append(told)
         self._count += len(told.events)
-        if self._count >= BATCH_EVENTS:
+        if self._count >= BATCH_EVENTS or len(self._waiting) >= BATCH_CALLERS:
             self._full.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write_all())

@@ -13,7 +13,12 @@ from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.feedback import FeedbackStore
 from ecm.evidence.storage import open_storage
 from ecm.evidence.store import EvidenceStore
-from serve.feedback_writing import BATCH_EVENTS, FeedbackWriter
+from serve.feedback_writing import (
+    BATCH_CALLERS,
+    BATCH_EVENTS,
+    MAX_CALLERS,
+    FeedbackWriter,
+)
 
 AT = 1_790_000_000.0
 DAY = 86_400.0
@@ -71,6 +76,21 @@ def test_a_full_batch_waits_for_nobody(feedback: FeedbackStore) -> None:
 
     assert asyncio.run(tell()).stored == BATCH_EVENTS
     assert len(ids(feedback)) == BATCH_EVENTS
+
+
+def test_many_callers_wait_for_nobody_and_too_many_are_told_to_come_again(
+    feedback: FeedbackStore,
+) -> None:
+    async def tell(callers: int) -> list[FeedbackReceipt | BaseException]:
+        writer = FeedbackWriter(lambda: feedback, 30, lambda: AT, linger=FOR_EVER)
+        telling = (writer.add("t", clicks(number, 1)) for number in range(callers))
+        async with asyncio.timeout(60):
+            return await asyncio.gather(*telling, return_exceptions=True)
+
+    assert all(isinstance(each, FeedbackReceipt) for each in asyncio.run(tell(BATCH_CALLERS)))
+    told = asyncio.run(tell(2 * MAX_CALLERS))
+    assert sum(isinstance(each, FeedbackReceipt) for each in told) == MAX_CALLERS
+    assert sum(isinstance(each, Overloaded) for each in told) == MAX_CALLERS
 
 
 def test_what_is_told_again_in_other_company_is_not_written_again(
