@@ -41,7 +41,6 @@ from serve.request_id import current_id
 
 MAX_BATCH = 32
 JSON = "application/json"
-JSON_DEPTH = "the JSON is nested too deeply"
 
 IMAGE_FIELDS = frozenset({"image", "asset_id"})
 

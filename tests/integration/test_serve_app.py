@@ -205,8 +205,10 @@ def test_health_page_metrics_and_openapi_need_no_key(running: Service) -> None:
         assert "default-src 'none'" in page.headers["content-security-policy"]
         assert client.get("/ui/page.js").headers["content-type"].startswith("text/javascript")
         refused(client.get("/ui/../app.py"), 404, "http.not_found")
-        refused(client.get("/v1/nowhere"), 404, "http.not_found")
-        refused(client.put("/v1/search"), 405, "http.method")
+        refused(client.get("/v1/nowhere"), 401, "access.key")
+        key = {"X-API-Key": "key-of-t"}
+        refused(client.get("/v1/nowhere", headers=key), 404, "http.not_found")
+        refused(client.put("/v1/search", headers=key), 405, "http.method")
         described = client.get("/v1/openapi.json").json()
         search = described["paths"]["/v1/search"]["post"]
         assert search["requestBody"]["content"]["application/json"]["examples"]

@@ -10,7 +10,10 @@ import httpx
 import psutil
 import pytest
 
-from ecm.contracts.search import SearchResponse
+from ecm.contracts.search import Axis, SearchResponse
+from ecm.evidence.policy import SnapshotPolicy
+from ecm.evidence.snapshot import SnapshotStore
+from ecm.opening import axis_transforms
 from tests.serving import Service, service
 
 PATIENCE = 90.0
@@ -131,6 +134,25 @@ def test_a_search_with_little_time_says_what_it_left_out(client: httpx.Client) -
     assert set(lost(answer).values()) == {"timeout"}
     refused(ask(client, timeout_ms=0.01, require=["fts"]), 503, "axis.fts")
     assert not answered(ask(client, timeout_ms=60_000)).partial
+
+
+def test_an_axis_that_the_snapshot_lacks_is_flagged_and_refused_where_it_is_required(
+    running: Service, client: httpx.Client
+) -> None:
+    snapshots = SnapshotStore(running.indexer.store)
+    marks = axis_transforms(running.indexer.plan)
+    kept = {axis: (mark,) for axis, mark in marks.items() if axis is not Axis.MV}
+    running.indexer.now += 1.0
+    made = snapshots.build(SnapshotPolicy(transforms=kept), running.indexer.now)
+    snapshots.publish(made.snapshot_id, running.indexer.now)
+    try:
+        until(lambda: ask(client).json().get("snapshot_id") == made.snapshot_id)
+        answer = answered(ask(client))
+        assert lost(answer) == {"mv": "index_missing"}
+        assert {"vv", "fts"} <= set(answer.fingerprints)
+        refused(ask(client, require=["mv"]), 503, "axis.mv")
+    finally:
+        running.indexer.publish()
 
 
 def test_what_fails_is_counted(client: httpx.Client) -> None:
