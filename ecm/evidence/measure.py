@@ -21,7 +21,7 @@ from ecm.contracts.search import Axis
 from ecm.errors import StoreCorrupt
 from ecm.evidence.faults import lance_errors
 from ecm.evidence.matrix import Vector
-from ecm.evidence.refs import TEXT_COLUMNS
+from ecm.evidence.refs import LATER_TEXT_COLUMNS, TEXT_COLUMNS
 from ecm.evidence.store import of_assets
 
 SAMPLE: Final = 24
@@ -106,11 +106,12 @@ def queries(dataset: Any, sample: Sample) -> dict[str, float]:
     A column is absent when none of the sampled assets has words there that can be asked for.
     """
     asked: dict[str, list[bool]] = {}
+    later = [column for column in LATER_TEXT_COLUMNS if column in dataset.schema.names]
     with lance_errors("cannot search the texts of the snapshot"):
-        columns = ["tenant_id", "asset_id", *TEXT_COLUMNS]
-        for row in _rows(dataset, columns, TEXT_SAMPLE, sample):
+        columns = [*TEXT_COLUMNS, *later]
+        for row in _rows(dataset, ["tenant_id", "asset_id", *columns], TEXT_SAMPLE, sample):
             where = of_assets(row["tenant_id"], [row["asset_id"]])
-            for column in TEXT_COLUMNS:
+            for column in columns:
                 words = _askable(row[column] or "")
                 if words:
                     query = MatchQuery(" ".join(words), column)

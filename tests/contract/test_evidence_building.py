@@ -216,7 +216,7 @@ def test_a_snapshot_beyond_a_limit_is_kept_but_not_published(config: EvidenceCon
     snapshots = SnapshotStore(store)
     snapshots.publish(first.snapshot_id, START)
     assert (first.measurements.shortfalls, first.measurements.coverage["vv"]) == ((), 1.0)
-    asked = ("caption", "tags", "classification", "name")
+    asked = ("caption", "tags", "classification", "name", "path")
     assert first.measurements.queries == dict.fromkeys(asked, 1.0)
     EvidenceCommitter(store).append("b2", [vision(100 + n, "", ("sea",)) for n in range(21)])
     second = snapshots.build(POLICY, START + 1)
