@@ -27,7 +27,7 @@ class RerankQuestion:
 
     `look` (0-1) is how much its words are about look. `summands` float64 (n, a) are what each of
     `axes` added to the fused score by `fusion`, and `most` the highest fused score there could be.
-    `documents` are texts of the candidates, for rerankers that read; empty where none was asked for.
+    `documents` are texts of the candidates, for rerankers that read; empty where nobody does.
     """
 
     query_type: QueryType
