@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import Literal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Literal, TypeVar
 
 from pydantic import Field
 from ray import serve
@@ -37,6 +40,8 @@ from serve.meters import SearchMeters
 from serve.reach import Late, Unreachable
 from serve.stages import EncoderStage, RerankStage
 from serve.tracing import open_tracer
+
+Answer = TypeVar("Answer")
 
 ENCODE_SHARE = 0.6
 """Of the time that a search has left: the rest is for the axes that need no model."""
@@ -77,8 +82,13 @@ class Candidates:
     def __init__(
         self, profile: Profile, encoder: DeploymentHandle, reranker: DeploymentHandle
     ) -> None:
+        self._closing = ExitStack()
         served = profile.serve
         self._seconds = served.request_timeout_seconds
+        # Its own, as many as there may be searches: who shows an asset does not wait for these.
+        self._threads = self._closing.enter_context(
+            ThreadPoolExecutor(served.size_of("candidates").ongoing, "search")
+        )
         self._vectors = LruCache[EncodedQuery](
             served.embedding_cache_bytes, served.embedding_cache_seconds
         )
@@ -89,12 +99,13 @@ class Candidates:
             lambda: {mark: str(note) for mark, note in model_notes(profile).items()}
         )
         self._tracer = open_tracer(served.otlp_endpoint)
+        self._closing.callback(self._tracer.close)
         self._followed = Followed(profile)
+        self._closing.callback(self._followed.close)
 
     def __del__(self) -> None:
         """Called by Serve when a replica ends in order, its requests answered."""
-        self._followed.close()
-        self._tracer.close()
+        self._closing.close()
 
     async def search(self, request: SearchRequest, asked_at: float, request_id: str) -> bytes:
         """The SearchResponse as JSON; raises as `SearchEngine.search` does.
@@ -116,15 +127,18 @@ class Candidates:
         engine = self._followed.engines.engine_for(request)
         left_ms = (request.timeout_ms or self._seconds * 1000.0) - waited * 1000.0
         bounded = request.model_copy(update={"timeout_ms": max(LEAST_MS, left_ms)})
-        plan = await asyncio.to_thread(engine.plan, bounded)
+        plan = await self._in_thread(engine.plan, bounded)
         encoded: list[EncodedQuery] = []
         if plan.encodings:
             seconds = (plan.deadline - time.perf_counter()) * ENCODE_SHARE
             reached = engine.reader.ref.transforms
             encoded = await self._encoder.encode(plan.encodings, reached, seconds)
-        gathered = await asyncio.to_thread(engine.gather, plan, encoded)
+        gathered = await self._in_thread(engine.gather, plan, encoded)
         reranked = await self._reranked(plan, gathered)
-        return await asyncio.to_thread(self._answer, engine, plan, gathered, reranked, request_id)
+        return await self._in_thread(self._answer, engine, plan, gathered, reranked, request_id)
+
+    async def _in_thread(self, work: Callable[..., Answer], *given: object) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
 
     async def _reranked(self, plan: Plan, gathered: Gathered) -> Reranked | NotReranked | None:
         """A later page is ranked as the first one was, so it is waited for until the deadline."""

@@ -41,59 +41,74 @@ class SearchMeters(Meters):
 
     def __init__(self) -> None:
         super().__init__()
-        own = {"registry": self.registry}
-        self._searches = Counter("ecm_searches", "Searches answered.", ["type"], **own)
-        self._seconds = Histogram("ecm_search_seconds", "Time of a search.", buckets=SECONDS, **own)
+        own = self.registry
+        self._searches = Counter("ecm_searches", "Searches answered.", ["type"], registry=own)
+        self._seconds = Histogram(
+            "ecm_search_seconds", "Time of a search.", buckets=SECONDS, registry=own
+        )
         self._stages = Histogram(
-            "ecm_search_stage_seconds", "Time of a stage.", ["stage"], buckets=SECONDS, **own
+            "ecm_search_stage_seconds", "Time of a stage.", ["stage"], buckets=SECONDS, registry=own
         )
         self._axes = Histogram(
             "ecm_search_axis_seconds",
             "Time an axis took to answer.",
             ["axis"],
             buckets=SECONDS,
-            **own,
+            registry=own,
         )
         self._degraded = Counter(
             "ecm_search_degraded",
             "Axes and steps that did not take part in an answer.",
             ["part", "code"],
-            **own,
+            registry=own,
         )
         self._partial = Counter(
-            "ecm_search_partial", "Answers without what would have taken too long.", **own
+            "ecm_search_partial", "Answers without what would have taken too long.", registry=own
         )
-        self._cut = Counter("ecm_search_cut", "Candidates left out as not relevant.", **own)
-        self._empty = Counter("ecm_search_empty", "Searches without a hit.", **own)
+        self._cut = Counter("ecm_search_cut", "Candidates left out as not relevant.", registry=own)
+        self._empty = Counter("ecm_search_empty", "Searches without a hit.", registry=own)
         self._depth = Histogram(
-            "ecm_search_reranked", "Candidates reranked per search.", buckets=DEPTHS, **own
+            "ecm_search_reranked", "Candidates reranked per search.", buckets=DEPTHS, registry=own
         )
-        self._failed = Counter("ecm_search_failed", "Searches refused or failed.", ["code"], **own)
-        self._cache = Gauge("ecm_cache_bytes", "Held by a cache.", ["cache"], **own)
+        self._failed = Counter(
+            "ecm_search_failed", "Searches refused or failed.", ["code"], registry=own
+        )
+        self._cache = Gauge("ecm_cache_bytes", "Held by a cache.", ["cache"], registry=own)
         self._asked = Counter(
-            "ecm_cache_requests", "Asked of a cache.", ["cache", "outcome"], **own
+            "ecm_cache_requests", "Asked of a cache.", ["cache", "outcome"], registry=own
         )
         self._awaited = Gauge(
-            "ecm_awaited", "Questions that wait for an answer of a deployment.", ["of"], **own
+            "ecm_awaited",
+            "Questions that wait for an answer of a deployment.",
+            ["of"],
+            registry=own,
         )
         self._recall = Gauge(
             "ecm_recall",
             "Mean recall@50 of an axis' vector index, measured on a sample of searches.",
             ["axis"],
-            **own,
+            registry=own,
         )
-        self._lowest = Gauge("ecm_recall_lowest", "The lowest of these.", ["axis"], **own)
+        self._lowest = Gauge("ecm_recall_lowest", "The lowest of these.", ["axis"], registry=own)
         self._samples = Gauge(
-            "ecm_recall_samples", "Searches it was measured on, of this snapshot.", ["axis"], **own
+            "ecm_recall_samples",
+            "Searches it was measured on, of this snapshot.",
+            ["axis"],
+            registry=own,
         )
         self._looked = Gauge(
-            "ecm_index_share", "Share of the vector index that is looked at.", ["axis"], **own
+            "ecm_index_share",
+            "Share of the vector index that is looked at.",
+            ["axis"],
+            registry=own,
         )
         self._snapshot = Gauge(
-            "ecm_snapshot", "1 for the snapshot that answers.", ["snapshot"], **own
+            "ecm_snapshot", "1 for the snapshot that answers.", ["snapshot"], registry=own
         )
-        self._assets = Gauge("ecm_snapshot_assets", "Assets of it, of all tenants.", **own)
-        self._made = Gauge("ecm_snapshot_created_seconds", "When it was made, Unix time.", **own)
+        self._assets = Gauge("ecm_snapshot_assets", "Assets of it, of all tenants.", registry=own)
+        self._made = Gauge(
+            "ecm_snapshot_created_seconds", "When it was made, Unix time.", registry=own
+        )
         self._told = (0, 0)
 
     def answered(self, answer: SearchResponse, stages: Mapping[str, float]) -> None:
@@ -156,14 +171,16 @@ class EncoderMeters(Meters):
 
     def __init__(self) -> None:
         super().__init__()
-        own = {"registry": self.registry}
+        own = self.registry
         self._size = Histogram(
-            "ecm_encode_batch", "Questions encoded together.", buckets=BATCHES, **own
+            "ecm_encode_batch", "Questions encoded together.", buckets=BATCHES, registry=own
         )
         self._seconds = Histogram(
-            "ecm_encode_seconds", "Time to encode a batch.", buckets=SECONDS, **own
+            "ecm_encode_seconds", "Time to encode a batch.", buckets=SECONDS, registry=own
         )
-        self._failed = Counter("ecm_encode_failed", "Axes without a vector.", ["axis"], **own)
+        self._failed = Counter(
+            "ecm_encode_failed", "Axes without a vector.", ["axis"], registry=own
+        )
 
     def encoded(self, size: int, seconds: float, failures: Sequence[str]) -> None:
         """A batch, and the axes that failed in it, once for each question."""
@@ -178,11 +195,13 @@ class RerankMeters(Meters):
 
     def __init__(self) -> None:
         super().__init__()
-        own = {"registry": self.registry}
+        own = self.registry
         self._depth = Histogram(
-            "ecm_rerank_candidates", "Candidates of a question.", buckets=DEPTHS, **own
+            "ecm_rerank_candidates", "Candidates of a question.", buckets=DEPTHS, registry=own
         )
-        self._seconds = Histogram("ecm_rerank_seconds", "Time to rerank.", buckets=SECONDS, **own)
+        self._seconds = Histogram(
+            "ecm_rerank_seconds", "Time to rerank.", buckets=SECONDS, registry=own
+        )
 
     def reranked(self, candidates: int, seconds: float) -> None:
         self._depth.observe(candidates)

@@ -7,7 +7,7 @@ every caller little; the first answer ends that.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -25,6 +25,7 @@ LOOK_SECONDS = 1.0
 RETRY_SECONDS = 2.0
 
 Answer = TypeVar("Answer")
+Given = TypeVar("Given", covariant=True)
 
 
 class Unreachable(TransientError):
@@ -39,10 +40,10 @@ class Late(TransientError):
     default_code = "timeout"
 
 
-class Response(Protocol[Answer]):
+class Response(Protocol[Given]):
     """What a handle's `remote` gives (Ray's DeploymentResponse)."""
 
-    def __await__(self) -> Any: ...
+    def __await__(self) -> Generator[Any, None, Given]: ...
 
     def cancel(self) -> None: ...
 
@@ -163,5 +164,5 @@ def translated(error: Exception, name: str) -> EcmError:
     return Late(f"what the {name} asks did not answer in time")
 
 
-async def _awaited(response: Awaitable[Answer]) -> Answer:
+async def _awaited(response: Response[Answer]) -> Answer:
     return await response
