@@ -89,11 +89,11 @@ class AsyncClient:
 
     async def pages(self, text: str | None = None, **asked: Unpack[Asked]) -> AsyncIterator[Found]:
         """The answer page by page, all of one snapshot. Raises OutOfDate when that is gone."""
-        page = await self.ask(question(text, **asked))
+        first = question(text, **asked)
+        page = await self.ask(first)
         yield page
         while page.cursor is not None:
-            asked["cursor"] = page.cursor
-            page = await self.ask(question(text, **asked))
+            page = await self.ask(first.model_copy(update={"cursor": page.cursor}))
             yield page
 
     async def batch(self, questions: Sequence[Question]) -> tuple[Found | ClientError, ...]:

@@ -91,11 +91,11 @@ class Client:
 
     def pages(self, text: str | None = None, **asked: Unpack[Asked]) -> Iterator[Found]:
         """The answer page by page, all of one snapshot. Raises OutOfDate when that is gone."""
-        page = self.ask(question(text, **asked))
+        first = question(text, **asked)
+        page = self.ask(first)
         yield page
         while page.cursor is not None:
-            asked["cursor"] = page.cursor
-            page = self.ask(question(text, **asked))
+            page = self.ask(first.model_copy(update={"cursor": page.cursor}))
             yield page
 
     def batch(self, questions: Sequence[Question]) -> tuple[Found | ClientError, ...]:
