@@ -110,8 +110,9 @@ class SearchEngine:
 
     def warm(self, tenant_id: str) -> None:
         """Load what a tenant's searches need, before anybody waits for it. Raises StoreCorrupt."""
-        if self.reader.is_exact(tenant_id):
+        if self.facts.fits(tenant_id):
             self.facts.of(tenant_id)
+        if self.reader.is_exact(tenant_id):
             for axis in self.reader.ref.dims.keys() - self.reader.broken.keys():
                 self.reader.tenant_matrix(tenant_id, axis)
 
@@ -119,7 +120,7 @@ class SearchEngine:
         """Load what another engine has in memory. Raises StoreCorrupt."""
         self.reader.warm_like(other.reader)
         for tenant_id in other.facts.loaded():
-            if self.reader.is_exact(tenant_id):
+            if self.facts.fits(tenant_id):
                 self.facts.of(tenant_id)
 
     def search(self, request: SearchRequest) -> SearchResponse:
@@ -213,7 +214,7 @@ class SearchEngine:
     def _facts_of(self, plan: Plan, pool: Pool) -> Facts:
         """Those of the whole tenant, where they are in memory for good; else of the candidates."""
         tenant_id = plan.request.tenant_id
-        if self.reader.is_exact(tenant_id) or plan.request.filter is not None:
+        if self.facts.fits(tenant_id) or plan.request.filter is not None:
             return self.facts.of(tenant_id)
         return self.facts.among(tenant_id, pool.asset_ids)
 

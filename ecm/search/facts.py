@@ -43,6 +43,8 @@ NUMBERS: Final = (
 
 _COLUMNS: Final = ("asset_id", "uris", "format", *NUMBERS, *TEXTS)
 _ID_BYTES: Final = 121
+_BYTES_PER_ASSET: Final = 800
+"""About what the facts of an asset with 20 statements take."""
 _MANY: Final = 8
 """Of a larger share than one in so many, assets are looked up in a dictionary made for that."""
 _FILE: Final = "file://"
@@ -155,6 +157,7 @@ class FactsCache:
     ) -> None:
         self._reader = reader
         self._structure = structure
+        self._max_bytes = max_bytes
         self._cache: ByteCache[Facts] = ByteCache(max_bytes)
 
     @property
@@ -169,6 +172,11 @@ class FactsCache:
         if tenant_id not in self._reader.ref.tenants:
             return self._loaded(tenant_id)
         return self._cache.get(tenant_id, lambda: self._loaded(tenant_id))
+
+    def fits(self, tenant_id: str) -> bool:
+        """Whether the facts of a tenant are likely to be kept once they are loaded."""
+        assets = self._reader.ref.tenants.get(tenant_id, 0)
+        return assets * _BYTES_PER_ASSET <= self._max_bytes
 
     def loaded(self) -> tuple[str, ...]:
         """Tenants whose facts are in memory or on their way there."""

@@ -44,4 +44,5 @@ def warm(engine: SearchEngine, config: EvidenceConfig) -> None:
                 continue
             reader.tenant_matrix(tenant_id, axis).lengths()
             left -= size
-        engine.facts.of(tenant_id)
+        if engine.facts.fits(tenant_id):
+            engine.facts.of(tenant_id)
