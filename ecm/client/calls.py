@@ -174,6 +174,7 @@ def refusal_of(response: httpx.Response) -> ClientError:
             said = _model(ProblemSaid, response)
         except Garbled as error:
             return error
+        said = said.model_copy(update={"status": response.status_code})
         return _error(said, response.headers.get("retry-after"))
     own = response.headers.get(REQUEST_ID, "")
     status = response.status_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import pickle
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecm.client import (
@@ -186,6 +187,41 @@ def test_law_no_name_of_an_asset_leads_to_another_path(name: str) -> None:
     assert path.startswith(b"/under/v1/assets/")
     assert path.count(b"/") == 4
     assert b"?" not in path
+
+
+@settings(max_examples=60)
+@given(
+    status=st.integers(200, 599),
+    content=st.one_of(
+        st.binary(max_size=40),
+        st.recursive(
+            st.one_of(st.none(), st.integers(), st.text(max_size=5)),
+            lambda inner: st.dictionaries(
+                st.sampled_from(["status", "code", "hits", "answers", "response", "assets"]), inner
+            ),
+            max_leaves=6,
+        ).map(lambda value: json.dumps(value).encode()),
+    ),
+    kind=st.sampled_from(["application/problem+json", "application/json", "text/html", ""]),
+    wait=st.sampled_from(["", "3", "-1", "soon", "9" * 30, "1e3", "Wed, 21 Oct 2026 07:28:00 GMT"]),
+)
+def test_law_whatever_comes_back_is_an_answer_or_an_error_of_the_client(
+    status: int, content: bytes, kind: str, wait: str
+) -> None:
+    headers = {"content-type": kind, "retry-after": wait}
+    service = MadeUp(httpx.Response(status, content=content, headers=headers))
+    with service.client(retries=1) as client:
+        asked: list[Callable[[], object]] = [
+            lambda: client.search("a"),
+            lambda: client.batch([question("a")]),
+            lambda: client.asset(ONE),
+            client.snapshot,
+            client.health,
+        ]
+        for ask in asked:
+            with contextlib.suppress(ClientError):
+                ask()
+    assert all(0 <= pause <= 60 for pause in service.pauses)
 
 
 def test_events_of_feedback_bear_the_same_id_each_time_they_are_sent() -> None:
