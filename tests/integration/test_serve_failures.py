@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from ecm.contracts.search import Axis, SearchResponse
 from ecm.evidence.policy import SnapshotPolicy
 from ecm.evidence.snapshot import SnapshotStore
 from ecm.opening import axis_transforms
-from tests.serving import Service, service
+from tests.factories import Indexer, fake_profile
+from tests.serving import PICTURES, REPO, Service, service
 
 PATIENCE = 90.0
 """Seconds that a replica may take to be replaced on a loaded machine."""
@@ -151,6 +153,35 @@ def test_an_axis_that_the_snapshot_lacks_is_flagged_and_refused_where_it_is_requ
         assert lost(answer) == {"mv": "index_missing"}
         assert {"vv", "fts"} <= set(answer.fingerprints)
         refused(ask(client, require=["mv"]), 503, "axis.mv")
+    finally:
+        running.indexer.publish()
+
+
+def test_vectors_of_a_model_that_the_service_does_not_have_are_not_compared(
+    running: Service, client: httpx.Client, tmp_path: Path
+) -> None:
+    """The snapshot was made with a newer visual model: its axis is stale, the others answer."""
+    recipe = (REPO / "conf" / "models" / "fake-image.yaml").read_text()
+    newer = tmp_path / "models" / "fake-image-newer.yaml"
+    newer.parent.mkdir()
+    newer.write_text(
+        recipe.replace("name: fake-image", "name: fake-image-newer").replace('"1"', '"2"')
+    )
+    store = running.indexer.profile.evidence
+    profile = fake_profile(tmp_path, "models.vv=fake-image-newer", f"evidence.uri={store.uri}")
+    other = Indexer(profile, now=running.indexer.now + 1.0)
+    other.batches = 1000
+    other.add(PICTURES, run_id="run-newer")
+    published = other.publish().snapshot_id
+    running.indexer.now = other.now
+    try:
+        until(lambda: ask(client).json().get("snapshot_id") == published)
+        answer = answered(ask(client))
+        assert lost(answer) == {"vv": "fingerprint"}
+        assert answer.hits
+        assert "vv" not in answer.fingerprints
+        refused(ask(client, require=["vv"]), 503, "axis.vv")
+        assert "vv" in client.get("/v1/health/ready").json()["degraded"]
     finally:
         running.indexer.publish()
 
