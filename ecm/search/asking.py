@@ -6,7 +6,7 @@ not answer in time, or may not answer, is a `Lost` with its cause.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 
@@ -57,7 +57,7 @@ def ask_axes(
     found, asked = Found(), dict[Axis, Future[tuple[Ranking | Lost, float]]]()
     for axis in plan.question.axes:
         vector = vectors.wanted.get(axis)
-        lost = _unfit(axis, vector, vectors.lost, candidates)
+        lost = _unfit(axis, vectors, candidates)
         if plan.cursor is not None and axis not in plan.cursor.axes:
             lost = Lost(axis, LostReason.FIRST_PAGE, "it did not answer on the first page")
         if lost is None and clock() > plan.axes_until:
@@ -96,14 +96,17 @@ def _question(
     return lambda: candidates.by_vector(axis, vector, scope)
 
 
-def _unfit(
-    axis: Axis, vector: AxisVector | None, lost: Mapping[Axis, Lost], candidates: Candidates
-) -> Lost | None:
-    """Why an axis may not be asked: what failed before tells more than that there is no vector."""
-    gate = candidates.gate(axis, vector)
-    if gate is not None and gate.code is LostReason.NO_VECTOR:
-        return lost.get(axis, gate)
-    return gate
+def _unfit(axis: Axis, vectors: QueryVectors, candidates: Candidates) -> Lost | None:
+    """Why an axis may not be asked, or held against what is not wanted: what failed before tells
+    more than that there is no vector.
+    """
+    for vector in (vectors.wanted.get(axis), *vectors.unwanted.get(axis, ())):
+        gate = candidates.gate(axis, vector)
+        if gate is not None and gate.code is LostReason.NO_VECTOR:
+            return vectors.lost.get(axis, gate)
+        if gate is not None:
+            return gate
+    return None
 
 
 def _too_late(axis: Axis, plan: Plan) -> Lost:

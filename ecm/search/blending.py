@@ -59,9 +59,11 @@ def query_vectors(
             pulled = [(w, v) for w, v in pulled if w > 0]
         _blend(axis, said, pulled, found)
         for place in plan.unwanted:
-            vector = encoded[place].vectors.get(axis)
+            vector = _taken(plan, place, axis, encoded, found)
             if vector is not None:
                 found.unwanted.setdefault(axis, []).append(vector)
+        if axis in found.lost:  # what is left would be another question
+            found.wanted.pop(axis, None)
     return found
 
 
@@ -78,9 +80,7 @@ def _check_assets(plan: Plan, reader: SnapshotReader) -> None:
 def _of_words(
     plan: Plan, axis: Axis, encoded: Sequence[EncodedQuery], found: QueryVectors
 ) -> AxisVector | None:
-    if plan.wanted is None or axis not in plan.encodings[plan.wanted].axes:
-        return None
-    return _taken(encoded[plan.wanted], axis, found)
+    return None if plan.wanted is None else _taken(plan, plan.wanted, axis, encoded, found)
 
 
 def _of_examples(
@@ -96,7 +96,7 @@ def _of_examples(
     for shown in plan.shown:
         vector: AxisVector | None = None
         if shown.encoding is not None:
-            vector = _taken(encoded[shown.encoding], axis, found)
+            vector = _taken(plan, shown.encoding, axis, encoded, found)
         elif shown.example.asset_id is not None and axis not in reader.broken:
             tenant, asset_id = plan.request.tenant_id, shown.example.asset_id
             own = reader.vectors_of(tenant, axis, [asset_id]).get(asset_id)
@@ -107,12 +107,23 @@ def _of_examples(
     return vectors
 
 
-def _taken(one: EncodedQuery, axis: Axis, found: QueryVectors) -> AxisVector | None:
-    """The vector of an outcome; its failure is kept as the reason why the axis is lost."""
+def _taken(
+    plan: Plan, place: int, axis: Axis, encoded: Sequence[EncodedQuery], found: QueryVectors
+) -> AxisVector | None:
+    """The vector that was to be encoded; without it the axis is lost, for the reason that is told.
+
+    None, too, where none was asked for.
+    """
+    if axis not in plan.encodings[place].axes:
+        return None
+    one, vector = encoded[place], encoded[place].vectors.get(axis)
     failure = one.failures.get(axis)
     if failure is not None:
         found.lost[axis] = Lost(axis, one.code, failure)
-    return one.vectors.get(axis)
+    elif vector is None:
+        said = "a part of the query has no vector on this axis"
+        found.lost[axis] = Lost(axis, LostReason.NO_VECTOR, said)
+    return vector
 
 
 def _blend(
@@ -128,6 +139,10 @@ def _blend(
         found.wanted[axis] = parts[0][1]
         return
     first = parts[0][1]
+    if not all(np.isfinite(v.values).all() and v.values.any() for _, v in parts):
+        said_of = "the vector of an example is zero or not finite"
+        found.lost[axis] = Lost(axis, LostReason.VECTOR_INVALID, said_of)
+        return
     same = (first.transform, first.centred, first.values.shape)
     if any((v.transform, v.centred, v.values.shape) != same for _, v in parts):
         found.lost[axis] = Lost(
