@@ -98,7 +98,7 @@ class SearchEngine:
         self._config = config
         self._clock = clock
         self._reranker = reranker or FeatureReranker(ranking)
-        self._backgrounds = Backgrounds(reader)
+        self._backgrounds = Backgrounds(reader, exact_rows)
         self._threads = ThreadPoolExecutor(config.axis_threads, thread_name_prefix="axis")
         self._recent: Recent[str, Ordered] = Recent(config.remembered_rankings)
 
