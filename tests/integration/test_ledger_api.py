@@ -358,10 +358,7 @@ def test_an_operator_sees_all_and_may_act_as_one_tenant(
 @pytest.mark.parametrize(
     ("operation", "body", "code"),
     [
-        ("drop_all", {}, "ledger.operation"),
-        ("__init__", {}, "ledger.operation"),
-        ("_rescue", {}, "ledger.operation"),
-        ("close", {}, "ledger.operation"),
+        *((name, {}, "ledger.operation") for name in ("drop_all", "__init__", "_rescue", "close")),
         ("open_tasks", {"job_id": 1}, "request.invalid"),
         ("open_tasks", {"job_id": "j", "surprise": 1}, "request.invalid"),
         ("open_tasks", {}, "request.invalid"),
