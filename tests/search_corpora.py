@@ -7,6 +7,7 @@ vectors are repeated, within a tenant and across tenants, so that there are ties
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ IDS = [hashlib.sha256(f"asset {number}".encode()).hexdigest() for number in rang
 TENANTS = ("ann", "ann-b", "bob")
 
 
+@functools.cache
 def unit(axis: Axis, name: str) -> np.ndarray:
     """A vector of an axis by name, float32 of length 1: the same wherever it is asked for."""
     seed = int.from_bytes(hashlib.sha256(f"{axis.value} {name}".encode()).digest()[:8])

@@ -97,7 +97,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Corpus]]:
 
 
 @settings(
-    max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 @given(data=st.data(), number=st.integers(0, CORPORA - 1), profile=st.sampled_from(range(3)))
 def test_the_service_answers_as_the_model_does(
