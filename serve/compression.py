@@ -12,8 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 LEAST_BYTES = 1024
-LEVEL = 4
-"""Of a page of hits level 4 leaves a few percent more than 9, in a fraction of the time."""
+LEVEL = 1
+"""180 KB, a page of 50 explained hits, become 40 KB in 0.7 ms; level 4: 37 in 1.4, 9: 35 in 3.8."""
 
 TEXTS = ("text/", "application/json", "application/problem+json", "image/svg+xml")
 
