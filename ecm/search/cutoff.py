@@ -10,12 +10,14 @@ best of so many random scores would (sqrt(2 ln n)):
                 + 2 if words were found + 2 * best share of the query that tags or captions say
                 + 2 * share of the first candidates that two vector axes agree on
                 + 3 * best fit to a layout that words describe
+                + 3 where an image is shown: unlike words, it is never without meaning
     answered  = 1 / (1 + exp((gate - evidence) / spread)), of the query
     own share = (heights, + tag overlap, + fit) of the candidate, as a share of the best one's
     relevance = answered * own share
 
 `auto` asks for 0.5 where a query is not answered (no candidate has it), else for the best
-relevance times `share` times how surely tags say what was asked, at least VAGUE of it.
+relevance times `share` times how surely tags say what was asked, at least VAGUE of it; what an
+image shows is sure.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ ANSWERED: Final = 0.5
 VAGUE: Final = 0.25
 AGREEING: Final = 20
 """First candidates of two axes that are compared."""
-_PER_AXIS, _FOUND, _COVERED, _AGREED, _FITTING = 2.0, 2.0, 2.0, 2.0, 3.0
+_PER_AXIS, _FOUND, _COVERED, _AGREED, _FITTING, _SHOWN = 2.0, 2.0, 2.0, 2.0, 3.0, 3.0
 _MOST_EXPONENT: Final = 500.0
 
 
@@ -65,7 +67,8 @@ def judged(
     relevance = answered * _own_share(pool, signals, heights)
     threshold = min_relevance
     if threshold == "auto":
-        surely = max(float(signals.spoken.overlap.max(initial=0.0)), VAGUE)
+        least = 1.0 if signals.by_example else VAGUE
+        surely = max(float(signals.spoken.overlap.max(initial=0.0)), least)
         kept = float(relevance.max()) * cutoff.share * surely
         threshold = kept if answered >= ANSWERED else ANSWERED
     return Judged(relevance, threshold)
@@ -83,6 +86,7 @@ def _evidence(pool: Pool, signals: Signals, heights: dict[Axis, Scores]) -> floa
         if axis in signals.backgrounds
     ]
     evidence = _PER_AXIS * float(np.mean(above)) if above else 0.0
+    evidence += _SHOWN if signals.by_example else 0.0
     if Axis.FTS in pool.scores and np.nan_to_num(pool.scores[Axis.FTS]).max() > 0:
         evidence += _FOUND
     evidence += _COVERED * float(signals.spoken.covered.max(initial=0.0))

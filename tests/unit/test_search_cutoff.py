@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -92,6 +94,16 @@ def test_scores_like_any_other_answer_nothing_and_an_outlier_does() -> None:
     # Of a larger tenant the best of random scores is better: the same scores say less.
     larger = judged(pool, signals_for(pool, (), "zebra", rows=10**6), None, CUTOFF)
     assert larger.relevance.max() < found.relevance.max()
+
+
+def test_an_image_is_answered_by_less_than_words_are_and_cut_more_sharply() -> None:
+    pool = pool_of({Axis.VV: {a: 3.5 - n / 5 for n, a in enumerate(IDS)}})
+    words = signals_for(pool, (), "zebra")
+    shown = replace(words, by_example=True)
+    assert judged(pool, words, "auto", CUTOFF).threshold == ANSWERED
+    judgement = judged(pool, shown, "auto", CUTOFF)
+    assert judgement.passes(0)
+    assert judgement.threshold == pytest.approx(judgement.relevance.max() * CUTOFF.share)
 
 
 def test_the_share_of_the_best_cuts_where_tags_say_what_was_asked() -> None:
