@@ -29,8 +29,11 @@ from ecm.evidence.text_query import FUZZY_SHARE, Term, TextQuery, phrase_of, ter
 EVERY_COLUMN: Final = (*TEXT_COLUMNS, *LATER_TEXT_COLUMNS)
 SPOKEN_COLUMNS: Final = ("caption", "tags", "classification", "ocr", "user")
 """Where `without` looks: what is said of the picture, or stands in it; not where its file lies."""
-MAX_LIKE: Final = 10
-"""Words like one that is asked for, at most; with 50 a search took four times as long."""
+MAX_LIKE: Final = 512
+"""Words like one that is asked for, at most: more than one edit can make of a stem of 9 letters.
+The index takes them from the words of all tenants, so a limit that is reached would let neighbours
+crowd out what a tenant has: at 10, three dozen words of others did.
+"""
 CACHE_BYTES: Final = 64 << 20
 """Of matches; those of a word that half of 50,000 assets have take 0.3 MB."""
 
