@@ -34,6 +34,7 @@ function navigate(question) {
 
 async function render(anew = false) {
   const runs = location.hash === RUNS;
+  document.body.classList.add("ready");
   $("runs-view").hidden = !runs;
   $("search-view").hidden = runs;
   $("runs-tab").toggleAttribute("aria-current", runs);

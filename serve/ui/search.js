@@ -20,7 +20,7 @@ const now = { question: blank(), cursor: null, best: 1, turn: 0, stop: null, ans
 export const current = () => now.question;
 export const lastAnswer = () => now.answer;
 
-const end = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more(false); }, { rootMargin: "700px" });
+const end = new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting)) more(false); }, { rootMargin: "1400px" });
 
 let wiring = { navigate: () => {}, acts: {}, start: () => {}, askKey: () => {} };
 
@@ -116,7 +116,6 @@ function forget() {
   $("hits").classList.remove("busy");
   $("more").hidden = true;
   $("loading").hidden = true;
-  $("switches").hidden = true;
 }
 
 function first(answer) {
@@ -188,7 +187,6 @@ function drawStatus(answer) {
   const cut = answer.ranking?.cut || 0;
   if (cut) parts.push(make("span", {}, `${count(cut)} weaker left out`));
   $("status").replaceChildren(...parts);
-  $("switches").hidden = false;
 }
 
 /** How long it took; opened, how long each stage did. */

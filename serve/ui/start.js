@@ -33,7 +33,8 @@ async function sampleOf(snapshot) {
 /** Draws the start; `navigate(question)` follows an example, `like(asset)` a picture. */
 export async function drawStart(still, { navigate, like, askKey }) {
   const chip = (words) => ({ words, act: () => navigate({ ...blank(), text: words }) });
-  showEmpty("Ask your images", "Type what you are looking for, or drop a picture to find others like it. Every hit shows which model run put it there.", FIXED.map(chip));
+  showEmpty("Ask your images", "Type what you are looking for, or drop a picture to find others like it. Every hit shows which model run put it there.");
+  if (sample) drawSample(chip, { navigate, like });
   try {
     const seen = await get("v1/snapshot");
     if (!still()) return;
@@ -42,11 +43,13 @@ export async function drawStart(still, { navigate, like, askKey }) {
       showEmpty("Nothing is indexed yet", "Index a folder with “ecm index FOLDER”, then publish a snapshot. How far it is shows under Runs.");
       return;
     }
+    if (sample?.snapshot_id === seen.snapshot_id) return;
     sample = await sampleOf(seen.snapshot_id);
-    if (!still()) return;
-    drawSample(chip, { navigate, like });
+    if (still()) drawSample(chip, { navigate, like });
   } catch (problem) {
-    if (still() && problem.status !== 401) showProblem(problem, () => drawStart(still, { navigate, like, askKey }), { askKey });
+    if (!still()) return;
+    drawExamples(FIXED.map(chip));
+    if (problem.status !== 401) showProblem(problem, () => drawStart(still, { navigate, like, askKey }), { askKey });
   }
 }
 
@@ -57,6 +60,8 @@ function distinct(counts) {
   return some.filter((one, at) => at === 0 || one.count !== some[at - 1].count).map((one) => one.value);
 }
 
+const drawExamples = (chips) => $("examples").replaceChildren(...chips.map(({ words, act }) => make("li", {}, button({ onclick: act }, words))));
+
 function drawSample(chip, { navigate, like }) {
   const words = [...new Set([...distinct(sample.facets?.classes), ...distinct(sample.facets?.tags)])].slice(0, 5);
   const colour = sample.facets?.colours?.[0]?.value;
@@ -64,7 +69,7 @@ function drawSample(chip, { navigate, like }) {
   if (words.length && colour) {
     chips.push({ words: `${words[0]}, only ${colour} ones`, act: () => navigate(picked({ ...blank(), text: words[0] }, "colours", colour)) });
   }
-  $("examples").replaceChildren(...chips.map(({ words, act }) => make("li", {}, button({ onclick: act }, words))));
+  drawExamples(chips);
   $("samples").hidden = !sample.hits.length;
   $("strip").replaceChildren(...sample.hits.map((hit) => {
     const made = make("li", {}, button({ title: "More like this", "aria-label": `More like: ${captionOf(hit)}`, onclick: () => like(hit.asset_id) }, showThumb(make("img", { alt: "", loading: "lazy" }), hit.asset_id)));

@@ -45,6 +45,7 @@ def test_the_start_offers_examples_of_what_is_there(page: Page) -> None:
     expect(page.locator("#shown .example")).to_have_count(1)
     page.get_by_role("link", name="ecm, start page").click()
     expect(page.locator("#empty-title")).to_have_text("Ask your images")
+    expect(page.locator("#samples")).to_be_visible()
     page.locator("#examples button").first.click()
     settled(page)
     assert "q=" in page.url
@@ -101,7 +102,8 @@ def test_more_like_this_and_back_again(page: Page) -> None:
 
 
 def test_what_was_opened_and_looked_at_is_told_with_the_search_it_came_from(page: Page) -> None:
-    with page.expect_response("**/v1/search") as answered:
+    asked = '"text":"red"'
+    with page.expect_response(lambda told: asked in (told.request.post_data or "")) as answered:
         page.goto(open_service().address + "/?q=red")
     settled(page)
     query = answered.value.headers["x-request-id"]

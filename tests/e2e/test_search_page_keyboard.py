@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browsing import Watch, open_service
 
 pytestmark = pytest.mark.needs("chromium")
+
+
+BOXES = "all => all.map(one => JSON.stringify(one.getBoundingClientRect()))"
 
 
 def focused(page: Page) -> str:
@@ -102,6 +105,20 @@ def test_no_width_scrolls_sideways(watching: Callable[..., Watch], width: int) -
     opened.goto(address + "/#/runs")
     opened.wait_for_selector(".part .figures")
     fits()
+
+
+def test_no_card_moves_when_pictures_come(watching: Callable[..., Watch]) -> None:
+    address = open_service().address
+    opened = watching(address, viewport={"width": 820, "height": 740}).page()
+    held: list[Route] = []
+    opened.route("**/thumbnail", lambda route: held.append(route))
+    opened.goto(address + "/?q=green&weak=1")
+    opened.wait_for_selector(".card:not(.skeleton)")
+    before = opened.locator(".card").evaluate_all(BOXES)
+    while held:
+        held.pop().continue_()
+    expect(opened.locator(".card img.loaded").nth(3)).to_be_visible()
+    assert opened.locator(".card").evaluate_all(BOXES) == before
 
 
 def test_the_theme_follows_the_system_until_one_is_chosen(watching: Callable[..., Watch]) -> None:
