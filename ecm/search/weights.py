@@ -15,7 +15,6 @@ from ecm.search.penalties import PenaltyName
 
 Weight = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-FusionName = Annotated[str, Field(pattern="^(rrf|dbsf)$")]
 PRIOR: Final = "rrf"
 """The weight, among those of features, of what the fusion of rankings said."""
 
