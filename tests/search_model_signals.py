@@ -138,6 +138,7 @@ class Signals:
         by_chance = math.sqrt(2 * math.log(max(len(self.own), 2)))
         above = [float(own.max()) - by_chance for own in self.heights.values()]
         evidence = 2.0 * sum(above) / len(above) if above else 0.0
+        evidence += 3.0 * self.q.by_example
         words = np.nan_to_num(self.at.get("fts", [0.0]))
         evidence += 2.0 * bool(words.max() > 0)
         evidence += 2.0 * max(self._covered(), default=0.0)
@@ -156,7 +157,7 @@ class Signals:
         relevance = dict(zip(self.pool, (answered * shares).tolist(), strict=True))
         if asked != "auto":
             return relevance, asked  # type: ignore[return-value]
-        surely = max(float(self.overlap.max()), 0.25)
+        surely = max(float(self.overlap.max()), 1.0 if self.q.by_example else 0.25)
         least = max(relevance.values()) * cutoff["share"] * surely
         return relevance, least if answered >= 0.5 else 0.5
 

@@ -134,6 +134,7 @@ def asked_of(drawn: Drawn, assets: Sequence[Asset], encoder: Oracle, told: Searc
     axes = [axis for axis in axes if axis in fields.get("axes", axes)]
     vectors: dict[str, tuple[np.ndarray, bool]] = {}
     unwanted: dict[str, list[tuple[np.ndarray, bool]]] = {}
+    lost: set[str] = set()
     for axis in (one for one in VECTOR_AXES if one.value in axes):
         by_words = bool(wanted) and (axis is Axis.MV or not drawn.positive)
         shown = []
@@ -141,7 +142,9 @@ def asked_of(drawn: Drawn, assets: Sequence[Asset], encoder: Oracle, told: Searc
             stored = own[name].vectors.get(axis.value) if name in IDS else None
             if name not in IDS:
                 stored = encoder.vectors(None, name.encode())[axis].values
-            if stored is not None:
+            if stored is None:  # then the axis cannot answer for the whole question
+                lost.add(axis)
+            else:
                 shown.append((weight, stored))
         against = []
         if by_words:
@@ -166,7 +169,9 @@ def asked_of(drawn: Drawn, assets: Sequence[Asset], encoder: Oracle, told: Searc
         vectors["x"] = (np.ones(1), False)
     return Asked(
         tenant=drawn.tenant,
-        axes=tuple(a.value for a in Axis if (a == "fts" and a in axes) or a in vectors),
+        axes=tuple(
+            a.value for a in Axis if a not in lost and ((a == "fts" and a in axes) or a in vectors)
+        ),
         words=tuple(dict.fromkeys(wanted.split())),
         phrases=(drawn.phrase,) if drawn.phrase else (),
         absent=tuple(tuple(text.split()) for text in drawn.absent),

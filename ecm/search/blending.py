@@ -102,6 +102,9 @@ def _of_examples(
             own = reader.vectors_of(tenant, axis, [asset_id]).get(asset_id)
             if own is not None:
                 vector = AxisVector(own, reader.ref.transforms[axis][0])
+            else:
+                said = f"asset {asset_id} has no vector on this axis"
+                found.lost[axis] = Lost(axis, LostReason.NO_VECTOR, said)
         if vector is not None:
             vectors.append((shown, vector))
     return vectors

@@ -217,6 +217,25 @@ def test_one_of_several_images(reader: SnapshotReader, fault: str) -> None:
 
 
 @pytest.mark.parametrize("axis", VECTORS)
+@pytest.mark.parametrize("weight", [1.0, -1.0])
+def test_one_of_several_assets_has_no_vector(
+    reader: SnapshotReader, axis: Axis, weight: float
+) -> None:
+    Counted.tried += 1
+    own = [one for one in drawn_assets(3) if one.tenant == "ann"]
+    lacking = next(one for one in own if set(one.vectors) == {*VECTORS} - {axis})
+    whole = next(one for one in own if set(one.vectors) == {*VECTORS})
+    shown = [
+        {"asset_id": whole.asset_id},
+        {"asset_id": lacking.asset_id, "weight": weight},
+    ]
+    answer = asking(reader, Oracle())(text=None, examples=shown)
+    lost = {one.axis: one.code for one in answer.degraded}
+    Counted.silent += axis not in lost
+    assert lost == {axis: LostReason.NO_VECTOR}
+
+
+@pytest.mark.parametrize("axis", VECTORS)
 def test_a_column_or_its_description_is_missing(
     broken: Path, sound: tuple[Path, SnapshotRef], axis: Axis
 ) -> None:
