@@ -154,7 +154,7 @@ class SearchEngine:
             self._check_cursor(cursor, request)
         plan = planned(request, cursor, started, self._config.time_ceiling_ms)
         ordered = self._recent.get(query_digest(request))
-        if ordered is None:
+        if ordered is None or (cursor is not None and not _same_ranking(cursor, ordered)):
             return plan
         known = {field.name: getattr(plan, field.name) for field in fields(plan)}
         return KnownPlan(**{**known, "encodings": ()}, ordered=ordered)
@@ -197,7 +197,7 @@ class SearchEngine:
             return self._response(plan, plan.ordered, gathered.laps)
         with gathered.laps.lap("order"):
             ordered = self._ordered(plan, gathered, reranked)
-        if not gathered.found.lost and ordered.not_reranked is None:
+        if self._is_whole(plan, ordered):
             kept = replace(ordered, gathered=replace(gathered, rerank=None))
             self._recent.put(query_digest(plan.request), kept)
         return self._response(plan, ordered, gathered.laps)
@@ -306,6 +306,15 @@ class SearchEngine:
             took_ms=(self._clock() - plan.started) * 1000.0,
         )
 
+    def _is_whole(self, plan: Plan, ordered: Ordered) -> bool:
+        """Whether a first page may be cut from it: a later one goes on as poorly as it began."""
+        pool = ordered.gathered.pool
+        if pool is None:
+            return True
+        first = replace(plan, cursor=None)
+        depth = rerank_depth(first, pool, self.ranking, self._config.reranker)
+        return not ordered.gathered.found.lost and ordered.reranked == depth
+
     def _check_cursor(self, cursor: Cursor, request: SearchRequest) -> None:
         if cursor.query != query_digest(request):
             raise QueryError(
@@ -338,6 +347,12 @@ def _check_required(plan: Plan, found: Found) -> None:
     if found.in_vain:
         reasons = "; ".join(f"{axis.value}: {lost.reason}" for axis, lost in found.lost.items())
         raise AxisUnavailable(f"no axis can answer this query: {reasons}", "axis.none")
+
+
+def _same_ranking(cursor: Cursor, ordered: Ordered) -> bool:
+    return cursor.axes == ordered.gathered.found.answering() and (
+        cursor.reranked == ordered.reranked
+    )
 
 
 def _stale(what: str) -> QueryError:
