@@ -40,7 +40,8 @@ async function bodyOf(question) {
   if (question.text.trim()) body.text = question.text.trim();
   if (examples.length) body.examples = examples;
   if (filter) body.filter = filter;
-  if (!question.weak) body.min_relevance = "auto";
+  // Words may have no answer; to a picture the nearest are one, however far they are.
+  if (!question.weak && body.text) body.min_relevance = "auto";
   return { body, missing };
 }
 
@@ -172,6 +173,7 @@ function drawQuestion(question) {
   drawShown(question, wiring.navigate);
   $("sort").value = SORTS[question.sort] ? question.sort : "relevance";
   $("weak").checked = question.weak;
+  $("weak").parentElement.hidden = !question.text;
   document.title = question.text ? `${question.text} · ecm search` : "ecm search";
   const active = chipsOf(question);
   $("filters-label").textContent = active.length ? `Filters (${active.length})` : "Filters";

@@ -145,7 +145,7 @@ def test_pictures_are_chosen_and_a_file_that_is_none_is_refused(
     address = open_service().address
     watch = watching(address, expected={415, 422})
     page = watch.page()
-    page.goto(address + "/?weak=1")
+    page.goto(address + "/")
     for colour in ("green", "white"):
         (tmp_path / f"{colour}.png").write_bytes(picture(colour, 6))
     (tmp_path / "notes.txt").write_text("no image")
