@@ -6,6 +6,7 @@ Knows statuses and headers; knows no route. What a person can do about it travel
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,6 +30,8 @@ from ecm.errors import (
 )
 from ecm.ledger.wire import error_members
 from serve.request_id import current_id
+
+log = logging.getLogger("ray.serve")
 
 RETRY_SECONDS = 2.0
 
@@ -139,6 +142,7 @@ def _problem(error: EcmError, table: Sequence[tuple[type[EcmError], int]]) -> Pr
     by_class = next(status for kind, status in table if isinstance(error, kind))
     status = STATUS_OF_CODE.get(error.code, by_class)
     if status == 500:
+        log.error("request %s failed: %s [%s]", current_id(), error, error.code)
         return Problem(500, error.code, "the service failed; its log says how")
     wait = getattr(error, "retry_after", RETRY_SECONDS)
     headers = {"Retry-After": str(max(1, round(wait)))} if status in (429, 503) else {}

@@ -119,11 +119,12 @@ def test_a_key_is_a_tenants_or_an_operators(tmp_path: Path) -> None:
     ],
 )
 def test_an_error_has_one_status_and_inner_ones_keep_their_words(
-    error: QueryError, status: int, headers: dict[str, str]
+    error: QueryError, status: int, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     problem = problem_of(error)
     assert (problem.status, dict(problem.headers)) == (status, headers)
     assert "secret" not in problem.response().body.decode()
+    assert ("secret" in caplog.text) == (status == 500), "the log says how"
 
 
 @pytest.mark.parametrize(
