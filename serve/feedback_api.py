@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from ecm.access.scopes import Scope
 from ecm.contracts.feedback import (
+    MAX_RANK,
     MAX_SHOWN,
     FeedbackReceipt,
     FeedbackReport,
@@ -103,9 +104,14 @@ class ImpressionsKept(Searching):
 def impression_of(
     caller: Caller, question: SearchBody, answer: bytes, query_id: str, now: float
 ) -> Impression | None:
-    """What a search has shown; None where that was nothing."""
+    """What a search has shown; None where that was nothing that feedback has a place for."""
     response = SearchResponse.model_validate_json(answer)
-    if not response.hits:
+    shown = tuple(
+        Shown(asset_id=hit.asset_id, rank=hit.rank)
+        for hit in response.hits[:MAX_SHOWN]
+        if hit.rank <= MAX_RANK
+    )
+    if not shown:
         return None
     return Impression(
         at=now,
@@ -114,9 +120,7 @@ def impression_of(
         ranking=response.ranking.digest,
         query_digest=query_digest(asked_by(caller, question)),
         query=question.text,
-        shown=tuple(
-            Shown(asset_id=hit.asset_id, rank=hit.rank) for hit in response.hits[:MAX_SHOWN]
-        ),
+        shown=shown,
     )
 
 

@@ -92,3 +92,12 @@ def test_a_search_that_found_nothing_leaves_nothing(indexer: Indexer) -> None:
     question, answer = answered(indexer, text="red", filter=nothing)
     assert answer.hits == ()
     assert kept(indexer, question, answer) == []
+
+
+def test_places_that_feedback_cannot_name_fail_no_search(indexer: Indexer) -> None:
+    question, answer = answered(indexer, text="red", limit=2)
+    near, far = answer.hits
+    deep = (near.model_copy(update={"rank": 10_000}), far.model_copy(update={"rank": 10_001}))
+    (event,) = kept(indexer, question, answer.model_copy(update={"hits": deep}))
+    assert [one.rank for one in event.shown] == [10_000]
+    assert kept(indexer, question, answer.model_copy(update={"hits": deep[1:]})) == [event]
