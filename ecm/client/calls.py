@@ -143,8 +143,12 @@ def job_call(job_id: str) -> Call[JobProgress]:
 
 def checked_url(url: str) -> str:
     """The address of a service. Raises ConfigError for one that is none, or has a password."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        wrong = parts.port == 0 or not url.isprintable()
+    except ValueError:  # no number for a port, or brackets that do not end
+        wrong = True
+    if wrong or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError("give the address of a service, as http://host:8000", "client.url")
     if parts.username or parts.password:
         raise ConfigError(

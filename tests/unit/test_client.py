@@ -286,7 +286,11 @@ def test_law_pauses_are_as_long_as_asked_and_bounded(
 
 
 @pytest.mark.parametrize(
-    "url", ["", "host:8000", "ftp://host", "http://", "http://me:secret@host", "http://host/?a=b"]
+    "url",
+    [
+        *("", "host:8000", "ftp://host", "http://", "http://me:secret@host", "http://host/?a=b"),
+        *("http://[::1", "http://host:port", "http://host:99999", "http://host/\0"),
+    ],
 )
 def test_what_is_no_address_of_a_service_is_refused(url: str) -> None:
     with pytest.raises(ConfigError) as refused:
