@@ -173,8 +173,10 @@ class Access:
 
     def _owner(self, headers: Headers) -> _Owner | Problem:
         """Whose the caller's key is, if it is a known one and good."""
-        bearer = headers.get("authorization", "")
-        text = headers.get("x-api-key") or bearer.removeprefix("Bearer ").strip()
+        said = headers.get("authorization", "")
+        scheme, _, rest = said.partition(" ")  # whose case does not matter: RFC 9110, 11.1
+        bearer = rest if scheme.lower() == "bearer" else said
+        text = headers.get("x-api-key") or bearer.strip()
         found = self._of_profile(text)
         if found is not None:
             return found

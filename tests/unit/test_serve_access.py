@@ -30,6 +30,7 @@ KEY_DIGEST = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683" 
     [
         ({"x-api-key": "key"}, None, "mine"),
         ({"authorization": "Bearer key"}, "mine", "mine"),
+        ({"authorization": "bearer key"}, "mine", "mine"),
         ({"x-api-key": "key"}, "theirs", 403),
         ({"x-api-key": "key", "x-tenant": "theirs"}, None, 403),
         ({"x-api-key": "kez"}, None, 401),
