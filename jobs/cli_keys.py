@@ -7,6 +7,7 @@ printed once, when it is made; nothing prints a digest.
 from __future__ import annotations
 
 import getpass
+import os
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -183,7 +184,7 @@ def _changed(
     """Change the file, between two lines of the trail."""
     begun = TrailEntry(
         at=time.time(),
-        who=f"local:{getpass.getuser()}"[:200],
+        who=f"local:{_person()}"[:200],
         tenant_id=tenant_id,
         action=action,
         target=key_id,
@@ -195,6 +196,14 @@ def _changed(
         lambda: change_keys(settings.keys_file, lambda old: (change(old), None)),
         time.time,
     )
+
+
+def _person() -> str:
+    """Who runs this command; a container may run as a number without a name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
 
 
 def _known(settings: Profile, key_id: str) -> ApiKey:
