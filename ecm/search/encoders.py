@@ -276,4 +276,5 @@ def _cut_of(manifest: ModelManifest) -> Cut:
 
 
 def _reason(error: Exception) -> str:
-    return f"the model failed: {type(error).__name__}: {str(error).splitlines()[0][:200]}"
+    line = next(iter(str(error).splitlines()), "")  # a MemoryError often says nothing
+    return f"the model failed: {type(error).__name__}: {line[:200]}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ecm.contracts.search import Axis
+from ecm.images.limits import ImageLimits
+from ecm.models.base import Vectors
+from ecm.models.manifest import ModelManifest
 from ecm.opening import search_parts
-from ecm.search.encoders import EncodingRequest, QueryEncoder
+from ecm.search.encoders import EncodingRequest, LocalEncoder, QueryEncoder, QueryModels
 from ecm.search.opening import open_encoder
 from tests.factories import fake_profile, picture
 
@@ -62,3 +66,24 @@ def test_words_of_look_are_drawn_on_x_and_others_are_not(encoder: QueryEncoder) 
     assert set(look.vectors) == ALL
     assert set(thing.vectors) == {Axis.VV, Axis.MV}
     assert set(thing.failures) == {Axis.X}
+
+
+class Exhausted:
+    """A text model without memory, which says nothing, as `MemoryError` mostly does."""
+
+    @property
+    def manifest(self) -> ModelManifest:
+        raise MemoryError
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        raise MemoryError
+
+    embed_queries = embed_texts
+
+
+def test_a_model_that_fails_without_a_word_costs_its_axis() -> None:
+    models = QueryModels(image=None, visual_text=None, meaning=Exhausted())
+    encoder = LocalEncoder(models, {Axis.MV: "ab" * 32}, ImageLimits())
+    (one,) = encoder.encode([EncodingRequest(frozenset({Axis.MV}), "people")])
+    assert one.vectors == {}
+    assert one.failures[Axis.MV].startswith("the model failed: MemoryError")
