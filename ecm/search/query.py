@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from ecm.contracts.search import Axis, QueryType, SearchRequest, Understood
 from ecm.evidence.generation import name_words
-from ecm.evidence.text_query import TextQuery
+from ecm.evidence.text_query import TextQuery, phrase_of
 from ecm.search.grammar import Said, read_words
 from ecm.search.layout import Layout, read_layout
 from ecm.search.words import type_chances
 
+MAX_PHRASES = 8
+"""Phrases that must stand in an asset; each costs a search per text field. Others are words."""
 _FUZZY_LETTERS = 5
 """A single word of so many letters may be misspelt by one."""
 _SURE_OF_NAMES = 0.5
@@ -98,10 +100,15 @@ def _type_of(said: Said, layout: Layout | None) -> tuple[QueryType, float]:
 
 
 def _text_query(said: Said) -> TextQuery | None:
-    """The words for the text index; names also as the words that it keeps of file names."""
+    """The words for the text index; names also as the words that it keeps of file names.
+
+    One name must be there; of several, which no file has, any may. So must phrases, but for those
+    that are nothing the index knows: stop words and marks.
+    """
     names = [name_words([name.replace("%", " ")]) for name in said.names]
     words = (*said.words, *(word for name in names for word in name.split()))
-    phrases = (*said.phrases, *(name for name in names if " " in name))
+    lone_name = [name for name in names if len(names) == 1 and " " in name]
+    phrases = [phrase for phrase in said.phrases if phrase_of(phrase)][:MAX_PHRASES] + lone_name
     if not words and not phrases:
         return None
     lone = words[0] if len(words) == 1 and not phrases else ""

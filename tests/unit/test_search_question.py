@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecm.contracts.search import MAX_QUERY_CHARS, Axis, QueryType, SearchRequest
 from ecm.evidence.generation import name_words
-from ecm.search.query import Question, read_question
+from ecm.search.query import MAX_PHRASES, Question, read_question
 
 IMAGE = base64.b64encode(b"not decoded here")
 ASSET = "ab" * 32
@@ -47,6 +47,24 @@ def test_a_file_name_is_looked_for_as_the_index_has_it(text: str, phrase: str) -
     assert question.text.phrases == (phrase,) == (name_words([question.names[0]]),)
     assert set(phrase.split()) <= set(question.text.words)
     assert question.text.fuzziness == 0
+
+
+def test_of_several_file_names_each_is_looked_for_but_none_must_be_there() -> None:
+    question = asked("IMG_2041.jpg or IMG_2042.jpg")
+    assert question.names == ("IMG_2041.jpg", "IMG_2042.jpg")
+    assert question.text is not None
+    assert question.text.phrases == ()
+    assert {"IMG", "2041", "2042"} <= set(question.text.words)
+
+
+def test_phrases_are_few_and_of_words_that_the_index_has() -> None:
+    text = asked('dog "..." "the" "on a beach"').text
+    assert text is not None
+    assert text.phrases == ("on a beach",)
+    many = asked(" ".join(f'"a{number} b"' for number in range(200))).text
+    assert many is not None
+    assert len(many.phrases) == MAX_PHRASES
+    assert "a199" in many.words
 
 
 @pytest.mark.parametrize(
