@@ -29,7 +29,7 @@ class Cursor(Contract):
     ranking: str = Field(pattern=r"^[0-9a-f]{16}$", description="digest of the ranking profile")
     axes: tuple[Axis, ...] = Field(description="axes that answered the first page")
     reranked: int = Field(default=0, ge=0, le=1000, description="candidates reranked there")
-    offset: int = Field(ge=1, le=100_000)
+    offset: int = Field(ge=1, lt=1 << 31)
 
     def seal(self) -> str:
         """URL-safe text; `opened` gives the cursor back."""

@@ -111,7 +111,7 @@ def cursor(**changes: object) -> Cursor:
     return Cursor.model_validate({**fields, **changes})
 
 
-@given(st.integers(1, 100_000), st.sets(st.sampled_from(list(Axis))).map(sorted))
+@given(st.integers(1, 10_000_000), st.sets(st.sampled_from(list(Axis))).map(sorted))
 def test_a_cursor_comes_back_as_it_was_sealed(offset: int, axes: list[Axis]) -> None:
     one = cursor(offset=offset, axes=tuple(axes))
     assert len(one.seal()) <= 512
