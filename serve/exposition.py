@@ -48,9 +48,18 @@ class Counted:
 
     def __init__(self, handles: Sequence[DeploymentHandle]) -> None:
         self._handles = tuple(handles)
+        self._telling: asyncio.Task[str] | None = None
 
     async def text(self) -> str:
-        """Prometheus text of what every replica tells in time."""
+        """Prometheus text of what every replica tells in time.
+
+        Anybody may ask, however often: replicas are asked once at a time for all who wait.
+        """
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._told())
+        return await asyncio.shield(self._telling)
+
+    async def _told(self) -> str:
         answers = await asyncio.gather(*(self._of(handle) for handle in self._handles))
         up = GaugeMetricFamily(
             "ecm_replicas", "Replicas that tell their metrics.", labels=["deployment"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,3 +82,30 @@ def test_what_a_search_left_out_is_counted_by_cause(engine: SearchEngine) -> Non
     assert told["ecm_search_axis_seconds_count", "fts"] == 1
     assert told["ecm_cache_requests_total", "ranking", "hit"] == 1
     assert told["ecm_search_seconds_count",] == 3
+
+
+def test_however_many_ask_at_once_replicas_are_asked_once() -> None:
+    from serve.exposition import Counted
+
+    asked: list[str] = []
+
+    class Deployment:
+        deployment_name = "Candidates"
+
+        def broadcast(self, method_name: str) -> Deployment:
+            asked.append(method_name)
+            return self
+
+        async def results_async(self, **_: object) -> list[object]:
+            await asyncio.sleep(0)
+            return []
+
+    async def scraped() -> list[str]:
+        handle: Any = Deployment()
+        counted = Counted([handle])
+        together = await asyncio.gather(*(counted.text() for _ in range(50)))
+        return [*together, await counted.text()]
+
+    (text,) = set(asyncio.run(scraped()))
+    assert 'ecm_replicas{deployment="Candidates"} 0.0' in text
+    assert asked == ["metrics", "metrics"]
