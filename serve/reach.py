@@ -114,7 +114,7 @@ class Reach:
                 while not answer.done():
                     look = self._looking()
                     await asyncio.wait({answer, look}, return_when=asyncio.FIRST_COMPLETED)
-                    if look.done() and not look.result():
+                    if not answer.done() and look.done() and not look.result():
                         raise self._unreachable()
                     await asyncio.wait({answer}, timeout=LOOK_SECONDS)
                 return await answer
