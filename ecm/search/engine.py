@@ -246,7 +246,8 @@ class SearchEngine:
         judgement = judged(pool, gathered.signals, request.min_relevance, self.ranking.cutoff)
         ranked = in_order(pool, scored)
         kept = tuple(one for one in ranked if judgement.passes(one.place))
-        if request.sort is not SortOrder.RELEVANCE:
+        by_score = request.sort is SortOrder.RELEVANCE
+        if not by_score:
             by_id = {one.asset_id: one for one in kept}
             kept = tuple(by_id[a] for a in sorted_ids(request.sort, facts, list(by_id)))
         depth = len(scored.contributions) if scored is not None else 0
@@ -261,7 +262,8 @@ class SearchEngine:
             [one.place for one in kept],
         )
         relevance, threshold = judgement.relevance, judgement.threshold
-        return Ordered(gathered, kept, relevance, threshold, cut, depth, failed, alternatives)
+        told = alternatives if by_score else None  # no evidence moves what is sorted by a fact
+        return Ordered(gathered, kept, relevance, threshold, cut, depth, failed, told)
 
     def _response(self, plan: Plan, ordered: Ordered, laps: Laps) -> SearchResponse:
         request, gathered = plan.request, ordered.gathered

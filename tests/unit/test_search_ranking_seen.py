@@ -110,6 +110,9 @@ def test_hits_say_where_they_would_be_without(engine: SearchEngine) -> None:
     only = ask(engine, "yellow", axes=["fts"]).hits[0]
     assert {one.without: one.rank for one in only.counterfactuals}["fts"] is None
     assert ask(engine, "a yellow one", explain=False).hits[0].counterfactuals == ()
+    largest = ask(engine, "a yellow one", sort="largest").hits[0]
+    assert largest.contributions
+    assert largest.counterfactuals == ()
 
 
 def with_ranking(indexer: Indexer, folder: Path, tree: dict[str, object]) -> SearchEngine:
