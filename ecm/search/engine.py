@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from typing import Final
 
 from ecm.contracts.search import (
     LostReason,
@@ -61,6 +62,9 @@ from ecm.search.second_stage import (
 from ecm.search.showing import Page
 from ecm.search.signals import Signals, signals_of
 from ecm.search.sorting import check_order, sorted_ids
+
+MOST_REMEMBERED: Final = 10_000
+"""Hits of one remembered ranking, 112 bytes each; longer listings are sorted for every page."""
 
 
 class SearchEngine:
@@ -197,7 +201,7 @@ class SearchEngine:
             return self._response(plan, plan.ordered, gathered.laps)
         with gathered.laps.lap("order"):
             ordered = self._ordered(plan, gathered, reranked)
-        if self._is_whole(plan, ordered):
+        if self._is_remembered(plan, ordered):
             kept = replace(ordered, gathered=replace(gathered, rerank=None))
             self._recent.put(query_digest(plan.request), kept)
         return self._response(plan, ordered, gathered.laps)
@@ -308,9 +312,15 @@ class SearchEngine:
             took_ms=(self._clock() - plan.started) * 1000.0,
         )
 
-    def _is_whole(self, plan: Plan, ordered: Ordered) -> bool:
-        """Whether a first page may be cut from it: a later one goes on as poorly as it began."""
-        pool = ordered.gathered.pool
+    def _is_remembered(self, plan: Plan, ordered: Ordered) -> bool:
+        """Whether first pages are cut from it: no later one that goes on as poorly as it began, and
+        nothing that takes megabytes, as many of a tenant's assets do, or facts that no cache has.
+        """
+        request, pool = plan.request, ordered.gathered.pool
+        if len(ordered.ranked) > MOST_REMEMBERED:
+            return False
+        if request.filter is not None and not self.facts.fits(request.tenant_id):
+            return False
         if pool is None:
             return True
         first = replace(plan, cursor=None)
