@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, Literal, get_args
+from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -114,8 +115,8 @@ def _name_match(pool: Pool, signals: Signals) -> Scores:
 
 
 def _bare(name: str) -> str:
-    """A file name without folders, extension and case."""
-    return PurePosixPath(name.casefold().replace("%20", " ")).stem
+    """A file name without folders, extension, case and percent-encoding, as it is indexed."""
+    return PurePosixPath(unquote(name).casefold()).stem
 
 
 def _run_freshness(pool: Pool, signals: Signals) -> Scores:

@@ -99,12 +99,12 @@ def test_very_many_tags_and_tags_that_everything_has_are_spam() -> None:
 
 
 def test_newest_evidence_and_files_called_as_asked_are_told() -> None:
-    assets = [Known(a, uris=(f"file:///x/Photo%20{n}.JPG",)) for n, a in enumerate(IDS[:4])]
-    signals = signals_for(POOL, assets, "photo 2.jpg")
+    assets = [Known(a, uris=(f"file:///x/Z%C3%BCrich%20{n}.JPG",)) for n, a in enumerate(IDS[:4])]
+    signals = signals_for(POOL, assets, "zürich 2.jpg")
     signals = replace(
         signals,
         facts=replace(signals.facts, said_at=np.array([100.0, 200.0, np.nan, 150.0])),
-        question=replace(signals.question, names=("photo 2.jpg",)),
+        question=replace(signals.question, names=("zürich 2.jpg",)),
     )
     assert column(signals, "run_freshness") == [0.0, 1.0, 0.0, 0.5]
     assert column(signals, "name_match") == [0.0, 0.0, 1.0, 0.0]
