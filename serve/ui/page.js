@@ -165,7 +165,7 @@ whenLocked(askKey);
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const question = { ...current(), text: $("text").value.trim() };
-  if (!asks(question)) { $("text").focus(); return; }
+  if (!asks(question) && !filtered(question)) { $("text").focus(); return; }
   if (toAddress(question) === location.search && location.hash !== RUNS) render(true);
   else navigate(question);
   if (NARROW.matches) $("text").blur();

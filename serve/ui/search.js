@@ -53,10 +53,10 @@ export async function show(question, tried = 0) {
   Object.assign(now, { question, cursor: null, answer: null, busy: false });
   drawQuestion(question);
   quiet();
-  if (!asks(question)) {
+  if (!asks(question) && !filtered(question)) {
     drawFilters(question, null, wiring.navigate);
     forget();
-    if (filtered(question) || question.examples.length) tell("Say what you look for as well: filters and “less like this” narrow a search down.");
+    if (question.examples.length) tell("Say what you look for as well: “less like this” narrows a search down.");
     wiring.start();
     return;
   }
