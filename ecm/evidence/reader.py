@@ -33,7 +33,7 @@ __all__ = ["SnapshotReader", "SnapshotRow"]
 
 PICTURE_BYTES: Final = 32 << 20
 ROW_BYTES: Final = 256 << 20
-"""Of asset ids and row ids by tenant, 145 bytes each; most ids are shared with the matrices."""
+"""Of asset ids and row ids by tenant, 244 bytes each; most ids are shared with the matrices."""
 
 
 class SnapshotReader:
