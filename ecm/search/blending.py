@@ -18,6 +18,7 @@ from ecm.search.candidates import Lost
 from ecm.search.encoders import AxisVector, EncodedQuery
 from ecm.search.plan import VECTOR_AXES, Plan, Shown
 
+_CANCELLED = "the examples cancel each other out"
 _TINY = 1e-6
 """Length below which examples have cancelled each other out."""
 
@@ -40,7 +41,8 @@ def query_vectors(
     taken away. Beside words an example to be unlike is compared with what is found instead, since
     cosines of texts and of images with images are not on one scale.
 
-    Raises ImageError for an image that cannot be read, QueryError for an unknown asset.
+    Raises ImageError for an image that cannot be read, QueryError for an unknown asset and for
+    examples that leave nothing to ask for on any axis.
     """
     for one in encoded:
         if one.refused is not None:
@@ -64,6 +66,11 @@ def query_vectors(
                 found.unwanted.setdefault(axis, []).append(vector)
         if axis in found.lost:  # what is left would be another question
             found.wanted.pop(axis, None)
+    lost = [found.lost.get(axis) for axis in plan.question.axes]
+    if lost and all(one is not None and one.reason == _CANCELLED for one in lost):
+        raise QueryError(
+            _CANCELLED, "query.empty", "show something that is not to be unlike as well"
+        )
     return found
 
 
@@ -155,9 +162,7 @@ def _blend(
     total = np.sum([weight * v.values.astype(np.float64) for weight, v in parts], axis=0)
     length = float(np.linalg.norm(total))
     if not np.isfinite(length) or length < _TINY:
-        found.lost[axis] = Lost(
-            axis, LostReason.VECTOR_INVALID, "the examples cancel each other out"
-        )
+        found.lost[axis] = Lost(axis, LostReason.VECTOR_INVALID, _CANCELLED)
         return
     values = (total / length).astype(np.float32)
     found.wanted[axis] = AxisVector(values, first.transform, first.centred)

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from ecm.contracts.search import Axis, LostReason, SearchRequest, SearchResponse
-from ecm.errors import AxisUnavailable, StoreCorrupt
+from ecm.errors import AxisUnavailable, QueryError, StoreCorrupt
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import SnapshotRef
@@ -217,7 +217,7 @@ def test_one_of_several_images(reader: SnapshotReader, fault: str) -> None:
 
 
 @pytest.mark.parametrize("axis", VECTORS)
-@pytest.mark.parametrize("weight", [1.0, -1.0])
+@pytest.mark.parametrize("weight", [1.0, -0.5])
 def test_one_of_several_assets_has_no_vector(
     reader: SnapshotReader, axis: Axis, weight: float
 ) -> None:
@@ -233,6 +233,14 @@ def test_one_of_several_assets_has_no_vector(
     lost = {one.axis: one.code for one in answer.degraded}
     Counted.silent += axis not in lost
     assert lost == {axis: LostReason.NO_VECTOR}
+
+
+def test_what_is_liked_and_disliked_at_once_asks_for_nothing(reader: SnapshotReader) -> None:
+    """No fault of the service: coming again would not help."""
+    one = {"image": b"aW1hZ2UgMQ=="}
+    with pytest.raises(QueryError, match="cancel") as refused:
+        asking(reader, Oracle())(text=None, examples=[one, {**one, "weight": -1.0}])
+    assert refused.value.code == "query.empty"
 
 
 @pytest.mark.parametrize("axis", VECTORS)
