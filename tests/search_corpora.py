@@ -62,13 +62,15 @@ def drawn_assets(seed: int, most: int = 40) -> list[Asset]:
     rnd = random.Random(seed)
     tenants = TENANTS[: rnd.randint(1, 3)]
     homes = [(rnd.choice(tenants), one) for one in IDS for _ in range(2)]
-    chosen = sorted(set(rnd.sample(homes, rnd.randint(3, most))))
+    chosen = sorted(set(rnd.sample(homes, rnd.choice((rnd.randint(3, 12), most)))))
     rnd.shuffle(chosen)
-    kinds = rnd.choice((4, 200))
-    return [_drawn(rnd, tenant, asset_id, kinds) for tenant, asset_id in chosen]
+    kinds, labels = rnd.choice((4, 200)), rnd.choice((LABELS, LABELS[:2]))
+    return [_drawn(rnd, tenant, asset_id, kinds, labels) for tenant, asset_id in chosen]
 
 
-def _drawn(rnd: random.Random, tenant: str, asset_id: str, kinds: int) -> Asset:
+def _drawn(
+    rnd: random.Random, tenant: str, asset_id: str, kinds: int, vocabulary: Sequence[str]
+) -> Asset:
     def text(most: int) -> str | None:
         return (
             " ".join(rnd.choices(list(STEMS), k=rnd.randint(1, most)))
@@ -77,7 +79,7 @@ def _drawn(rnd: random.Random, tenant: str, asset_id: str, kinds: int) -> Asset:
         )
 
     def labels(most: int) -> list[tuple[str, float | None]]:
-        chosen = rnd.choices(LABELS, k=rnd.randint(0, most))
+        chosen = rnd.choices(vocabulary, k=rnd.randint(int(rnd.random() < 0.8), most))
         return [(one, rnd.choice((None, 0.1, 0.25, 0.5, rnd.random()))) for one in chosen]
 
     tags, classes = labels(4), labels(2)

@@ -21,7 +21,9 @@ from tests.search_corpora import IDS, LABELS, VOCABULARY, Oracle
 from tests.search_model_words import Asked, Asset
 
 LAYOUTS = ("red on the left", "bright", "symmetrical bright")
-WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=4)
+WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=4) | st.sampled_from(
+    [["house"], ["tigers"], ["lemon"], ["horse"], ["melons"]]
+)
 PHRASES = st.lists(st.sampled_from(VOCABULARY), min_size=2, max_size=3).map(tuple)
 LABEL = st.sampled_from([label.casefold() for label in LABELS])
 CONDITIONS = st.one_of(

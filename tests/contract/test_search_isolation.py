@@ -31,10 +31,10 @@ def client(service: LocalService) -> Iterator[TestClient]:
 
 
 def test_thousands_of_hostile_questions_bring_nothing_of_others(service: LocalService) -> None:
-    tally = Siege(service, 1).run(1500, http=0.2)
+    tally = Siege(service, 1).run(1200, http=0.2)
     assert tally.given_away == []
     assert tally.broken == []
-    assert tally.hits > 2000
+    assert tally.hits > 1500
     assert set(tally.answered) >= {"engine", "POST search", "GET search", "image", "batch"}
 
 

@@ -78,7 +78,7 @@ class Service:
 
     def publish(self) -> None:
         """Other assets than before, most of them the same."""
-        assets = [one for one in drawn_assets(0, 60) if self._rnd.random() < 0.9]
+        assets = [one for one in drawn_assets(7, 60) if self._rnd.random() < 0.9]
         snapshot_of(self._folder, assets, self._number)
         self._number += 1
 
