@@ -138,7 +138,9 @@ def feedback_forget(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove whole days of feedback, of all tenants. A running service does so once a day."""
+    """Remove whole days of feedback, of all tenants. A service does so when it stores some, once a
+    day.
+    """
     from ecm.contracts.feedback import day_of
     from ecm.evidence.feedback import DAY_SECONDS
 

@@ -23,6 +23,7 @@ from serve.calls import Calls
 from serve.candidates import Readiness, SnapshotView
 from serve.door import Door
 from serve.problem import problem_of
+from serve.shared import Shared
 
 JSON = "application/json"
 THUMBNAIL = 0.05
@@ -37,6 +38,14 @@ class Showing:
         self.door = door
         self.calls = calls
         self.handle = handle
+        self._looking = Shared(self._readiness)
+
+    async def readiness(self) -> Readiness:
+        """Whether a snapshot is served. Raises Failed."""
+        return await self._looking.outcome()
+
+    async def _readiness(self) -> Readiness:
+        return await self.calls.ask(self.handle.ready.remote)
 
     async def asset(self, tenant_id: str, asset_id: str) -> AssetView:
         """An asset of a tenant. Raises Failed."""
@@ -122,7 +131,7 @@ def asset_routes(showing_of: Callable[[Request], Showing]) -> APIRouter:
     async def ready(request: Request) -> Response:
         """200 when a snapshot is served, else 503. `degraded` says which axes will not answer."""
         showing = showing_of(request)
-        readiness: Readiness = await showing.calls.ask(showing.handle.ready.remote)
+        readiness = await showing.readiness()
         trouble = "; ".join(filter(None, (readiness.trouble, showing.door.trouble())))
         readiness = readiness.model_copy(update={"trouble": trouble})
         return Response(readiness.model_dump_json(), media_type=JSON)

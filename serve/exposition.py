@@ -21,6 +21,7 @@ from starlette.responses import Response
 
 from ecm.ledger.exposition import text_of
 from serve.meters import Meters
+from serve.shared import Shared
 
 log = logging.getLogger("ray.serve")
 
@@ -48,16 +49,11 @@ class Counted:
 
     def __init__(self, handles: Sequence[DeploymentHandle]) -> None:
         self._handles = tuple(handles)
-        self._telling: asyncio.Task[str] | None = None
+        self._telling = Shared(self._told)
 
     async def text(self) -> str:
-        """Prometheus text of what every replica tells in time.
-
-        Anybody may ask, however often: replicas are asked once at a time for all who wait.
-        """
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.get_running_loop().create_task(self._told())
-        return await asyncio.shield(self._telling)
+        """Prometheus text of what every replica tells in time."""
+        return await self._telling.outcome()
 
     async def _told(self) -> str:
         answers = await asyncio.gather(*(self._of(handle) for handle in self._handles))

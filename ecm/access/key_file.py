@@ -93,16 +93,23 @@ def change_keys(
         with _alone(path):
             keys, made = change(read_keys(path) or ())
             raw = KeyFile(keys=keys).model_dump_json(indent=1).encode() + b"\n"
+            if len(raw) > MAX_BYTES:
+                raise ConfigError(f"{path} would have more than {MAX_BYTES} bytes", CODE)
             write_whole(path, raw, MODE)
             return made
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", CODE) from error
 
 
+def lock_of(path: Path) -> Path:
+    """The file that is locked while keys are changed. It stays: where it lies there were keys."""
+    return path.with_name(path.name + ".lock")
+
+
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """The right to change the file, until it is left or this process ends."""
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, MODE)
+    handle = os.open(lock_of(path), os.O_RDWR | os.O_CREAT, MODE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from ecm.access.key_file import CODE, read_keys
+from ecm.access.key_file import CODE, lock_of, read_keys
 from ecm.access.keys import ApiKey, id_in, is_of
 from ecm.errors import StoreCorrupt
 
@@ -24,7 +24,7 @@ Version = tuple[int, int, int]
 
 
 class Absence(Enum):
-    """What it means that there is no file of keys."""
+    """What it means that there is no file of keys, and never was one."""
 
     NO_KEYS = "no keys are in use"
     TROUBLE = "a file that was named is missing"
@@ -78,7 +78,8 @@ class KeyRing:
             status = os.stat(self._path)
         except FileNotFoundError:
             self._version = None
-            if self._absence is Absence.TROUBLE or self._held.keys is not None:
+            had = self._held.keys is not None or lock_of(self._path).exists()
+            if self._absence is Absence.TROUBLE or had:
                 self._held = Held(self._held.keys, f"there is no file of keys at {self._path}")
             return
         except OSError as error:

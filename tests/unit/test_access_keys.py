@@ -23,6 +23,7 @@ from ecm.access.keys import (
     revoked,
     rotated,
 )
+from ecm.access.ring import Absence, KeyRing
 from ecm.access.scopes import Scope, allowed_by
 from ecm.errors import ConfigError, StoreCorrupt
 
@@ -145,3 +146,12 @@ def test_a_file_of_something_else_is_refused_without_its_words(tmp_path: Path, r
     path.mkdir()
     with pytest.raises(StoreCorrupt):
         read_keys(path)
+
+
+def test_where_there_were_keys_nobody_gets_in_without_them(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    assert KeyRing(path, Absence.NO_KEYS).find("anything", 0.0) is None
+    change_keys(path, lambda keys: (keys, None))
+    path.unlink()
+    with pytest.raises(StoreCorrupt, match="no file of keys"):
+        KeyRing(path, Absence.NO_KEYS).find("anything", 0.0)
