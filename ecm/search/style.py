@@ -10,11 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from ecm.contracts.filters import Colour, Orientation
+from ecm.contracts.filters import Colour
 from ecm.contracts.search import Axis, LayoutConstraint
 from ecm.search.pool import Pool, Scores
 from ecm.search.signals import Signals
 from ecm.search.stems import stems
+from ecm.search.traits import oriented
 
 STYLE: Final = stems(
     "abstract aerial animated antique art artwork backlit bokeh cartoon clipart closeup collage "
@@ -26,7 +27,6 @@ STYLE: Final = stems(
 """Words that say how something is shown, and not what."""
 FULL_SHARE: Final = 0.25
 """Of the picture, that a colour needs to count as fully there."""
-_SQUARE, _PANORAMA = 1.05, 2.0
 
 
 def style_match(pool: Pool, signals: Signals) -> Scores:
@@ -59,19 +59,6 @@ def _judged(constraint: LayoutConstraint, signals: Signals) -> Scores | None:
     if constraint.orientation is not None and len(facts):
         with np.errstate(divide="ignore", invalid="ignore"):
             proportions = signals.known(facts.width / facts.height, np.nan)
-        return _oriented(constraint.orientation, proportions)
+        fits = oriented(constraint.orientation, proportions, np.ones(len(proportions)))
+        return fits.astype(np.float64)
     return None
-
-
-def _oriented(asked: Orientation, proportions: Scores) -> Scores:
-    """1 where width / height is as asked, else 0; NaN is not."""
-    match asked:
-        case Orientation.SQUARE:
-            fits = (proportions <= _SQUARE) & (proportions >= 1 / _SQUARE)
-        case Orientation.PORTRAIT:
-            fits = proportions < 1 / _SQUARE
-        case Orientation.LANDSCAPE:
-            fits = proportions > _SQUARE
-        case Orientation.PANORAMA:
-            fits = (proportions >= _PANORAMA) | (proportions <= 1 / _PANORAMA)
-    return fits.astype(np.float64)

@@ -137,7 +137,7 @@ def test_style_is_what_colours_proportions_and_words_say() -> None:
         Orientation.LANDSCAPE: [1.0, 0.0, 0.0, 0.0],
         Orientation.PORTRAIT: [0.0, 1.0, 0.0, 0.0],
         Orientation.SQUARE: [0.0, 0.0, 1.0, 0.0],
-        Orientation.PANORAMA: [1.0, 1.0, 0.0, 0.0],
+        Orientation.PANORAMA: [1.0, 0.0, 0.0, 0.0],
     }.items():
         asked = LayoutConstraint(said=orientation.value, orientation=orientation)
         assert looking(plain, asked) == fits
