@@ -2,7 +2,7 @@
 
     python benchmarks/explain.py --home HOME [--tenant T] [--root DIR] [--queries 60] [--rounds 5]
 
-HOME has been indexed from ROOT/photos. Queries of ROOT/queries.jsonl are searched in this process,
+HOME has been indexed, from ROOT/photos or by benchmarks/bulk.py. Queries of ROOT/queries.jsonl are searched in this process,
 50 hits each: what comes before the answer is timed once, the answer with and without `explain` in
 turn, ROUNDS times each. Prints the median of whole searches without and with it, and their ratio.
 """
@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +24,9 @@ from ecm.config import load_profile
 from ecm.contracts.search import SearchRequest
 from ecm.opening import open_engine
 from ecm.search.engine import SearchEngine
-from ecm.search.rerank import FeatureReranker
+from ecm.search.ordered import Gathered
+from ecm.search.plan import Plan
+from ecm.search.rerank import FeatureReranker, Reranked
 
 ROOT = Path(os.environ.get("ECM_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
 LIMIT = 50
@@ -44,7 +47,7 @@ def one_query(engine: SearchEngine, tenant: str, text: str, rounds: int) -> tupl
     asked = (plain, plain.model_copy(update={"explain": True}))
     reranker = FeatureReranker(engine.ranking)
 
-    def before() -> tuple[object, object, object]:
+    def before() -> tuple[Plan, Gathered, Reranked | None]:
         plan = engine.plan(plain)
         gathered = engine.gather(plan, engine._encoder.encode(plan.encodings))
         question = gathered.rerank
@@ -60,10 +63,9 @@ def one_query(engine: SearchEngine, tenant: str, text: str, rounds: int) -> tupl
     return shared + least[0], shared + least[1]
 
 
-def _for(plan: object, request: SearchRequest) -> object:
-    from dataclasses import replace
-
-    return replace(plan, request=request)  # type: ignore[type-var]
+def _for(plan: Plan, request: SearchRequest) -> Plan:
+    """The same plan for a request that differs in what is shown only."""
+    return replace(plan, request=request)
 
 
 def main() -> int:
