@@ -2,9 +2,10 @@
 
     python benchmarks/explain.py --home HOME [--tenant T] [--root DIR] [--queries 60] [--rounds 5]
 
-HOME has been indexed, from ROOT/photos or by benchmarks/bulk.py. Queries of ROOT/queries.jsonl are searched in this process,
-50 hits each: what comes before the answer is timed once, the answer with and without `explain` in
-turn, ROUNDS times each. Prints the median of whole searches without and with it, and their ratio.
+HOME has been indexed, from ROOT/photos or by benchmarks/bulk.py. Queries of ROOT/queries.jsonl are
+searched in this process, 50 hits each: what comes before the answer is timed once, the answer with
+and without `explain` in turn, ROUNDS times each. Prints the median of whole searches without and
+with it, and their ratio.
 """
 
 from __future__ import annotations
