@@ -213,7 +213,7 @@ class SearchEngine:
             merged = fused(rankings, weights, self.ranking.fusion, self.ranking.k)
         with laps.lap("fill"):
             pool = pooled(plan, merged, found, vectors, self.candidates)
-            return held_against(pool, plan, self.reader, self.ranking)
+            return held_against(pool, plan, found, self.reader, self.ranking)
 
     def _facts_of(self, plan: Plan, pool: Pool) -> Facts:
         """Those of the whole tenant, where they are in memory for good; else of the candidates."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from ecm.contracts.search import Axis, SortOrder
 from ecm.evidence.reader import SnapshotReader
+from ecm.search.asking import Found
 from ecm.search.config import FEATURES
 from ecm.search.depth import depth_of
 from ecm.search.features import features_of
@@ -46,16 +47,19 @@ def _look(plan: Plan) -> float:
     return layout.strength if layout is not None and asked else 0.0
 
 
-def held_against(pool: Pool, plan: Plan, reader: SnapshotReader, profile: RankingProfile) -> Pool:
+def held_against(
+    pool: Pool, plan: Plan, found: Found, reader: SnapshotReader, profile: RankingProfile
+) -> Pool:
     """The pool as the profile fused it, with what is not wanted set back.
 
-    Where the texts cannot be searched only looks and meaning tell what is not wanted; the axis is
-    flagged as lost then. Raises StoreCorrupt.
+    Where the words axis is lost, and flagged for it, only looks and meaning tell what is not
+    wanted: one that was too slow is not waited for now. Raises StoreCorrupt, and AxisUnavailable
+    where that axis was not asked for but is needed.
     """
     held, unwanted = replace(pool, fusion=profile.fusion), plan.question.unwanted
     if not unwanted and not pool.unwanted:
         return held
-    searchable = bool(unwanted) and Axis.FTS not in reader.broken
+    searchable = bool(unwanted) and Axis.FTS not in found.lost
     saying = reader.saying(plan.request.tenant_id, unwanted) if searchable else frozenset()
     return demoted(held, strengths_of(held, saying))
 

@@ -39,7 +39,8 @@ COLOUR_OF = {asset_id(data): name.partition("-")[0] for name, data in PICTURES.i
 
 @pytest.fixture(scope="module")
 def indexer(tmp_path_factory: pytest.TempPathFactory) -> Indexer:
-    made = Indexer(fake_profile(tmp_path_factory.mktemp("home")))
+    profile = fake_profile(tmp_path_factory.mktemp("home"), "search.time_ceiling_ms=60000")
+    made = Indexer(profile)
     made.add(PICTURES)
     made.add(FOREIGN, tenant="other", run_id="run-other")
     made.publish()
@@ -287,6 +288,35 @@ class Waiting:
     def by_text(self, *asked: object) -> object:
         self._answered.wait(30)
         return self._inner.by_text(*asked)  # type: ignore[arg-type]
+
+
+class Unasked:
+    """A snapshot whose words must not be waited for."""
+
+    def __init__(self, inner: SnapshotReader) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def saying(self, *asked: object) -> frozenset[str]:
+        raise AssertionError(f"asked again: {asked}")
+
+
+def test_words_that_are_late_are_not_asked_again_for_what_is_not_wanted(
+    engine: SearchEngine, indexer: Indexer
+) -> None:
+    slow, answered = with_encoder(engine, indexer, engine._encoder), threading.Event()
+    slow.candidates = Waiting(slow.candidates, answered)  # type: ignore[assignment]
+    slow.reader = Unasked(engine.reader)  # type: ignore[assignment]
+    try:
+        answer = ask(slow, "a picture without red", timeout_ms=2000)
+    finally:
+        answered.set()
+    assert answer.partial
+    assert [(one.axis, one.code) for one in answer.degraded if one.axis is not None] == [
+        (Axis.FTS, LostReason.TIMEOUT)
+    ]
 
 
 def test_an_axis_that_is_late_is_left_out_and_named(engine: SearchEngine, indexer: Indexer) -> None:
