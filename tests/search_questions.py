@@ -18,7 +18,7 @@ from ecm.contracts.search import Axis, SearchRequest, SearchResponse
 from ecm.evidence.refs import VECTOR_AXES
 from ecm.search.layout import read_layout
 from tests.search_corpora import IDS, LABELS, VOCABULARY, Oracle
-from tests.search_model_words import Asked, Asset
+from tests.search_model_words import STEMS, Asked, Asset
 
 LAYOUTS = ("red on the left", "bright", "symmetrical bright")
 WORDS = st.lists(st.sampled_from(VOCABULARY), max_size=4) | st.sampled_from(
@@ -175,7 +175,7 @@ def asked_of(drawn: Drawn, assets: Sequence[Asset], encoder: Oracle, told: Searc
             a.value for a in Axis if a not in lost and ((a == "fts" and a in axes) or a in vectors)
         ),
         words=tuple(dict.fromkeys(wanted.split())),
-        phrases=(drawn.phrase,) if drawn.phrase else (),
+        phrases=(drawn.phrase,) if any(STEMS[word] for word in drawn.phrase or ()) else (),
         absent=tuple(tuple(text.split()) for text in drawn.absent),
         vectors=vectors,
         unwanted=unwanted,

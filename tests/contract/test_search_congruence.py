@@ -1,9 +1,9 @@
 """The service against a model of it: on random corpora, random questions have the same answers.
 
-Scores of fusion by places are the same within 1e-9. Where features or fusion by scores enter they
-are within 1e-5: BM25 of the index, and the cosines whose mean and spread similarities are held
-against, are float32, those of the model float64. Two candidates may change places only where the
-model has them closer than that.
+Scores of fusion by places are the same within 1e-9. Where features enter they are within 1e-5: BM25
+of the index, and the cosines whose mean and spread similarities are held against, are float32,
+those of the model float64. Fusion by scores divides by how far these are apart: 1e-4. Two
+candidates may change places only where the model has them closer than that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecm.contracts.search import SearchResponse
-from ecm.errors import AxisUnavailable
+from ecm.errors import AxisUnavailable, QueryError
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.store import EvidenceStore
@@ -34,7 +34,7 @@ from tests.search_model_words import Asset
 from tests.search_questions import Drawn, asked_of, drawn_questions
 
 CORPORA = 12
-EXACT, BY_FLOAT32 = 1e-9, 1e-5
+EXACT, BY_FLOAT32, BY_SCORES = 1e-9, 1e-5, 1e-4
 PROFILE: dict[str, Any] = yaml.safe_load(
     (Path(__file__).parents[2] / "conf" / "ranking" / "default.yaml").read_text()
 )
@@ -108,7 +108,7 @@ def test_the_service_answers_as_the_model_does(
     engine = corpus.engines[profile]
     try:
         told = engine.search(drawn.request(limit=200))
-    except AxisUnavailable:
+    except (AxisUnavailable, QueryError):  # its examples are nowhere, or cancel each other out
         plain = Drawn(drawn.tenant, ["dog"], None, [], None, [], {})
         asked = asked_of(drawn, corpus.assets, corpus.encoder, engine.search(plain.request()))
         assert asked.axes == ()
@@ -127,8 +127,8 @@ def _same(told: SearchResponse, model: Answer) -> None:
     assert told.ranking.reranked == model.reranked
     assert told.ranking.cut == model.cut
     assert told.matched == len(told.hits) == len(model.hits)
-    by_places = told.ranking.fusion == "rrf" and not model.reranked
-    near = EXACT if by_places else BY_FLOAT32
+    by_places = BY_FLOAT32 if model.reranked else EXACT
+    near = by_places if told.ranking.fusion == "rrf" else BY_SCORES
     for hit, (_, score, _) in zip(told.hits, model.hits, strict=True):
         assert math.isclose(hit.score, scores[hit.asset_id], rel_tol=0, abs_tol=near)
         assert math.isclose(scores[hit.asset_id], score, rel_tol=0, abs_tol=near)
