@@ -67,6 +67,8 @@ def _answer(settings: Profile, request: SearchRequest) -> SearchResponse:
     from ecm.opening import open_engine
 
     with _fetching_told(), open_engine(settings) as engine:
+        # Loading is not part of the question, whose time is limited.
+        engine.warm(settings.tenant)
         return engine.search(request)
 
 

@@ -23,7 +23,7 @@ from ecm.images.written_words import MAX_BLOCK, MAX_TEXT_BYTES, Said, text_of
 
 _MAX_PARTS: Final = 200_000
 _MAX_TEXTS: Final = 64
-_MARKER: Final = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+_MARKER: Final = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _PHOTOSHOP: Final = b"Photoshop 3.0\0"

@@ -19,13 +19,14 @@ MAX_TEXT_BYTES: Final = 16_384
 def text_of(raw: bytes) -> str:
     r"""Text without a declared encoding: UTF-8, else Windows-1252, which is what is met in files.
 
-    >>> text_of("Zürich".encode()), text_of("Zürich".encode("cp1252")), text_of(b"a\0")
-    ('Zürich', 'Zürich', 'a')
+    >>> text_of("Zürich".encode()), text_of("Café".encode("cp1252")), text_of(b"a\0")
+    ('Zürich', 'Café', 'a')
     """
+    whole = len(raw) <= MAX_TEXT_BYTES
     raw = raw[:MAX_TEXT_BYTES].rstrip(b"\0 ")
     try:
         # Cut in the middle of a character, the rest of it is left out.
-        return codecs.getincrementaldecoder("utf-8")().decode(raw)
+        return codecs.getincrementaldecoder("utf-8")().decode(raw, final=whole)
     except UnicodeDecodeError:
         return raw.decode("cp1252", errors="replace")
 

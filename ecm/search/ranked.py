@@ -14,6 +14,8 @@ from ecm.search.rerank import Reranked
 
 BEYOND = "beyond.rerank"
 """What a candidate that was not reranked is set back by: it stays behind those that were."""
+ROUNDING = 1e-12
+"""By so much the first that was not reranked stays below the last that was."""
 UNWANTED = "penalty.unwanted"
 
 
@@ -79,7 +81,7 @@ def in_order(pool: Pool, reranked: Reranked | None) -> tuple[Ranked, ...]:
     first = sorted(range(count), key=lambda place: (-scores[place], ids[place]))
     set_back = 0.0
     if first and count < len(ids):
-        set_back = min(0.0, scores[first[-1]] - scores[count])
+        set_back = min(0.0, scores[first[-1]] - scores[count] - ROUNDING)
     origin = Origin(pool, reranked, set_back)
     return tuple(
         Ranked(ids[place], place, _summed(origin, scores, place, count), origin)
