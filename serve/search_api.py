@@ -75,8 +75,8 @@ class Asked(BaseModel):
         tags = {"field": "tags", "all": self.tag}
         narrowed: dict[str, Any] | Filter | None = self.filter
         if self.tag:
-            others = [self.filter.model_dump()] if self.filter is not None else []
-            narrowed = {"must": [tags, *others]}
+            own = self.filter.model_dump() if self.filter is not None else {}
+            narrowed = {**own, "must": [tags, *own.get("must", ())]}
         return read_question({**fields, "text": self.q, "filter": narrowed})
 
 

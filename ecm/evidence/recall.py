@@ -13,7 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -103,7 +103,7 @@ class RecallMeter:
                 return
             self._due[axis] -= 1.0
             self._busy = True
-        self._thread.submit(self._measured, axis, found, exactly)
+        self._thread.submit(self._measured, axis, found, exactly).add_done_callback(_told)
 
     def wait(self) -> None:
         """Wait until what is being measured has been."""
@@ -134,6 +134,13 @@ class RecallMeter:
         said = "the index of %s found %.3f of the right answers; it looks at %.0f%% of it now"
         level = logging.INFO if after > before else logging.WARNING
         log.log(level, said, axis.value, mean, 100 * after)
+
+
+def _told(measured: Future[None]) -> None:
+    """Nobody waits for what was measured: a failure of it would else never be heard of."""
+    error = None if measured.cancelled() else measured.exception()
+    if error is not None:
+        log.error("recall cannot be measured", exc_info=error)
 
 
 def recall_of(found: Scored, exact: Scored) -> float:
