@@ -26,7 +26,7 @@ from ecm.config import Profile
 from tests.factories import Indexer, fake_profile, gallery, picture
 
 REPO = Path(__file__).resolve().parents[1]
-KEYS = {"key-of-t": "t", "key-of-other": "other", "key-of-narrow": "narrow", "key-of-any": "any"}
+KEYS = {f"key-of-{tenant}": tenant for tenant in ("t", "other", "narrow", "any", "shown")}
 OPERATOR_KEY = "key-of-operator"
 NARROW = {"throttle_at": 3, "refuse_at": 8}
 """Limits of the queue of tenant `narrow`."""

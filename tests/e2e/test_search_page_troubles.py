@@ -150,14 +150,14 @@ def test_an_original_that_is_gone_is_told_and_its_small_picture_shown(
 
 def test_admins_see_queue_and_dead_letters_and_try_again(watching: Callable[..., Watch]) -> None:
     running = service()
-    with running.client("key-of-narrow") as client:
+    with running.client("key-of-shown") as client:
         sent = {"resources": [{"uri": "file:///photos/lost.png", "size": 9, "mtime_ns": 1}]}
         job = client.post("/v1/tasks", json={**sent, "task_types": ["vision"]}).json()
     opened = watching(running.address, expected={401, 403}).page()
     opened.goto(running.address + "/")
     opened.locator("#key-text").fill(OPERATOR_KEY)
     opened.get_by_text("I am an operator").click()
-    opened.get_by_label("Act as tenant").fill("narrow")
+    opened.get_by_label("Act as tenant").fill("shown")
     opened.get_by_role("button", name="Use", exact=True).click()
     opened.get_by_role("link", name="Runs").click()
     expect(opened.locator("#whose")).to_contain_text("admin")
