@@ -161,7 +161,8 @@ def test_an_asset_tells_its_history_by_its_id_or_the_start_of_it(client: httpx.C
     assert [event.what.value for event in told.events] == ["seen"]
     assert {each.task_type for each in told.analyses} >= {"vision", "vv_embed", "mv_embed"}
     assert all(each.model for each in told.analyses)
-    assert [shown.published for shown in told.snapshots] == [True]
+    published = [shown.published for shown in told.snapshots]
+    assert published.count(True) == 1, "others may have published before"
     assert told.dead_letters == ()
     assert "/v1/assets/{asset_id}/history" in client.get("/v1/openapi.json").json()["paths"]
 
