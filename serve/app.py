@@ -38,6 +38,7 @@ from serve.candidates import Candidates
 from serve.desk import Desk
 from serve.encoder import Encoder
 from serve.ingress import Ingress
+from serve.reach import Late, Unreachable
 from serve.reranker import Reranker
 from serve.tracing import open_tracer
 
@@ -46,6 +47,8 @@ LOGICAL_CPUS = 4.0
 """Replicas wait more than they compute: Ray's logical CPUs of a local service, at the least."""
 
 START_SECONDS = 300.0
+STARTING = frozenset({Unreachable.default_code, Late.default_code})
+"""Codes of a service whose models are not there yet."""
 HEAD = "node:__internal_head__"
 """Ray's own resource of the head node: there lie the home and its spool."""
 
@@ -221,7 +224,9 @@ def _wait_until_answering(address: str, stop: threading.Event) -> str:
             if answer is not None and answer.headers.get("content-type", "").endswith(
                 "problem+json"
             ):
-                return f"but {answer.json()['detail']}"
+                problem = answer.json()
+                if problem["code"] not in STARTING:
+                    return f"but {problem['detail']}"
             if time.monotonic() > deadline:
                 raise TransientError(f"no answer from {address} within {START_SECONDS:.0f} s")
             stop.wait(0.2)

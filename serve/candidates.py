@@ -94,6 +94,7 @@ class Candidates:
         )
         self._encoder = EncoderStage(encoder, KeptEncodings(self._vectors))
         self._reranker = RerankStage(reranker)
+        self._complete = False
         self._meters = SearchMeters()
         self._models = functools.cache(
             lambda: {mark: str(note) for mark, note in model_notes(profile).items()}
@@ -204,13 +205,21 @@ class Candidates:
         )
 
     async def ready(self) -> Readiness:
-        """Which axes a search would have. Raises SnapshotNotFound."""
+        """Which axes a search would have.
+
+        Raises SnapshotNotFound, and Unreachable or Late until the encoder has answered once: a
+        service that starts is not ready before its models are there, while one that loses them
+        later goes on with words.
+        """
         self._followed.follow()
         reader = self._followed.engines.current().reader
         degraded, trouble = dict(reader.broken), [self._followed.trouble]
         try:
             reached, said = await self._encoder.reaches(), NO_MODEL
+            self._complete = True
         except (Unreachable, Late) as error:
+            if not self._complete:
+                raise
             reached, said = {}, error.message
         try:
             await self._reranker.ready()
