@@ -129,7 +129,7 @@ def asset_routes(showing_of: Callable[[Request], Showing]) -> APIRouter:
 
     @router.get("/v1/health/ready", response_model=Readiness, tags=["service"])
     async def ready(request: Request) -> Response:
-        """200 when a snapshot is served and its models have answered; `degraded` tells lost axes."""
+        """200 when a snapshot is served and its models have answered; `degraded`: lost axes."""
         showing = showing_of(request)
         readiness = await showing.readiness()
         trouble = "; ".join(filter(None, (readiness.trouble, showing.door.trouble())))
