@@ -152,8 +152,7 @@ class Service:
         def opened(ref: SnapshotRef) -> SearchEngine:
             check_sizes(store, ref)
             reader = SnapshotReader.open(store, ref)
-            exact = store.config.exact_search_rows
-            engine = SearchEngine(reader, Unasked(), ranking, parts.search, exact_rows=exact)
+            engine = SearchEngine(reader, Unasked(), ranking, parts.search)
             if not self.client.answers:
                 warm(engine, store.config)
             return engine

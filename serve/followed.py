@@ -121,7 +121,6 @@ class Followed:
             _EncodesElsewhere(),
             self.ranking,
             self._parts.search,
-            exact_rows=self._parts.evidence.exact_search_rows,
             structure=structure_of(self._parts),
         )
         if self._parts.search.warm and not self._begun:

@@ -236,6 +236,13 @@ class SnapshotReader:
         rows = {row["asset_id"]: row_of(tenant_id, row, axes) for row in found}
         return [rows[asset_id] for asset_id in asset_ids if asset_id in rows]
 
+    def known(self, tenant_id: str, asset_ids: Collection[str]) -> frozenset[str]:
+        """Those of some assets that the snapshot shows of a tenant. Raises StoreCorrupt."""
+        if not asset_ids:
+            return frozenset()
+        ids = self._tenant_rows(tenant_id).ids
+        return frozenset(asset_id for asset_id in asset_ids if ids.place(asset_id) >= 0)
+
     def tenant_table(
         self, tenant_id: str, columns: Sequence[str], among: Collection[str] | None = None
     ) -> pa.Table:

@@ -91,16 +91,13 @@ class Backgrounds:
 
     Args:
         reader: the snapshot.
-        exact_rows: tenants up to this many assets are scored around their mean, where a query asks
-            for that.
 
     The sample of a tenant is every n-th of its assets in order of id: ids are digests, so it is as
     good as random, and it is the same for every query on a snapshot.
     """
 
-    def __init__(self, reader: SnapshotReader, exact_rows: int) -> None:
+    def __init__(self, reader: SnapshotReader) -> None:
         self._reader = reader
-        self._exact_rows = exact_rows
         self._cache: ByteCache[_Sample] = ByteCache(CACHE_BYTES)
 
     def of_vector(self, tenant_id: str, axis: Axis, vector: AxisVector) -> Background:
@@ -119,8 +116,6 @@ class Backgrounds:
             matrix = reader.tenant_matrix(tenant_id, axis)
             step = max(1, math.ceil(len(matrix.asset_ids) / SAMPLE))
             vectors = np.ascontiguousarray(matrix.vectors[::step])
-            if len(matrix.asset_ids) > self._exact_rows:
-                return _Sample(vectors)  # candidates are not centred there either
             lengths = np.linalg.norm(vectors - matrix.mean, axis=1)
             return _Sample(vectors, matrix.mean, np.maximum(lengths, _FLAT).astype(np.float32))
         ids = sorted(reader.tenant_table(tenant_id, ["asset_id"])["asset_id"].to_pylist())

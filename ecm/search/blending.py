@@ -76,7 +76,7 @@ def query_vectors(
 
 def _check_assets(plan: Plan, reader: SnapshotReader) -> None:
     named = sorted(plan.excluded)
-    there = {row.asset_id for row in reader.rows(plan.request.tenant_id, named)} if named else set()
+    there = reader.known(plan.request.tenant_id, named)
     for asset_id in named:
         if asset_id not in there:
             raise QueryError(

@@ -87,15 +87,11 @@ class Candidates:
     Args:
         reader: the snapshot.
         boosts: what a BM25 score counts per text column.
-        exact_rows: tenants up to this many assets are scored exactly, if they fit into memory.
     """
 
-    def __init__(
-        self, reader: SnapshotReader, boosts: Mapping[str, float], exact_rows: int
-    ) -> None:
+    def __init__(self, reader: SnapshotReader, boosts: Mapping[str, float]) -> None:
         self._reader = reader
         self._boosts = dict(boosts)
-        self._exact_rows = exact_rows
 
     def gate(self, axis: Axis, vector: AxisVector | None) -> Lost | None:
         """The reason why the axis may not answer, or None: index, transform, dimension, values."""
@@ -127,11 +123,12 @@ class Candidates:
     def by_vector(self, axis: Axis, vector: AxisVector, scope: Scope) -> Ranking | Lost:
         """The nearest assets: cosine, of vectors around their mean where the query asks for it.
 
-        Above `exact_rows` centring is left out: it changes scores, and their order only a little.
+        Of tenants too large for memory centring is left out: it changes scores, and their order
+        only a little.
         """
 
         def found() -> Scored:
-            if not vector.centred or not self._is_exact(scope.tenant_id):
+            if not vector.centred or not self._reader.is_exact(scope.tenant_id):
                 return self._reader.search_vectors(
                     scope.tenant_id, axis, vector.values, scope.asked, scope.allowed
                 )
@@ -154,11 +151,11 @@ class Candidates:
     def by_layout(self, layout: LayoutQuestion, scope: Scope) -> Ranking | Lost:
         """What fits a layout best, on the structure axis; what does not fit at all is not found.
 
-        Of tenants above `exact_rows` only the assets nearest the layout's sketch are scored.
+        Of tenants too large for memory only the assets nearest the layout's sketch are scored.
         """
 
         def found() -> Scored:
-            if not self._is_exact(scope.tenant_id):
+            if not self._reader.is_exact(scope.tenant_id):
                 near = self._reader.search_vectors(
                     scope.tenant_id, Axis.X, layout.vector(), SKETCHED * scope.asked, scope.allowed
                 )
@@ -182,7 +179,7 @@ class Candidates:
         """Scores of given assets as `by_vector` gives them; assets without a vector are absent."""
         if not asset_ids:
             return {}
-        if vector.centred and self._is_exact(tenant_id):
+        if vector.centred and self._reader.is_exact(tenant_id):
             matrix = self._reader.tenant_matrix(tenant_id, axis)
             return scores_of(CentredCosine(matrix, vector.values), asset_ids)
         return self._reader.vector_scores(tenant_id, axis, vector.values, asset_ids)
@@ -209,10 +206,6 @@ class Candidates:
             return {}
         fits = layout.scores(np.stack(list(stored.values()))).round(SCORE_DIGITS)
         return dict(zip(stored, fits.tolist(), strict=True))
-
-    def _is_exact(self, tenant_id: str) -> bool:
-        few = self._reader.ref.tenants.get(tenant_id, 0) <= self._exact_rows
-        return few and self._reader.is_exact(tenant_id)
 
     def _ranking(self, axis: Axis, scope: Scope, found: Callable[[], Scored]) -> Ranking | Lost:
         try:

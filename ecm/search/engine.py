@@ -75,7 +75,6 @@ class SearchEngine:
         encoder: brings questions into the vector spaces; asked by `search` only.
         ranking: weights and boosts.
         config: ceilings of the profile.
-        exact_rows: tenants up to this many assets are scored exactly.
         reranker: the second stage; asked by `search` only. None: the profile's features.
         structure: fingerprint of the structure descriptor, where x is made by it.
         clock: seconds, monotonic.
@@ -88,7 +87,6 @@ class SearchEngine:
         ranking: RankingProfile,
         config: SearchConfig,
         *,
-        exact_rows: int,
         reranker: Reranker | None = None,
         structure: str | None = None,
         clock: Callable[[], float] = time.perf_counter,
@@ -96,13 +94,14 @@ class SearchEngine:
         self.reader = reader
         reader.recall.measure(config.recall_sample)
         self.ranking = ranking
-        self.candidates = Candidates(reader, ranking.boosts(), exact_rows)
+        self.candidates = Candidates(reader, ranking.boosts())
         self.facts = FactsCache(reader, config.facts_cache_bytes, structure)
         self._encoder = encoder
         self._config = config
         self._clock = clock
         self._reranker = reranker or FeatureReranker(ranking)
-        self._backgrounds = Backgrounds(reader, exact_rows)
+        self._backgrounds = Backgrounds(reader)
+        self._digest = ranking.digest()
         self._threads = ThreadPoolExecutor(config.axis_threads, thread_name_prefix="axis")
         self._recent: Recent[str, Ordered] = Recent(config.remembered_rankings)
 
@@ -114,8 +113,7 @@ class SearchEngine:
 
     def warm(self, tenant_id: str) -> None:
         """Load what a tenant's searches need, before anybody waits for it. Raises StoreCorrupt."""
-        if self.facts.fits(tenant_id):
-            self.facts.of(tenant_id)
+        self.facts.warm(tenant_id)
         if self.reader.is_exact(tenant_id):
             for axis in self.reader.ref.dims.keys() - self.reader.broken.keys():
                 self.reader.tenant_matrix(tenant_id, axis)
@@ -124,8 +122,7 @@ class SearchEngine:
         """Load what another engine has in memory. Raises StoreCorrupt."""
         self.reader.warm_like(other.reader)
         for tenant_id in other.facts.loaded():
-            if self.facts.fits(tenant_id):
-                self.facts.of(tenant_id)
+            self.facts.warm(tenant_id)
 
     def search(self, request: SearchRequest) -> SearchResponse:
         """The answer to a request.
@@ -154,10 +151,11 @@ class SearchEngine:
         """What the request needs before it can be answered. Raises QueryError."""
         started = self._clock()
         cursor = Cursor.opened(request.cursor) if request.cursor is not None else None
+        digest = query_digest(request)
         if cursor is not None:
-            self._check_cursor(cursor, request)
-        plan = planned(request, cursor, started, self._config.time_ceiling_ms)
-        ordered = self._recent.get(query_digest(request))
+            self._check_cursor(cursor, digest)
+        plan = planned(request, digest, cursor, started, self._config.time_ceiling_ms)
+        ordered = self._recent.get(digest)
         if ordered is None or (cursor is not None and not _same_ranking(cursor, ordered)):
             return plan
         known = {field.name: getattr(plan, field.name) for field in fields(plan)}
@@ -203,7 +201,7 @@ class SearchEngine:
             ordered = self._ordered(plan, gathered, reranked)
         if self._is_remembered(plan, ordered):
             kept = replace(ordered, gathered=replace(gathered, rerank=None))
-            self._recent.put(query_digest(plan.request), kept)
+            self._recent.put(plan.digest, kept)
         return self._response(plan, ordered, gathered.laps)
 
     def _pool(self, plan: Plan, found: Found, vectors: QueryVectors, laps: Laps) -> Pool:
@@ -297,7 +295,7 @@ class SearchEngine:
             understood=plan.question.understood(),
             ranking=RankingUsed(
                 version=self.ranking.version,
-                digest=self.ranking.digest(),
+                digest=self._digest,
                 fusion=self.ranking.fusion,
                 weights=weights_of(plan, self.ranking),
                 reranked=ordered.reranked,
@@ -327,13 +325,13 @@ class SearchEngine:
         depth = rerank_depth(first, pool, self.ranking, self._config.reranker)
         return not ordered.gathered.found.lost and ordered.reranked == depth
 
-    def _check_cursor(self, cursor: Cursor, request: SearchRequest) -> None:
-        if cursor.query != query_digest(request):
+    def _check_cursor(self, cursor: Cursor, digest: str) -> None:
+        if cursor.query != digest:
             raise QueryError(
                 "the cursor belongs to another query", "query.cursor", "ask again without a cursor"
             )
         same_snapshot = cursor.snapshot_id == self.reader.ref.snapshot_id
-        if not same_snapshot or cursor.ranking != self.ranking.digest()[:16]:
+        if not same_snapshot or cursor.ranking != self._digest[:16]:
             raise _stale("another snapshot or ranking profile")
 
     def _next_cursor(self, plan: Plan, ordered: Ordered, offset: int) -> str | None:
@@ -341,8 +339,8 @@ class SearchEngine:
             return None
         return Cursor(
             snapshot_id=self.reader.ref.snapshot_id,
-            query=query_digest(plan.request),
-            ranking=self.ranking.digest()[:16],
+            query=plan.digest,
+            ranking=self._digest[:16],
             axes=ordered.gathered.found.answering(),
             reranked=ordered.reranked,
             offset=offset,

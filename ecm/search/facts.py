@@ -178,6 +178,11 @@ class FactsCache:
         assets = self._reader.ref.tenants.get(tenant_id, 0)
         return assets * _BYTES_PER_ASSET <= self._max_bytes
 
+    def warm(self, tenant_id: str) -> None:
+        """Load the facts of a tenant, if they would be kept. Raises as `of`."""
+        if self.fits(tenant_id):
+            self.of(tenant_id)
+
     def loaded(self) -> tuple[str, ...]:
         """Tenants whose facts are in memory or on their way there."""
         held = frozenset(self._cache.keys())

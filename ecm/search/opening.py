@@ -119,7 +119,6 @@ def open_engine(parts: SearchParts) -> SearchEngine:
         open_encoder(parts),
         ranking,
         parts.search,
-        exact_rows=parts.evidence.exact_search_rows,
         reranker=open_reranker(parts),
         structure=structure_of(parts),
     )

@@ -31,7 +31,8 @@ class Plan:
     """A request that has been read.
 
     `encodings` are to be encoded in this order: the wanted words at `wanted`, what is not wanted
-    from `unwanted` on, images where `shown` says. Times are seconds of the engine's clock.
+    from `unwanted` on, images where `shown` says. `digest` is that of all its ranking hangs on.
+    Times are seconds of the engine's clock.
     `browsing`: nothing is asked for, what passes the filter is listed.
     """
 
@@ -42,6 +43,7 @@ class Plan:
     unwanted: tuple[int, ...]
     shown: tuple[Shown, ...]
     cursor: Cursor | None
+    digest: str
     started: float
     deadline: float
 
@@ -67,9 +69,16 @@ class Plan:
 
 
 def planned(
-    request: SearchRequest, cursor: Cursor | None, started: float, ceiling_ms: float
+    request: SearchRequest,
+    digest: str,
+    cursor: Cursor | None,
+    started: float,
+    ceiling_ms: float,
 ) -> Plan:
-    """The plan of a request. Raises QueryError when it asks nothing that an axis could answer."""
+    """The plan of a request that has this `query_digest`.
+
+    Raises QueryError when it asks nothing that an axis could answer.
+    """
     question = read_question(request)
     _check(request, question)
     encodings: list[EncodingRequest] = []
@@ -101,6 +110,7 @@ def planned(
         unwanted=unwanted,
         shown=shown,
         cursor=cursor,
+        digest=digest,
         started=started,
         deadline=started + limit_ms / 1000.0,
     )

@@ -44,5 +44,4 @@ def warm(engine: SearchEngine, config: EvidenceConfig) -> None:
                 continue
             reader.tenant_matrix(tenant_id, axis).lengths()
             left -= size
-        if engine.facts.fits(tenant_id):
-            engine.facts.of(tenant_id)
+        engine.facts.warm(tenant_id)

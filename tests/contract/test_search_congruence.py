@@ -81,13 +81,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Corpus]]:
             reader = SnapshotReader.open(EvidenceStore.open(EvidenceConfig(uri=str(folder))), ref)
             engines = [
                 opened.enter_context(
-                    SearchEngine(
-                        reader,
-                        encoder,
-                        RankingProfile.model_validate(profile),
-                        config,
-                        exact_rows=1000,
-                    )
+                    SearchEngine(reader, encoder, RankingProfile.model_validate(profile), config)
                 )
                 for profile in PROFILES
             ]

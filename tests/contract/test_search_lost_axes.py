@@ -105,7 +105,7 @@ def asking(reader: SnapshotReader, encoder: object, **how: object) -> Ask:
     """Asks an engine that is made for one question."""
 
     def ask(text: str = TEXT, **fields: object) -> SearchResponse:
-        with SearchEngine(reader, encoder, RANKING, CONFIG, exact_rows=1000, **how) as engine:  # type: ignore[arg-type]
+        with SearchEngine(reader, encoder, RANKING, CONFIG, **how) as engine:  # type: ignore[arg-type]
             return engine.search(
                 SearchRequest.model_validate({"tenant_id": "ann", "text": text, **fields})
             )
@@ -321,9 +321,9 @@ def test_an_axis_that_takes_too_long(reader: SnapshotReader) -> None:
     config = CONFIG.model_copy(update={"time_ceiling_ms": 400.0})
     asked = SearchRequest(tenant_id="ann", text=TEXT)
     Counted.tried += 1
-    with SearchEngine(reader, Oracle(), RANKING, config, exact_rows=1000) as engine:
+    with SearchEngine(reader, Oracle(), RANKING, config) as engine:
         engine.search(asked.model_copy(update={"timeout_ms": 60_000}))  # all is in memory
-        engine.candidates = Stuck(reader, RANKING.boosts(), 1000)
+        engine.candidates = Stuck(reader, RANKING.boosts())
         stuck = asked.model_copy(update={"candidates": 100})
         answer = engine.search(stuck)
         lost = {one.axis: one.code for one in answer.degraded}

@@ -52,7 +52,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SearchEn
             folder = tmp_path_factory.mktemp("neighbours") / "store"
             ref = snapshot_of(folder, assets)
             reader = SnapshotReader.open(EvidenceStore.open(EvidenceConfig(uri=str(folder))), ref)
-            engine = SearchEngine(reader, Oracle(), profile, config, exact_rows=1000)
+            engine = SearchEngine(reader, Oracle(), profile, config)
             made.append(opened.enter_context(engine))
         yield tuple(made)
 

@@ -67,7 +67,7 @@ class Service:
         def opened(ref: SnapshotRef) -> SearchEngine:
             check_sizes(self.store, ref)
             reader = SnapshotReader.open(self.store, ref)
-            return SearchEngine(reader, _Unasked(), ranking, parts.search, exact_rows=1000)
+            return SearchEngine(reader, _Unasked(), ranking, parts.search)
 
         keeper = PinKeeper(lambda: self.store, "a searcher", 60.0)
         self.following = Following(lambda: published_ref(self.store), opened, keeper)

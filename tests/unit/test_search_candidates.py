@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecm.config import Profile
 from ecm.contracts.search import Axis
 from ecm.evidence.allowed import Allowed
 from ecm.evidence.reader import SnapshotReader
@@ -19,12 +20,25 @@ from tests.factories import Indexer, fake_profile, gallery, picture
 BOOSTS = {"tags": 2.0, "caption": 1.0, "name": 0.5}
 
 
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> SnapshotReader:
-    made = Indexer(fake_profile(tmp_path_factory.mktemp("home")))
+def _opened(profile: Profile) -> SnapshotReader:
+    made = Indexer(profile)
     made.add(gallery(3))
     made.add({"secret.png": picture("red", 7)}, tenant="other")
     return SnapshotReader.open(made.store, made.publish())
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> SnapshotReader:
+    return _opened(fake_profile(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> SnapshotReader:
+    """The same, as a snapshot whose tenants are too large to be searched from memory."""
+    profile = fake_profile(tmp_path_factory.mktemp("large"))
+    few = {"vector_index_rows": 1, "exact_search_rows": 1}
+    evidence = profile.evidence.model_copy(update=few)
+    return _opened(profile.model_copy(update={"evidence": evidence}))
 
 
 def _ids(reader: SnapshotReader) -> list[str]:
@@ -77,7 +91,7 @@ def test_vectors(
         stored /= np.linalg.norm(stored, axis=1, keepdims=True)
     cosine = stored @ query.astype(np.float64)
     vector = AxisVector(query, reader.ref.transforms[axis][0], centred)
-    candidates = Candidates(reader, BOOSTS, exact_rows=1000)
+    candidates = Candidates(reader, BOOSTS)
     found = candidates.by_vector(axis, vector, scope)
     assert isinstance(found, Ranking)
     scores = dict(zip(matrix.asset_ids, cosine.tolist(), strict=True))
@@ -93,7 +107,10 @@ def test_vectors(
 @settings(max_examples=30, deadline=None)
 @given(_SCOPES, st.sampled_from(["red on the left", "blue", "a dark picture", "landscape"]))
 def test_layouts(
-    reader: SnapshotReader, drawn: tuple[int, set[int], set[int] | None], text: str
+    reader: SnapshotReader,
+    large: SnapshotReader,
+    drawn: tuple[int, set[int], set[int] | None],
+    text: str,
 ) -> None:
     scope, matrix, layout = (
         _scope(reader, drawn),
@@ -103,7 +120,7 @@ def test_layouts(
     assert layout is not None
     fits = layout.scores(matrix.vectors).round(6)
     scores = {a: s for a, s in zip(matrix.asset_ids, fits.tolist(), strict=True) if s > 0}
-    exactly = Candidates(reader, BOOSTS, exact_rows=1000)
+    exactly = Candidates(reader, BOOSTS)
     found = exactly.by_layout(layout, scope)
     assert isinstance(found, Ranking)
     expected = _expected(scores, scope)
@@ -113,7 +130,7 @@ def test_layouts(
     )
     assert set(exactly.layout_scores(layout, "t", found.asset_ids())) == set(found.asset_ids())
     # What is nearest to the sketch of a layout is scored by it, in tenants too large for all.
-    sketched = Candidates(reader, BOOSTS, exact_rows=1).by_layout(layout, Scope("t", 24))
+    sketched = Candidates(large, BOOSTS).by_layout(layout, Scope("t", 24))
     assert isinstance(sketched, Ranking)
     np.testing.assert_allclose(
         [score for _, score in sketched.scored],
@@ -130,7 +147,7 @@ def test_words(
     text: str,
     without: tuple[str, ...],
 ) -> None:
-    query, candidates = TextQuery((text,), without=without), Candidates(reader, BOOSTS, 1000)
+    query, candidates = TextQuery((text,), without=without), Candidates(reader, BOOSTS)
     scope = _scope(reader, drawn)
     scores = dict(reader.search_text("t", query, BOOSTS, 100))
     found = candidates.by_text(query, scope)

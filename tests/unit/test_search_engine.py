@@ -69,7 +69,7 @@ def shown(data: bytes) -> bytes:
 def with_encoder(engine: SearchEngine, indexer: Indexer, encoder: object) -> SearchEngine:
     parts = search_parts(indexer.profile)
     return SearchEngine(
-        engine.reader, encoder, open_ranking(parts), parts.search, exact_rows=1000  # type: ignore[arg-type]
+        engine.reader, encoder, open_ranking(parts), parts.search # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Desk:
                 self.following.renew(self.now)
                 assert {ref.snapshot_id} <= self.pinned()
             reader = SnapshotReader.open(self.indexer.store, ref)
-            return SearchEngine(reader, encoder, ranking, parts.search, exact_rows=1000)
+            return SearchEngine(reader, encoder, ranking, parts.search)
 
         self.opened = opened
         self.keeper = PinKeeper(lambda: self.indexer.store, "a searcher", SECONDS)

@@ -68,9 +68,7 @@ class Service:
 
         def engine(ref: SnapshotRef) -> SearchEngine:
             reader = SnapshotReader.open(store, ref)
-            self.opened.append(
-                SearchEngine(reader, Oracle(), shallow(), self.config, exact_rows=1000)
-            )
+            self.opened.append(SearchEngine(reader, Oracle(), shallow(), self.config))
             return self.opened[-1]
 
         self.following = Following(lambda: published_ref(store), engine, keeper)

@@ -52,9 +52,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
     parts = search_parts(made.profile)
     config = SearchConfig(time_ceiling_ms=60_000, rerank_ceiling_ms=60_000)
     encoder = open_encoder(parts)
-    with SearchEngine(
-        open_snapshot(parts), encoder, open_ranking(parts), config, exact_rows=1000
-    ) as opened:
+    with SearchEngine(open_snapshot(parts), encoder, open_ranking(parts), config) as opened:
         yield Service(opened, encoder)
 
 

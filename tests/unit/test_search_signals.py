@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ecm.contracts.filters import Colour, Orientation
 from ecm.contracts.search import Axis, LayoutConstraint
 from ecm.evidence.reader import SnapshotReader
+from ecm.evidence.store import EvidenceStore
 from ecm.search.background import Backgrounds
 from ecm.search.encoders import AxisVector
 from ecm.search.features import features_of
@@ -151,20 +152,20 @@ def test_backgrounds_are_the_spread_of_the_scores_that_candidates_get(tmp_path: 
     query = np.linspace(1, 2, matrix.vectors.shape[1]).astype(np.float32)
     unit = query / np.linalg.norm(query)
     transform = reader.ref.transforms[Axis.VV][0]
-    plain = Backgrounds(reader, 1000).of_vector("t", Axis.VV, AxisVector(query, transform))
+    plain = Backgrounds(reader).of_vector("t", Axis.VV, AxisVector(query, transform))
     scores = (matrix.vectors @ unit).astype(np.float64)
     assert (plain.mean, plain.deviation) == pytest.approx((scores.mean(), scores.std()), abs=2e-6)
     assert plain.rows == len(matrix.asset_ids)
-    centred = Backgrounds(reader, 1000).of_vector(
+    centred = Backgrounds(reader).of_vector(
         "t", Axis.VV, AxisVector(query, transform, centred=True)
     )
     moved = matrix.vectors - matrix.mean
     scores = (moved @ unit / np.linalg.norm(moved, axis=1)).astype(np.float64)
     assert centred.mean == pytest.approx(scores.mean(), abs=1e-5)
     assert centred.deviation == pytest.approx(scores.std(), abs=1e-5)
-    larger = Backgrounds(reader, 5).of_vector(
-        "t", Axis.VV, AxisVector(query, transform, centred=True)
-    )
+    few = made.store.config.model_copy(update={"exact_search_rows": 5})
+    large = SnapshotReader.open(EvidenceStore.open(few), reader.ref)
+    larger = Backgrounds(large).of_vector("t", Axis.VV, AxisVector(query, transform, centred=True))
     assert (larger.mean, larger.deviation) == (plain.mean, plain.deviation)
-    nobody = Backgrounds(reader, 1000).of_vector("nobody", Axis.VV, AxisVector(query, transform))
+    nobody = Backgrounds(reader).of_vector("nobody", Axis.VV, AxisVector(query, transform))
     assert (nobody.deviation, nobody.rows) == (0.0, 0)
