@@ -5,7 +5,7 @@ Knows routes and who may switch what a store shows; how a snapshot is published 
 """
 
 import asyncio
-import threading
+import functools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from ecm.evidence.store import EvidenceStore
 from serve.access import Caller
 from serve.api import PROBLEMS, Failed
 from serve.door import Door
+from serve.kept_store import KeptStore
 from serve.ledger_api import JSON
 from serve.problem import Problem, ledger_problem
 
@@ -88,14 +89,12 @@ class Shelf:
     """The snapshots of a store, which is opened when they are first asked for."""
 
     def __init__(self, config: EvidenceConfig, clock: Callable[[], float] = time.time) -> None:
-        self._config = config
+        self._store = KeptStore(config)
         self._clock = clock
-        self._opening = threading.Lock()
-        self._store: EvidenceStore | None = None
 
     def listed(self, caller: Caller) -> SnapshotItems:
         """All snapshots as a caller sees them; blocks. Raises StoreUnavailable, StoreCorrupt."""
-        store = self._opened()
+        store = self._store.opened()
         published = read_published(store)
         refs, damaged = refs_and_damage(store)
         now = published.current.snapshot_id if published else None
@@ -117,7 +116,7 @@ class Shelf:
 
     def publish(self, caller: Caller, snapshot_id: str) -> Switched:
         """Have a snapshot served. Raises Forbidden, and as `ecm.evidence.publication` does."""
-        store = self._opened()
+        store = self._store.opened()
         if not is_snapshot_id(snapshot_id):
             raise SnapshotNotFound(f"no snapshot {snapshot_id!r}")
         self._check(caller, store, read_ref(store, snapshot_id))
@@ -125,7 +124,7 @@ class Shelf:
 
     def rollback(self, caller: Caller, to: str | None) -> Switched:
         """Have an earlier one served. Raises as `publish` does."""
-        store = self._opened()
+        store = self._store.opened()
         self._check(caller, store, *refs_and_damage(store)[0])
         return Switched(published=rollback(store, self._clock(), to).snapshot_id)
 
@@ -140,18 +139,19 @@ class Shelf:
                 "an operator's key may switch them",
             )
 
-    def _opened(self) -> EvidenceStore:
-        with self._opening:
-            if self._store is None:
-                self._store = EvidenceStore.open(self._config)
-            return self._store
-
 
 def admin_routes(
     door_of: Callable[[Request], Door], shelf_of: Callable[[Request], Shelf]
 ) -> APIRouter:
     """The routes; the arguments find what belongs to the replica that is asked."""
     router = APIRouter(responses=PROBLEMS, tags=["admin"])
+
+    async def switched(
+        request: Request, caller: Caller, action: str, target: str, change: Callable[[], Switched]
+    ) -> Response:
+        """An administrator's change of what is served, on record before it is made."""
+        door = door_of(request)
+        return _said(await _done(lambda: door.recorded(request, caller, action, target, change)))
 
     @router.get("/v1/access", response_model=AccessView)
     async def access(request: Request) -> Response:
@@ -179,36 +179,16 @@ def admin_routes(
         body: Annotated[Rollback, Body(openapi_examples={"the one before": {"value": {}}})],
     ) -> Response:
         """Serve what was published before the present snapshot; again goes back further."""
-        door, shelf = door_of(request), shelf_of(request)
-        caller = door.caller(request, Scope.ADMIN)
-        return _said(
-            await _done(
-                lambda: door.recorded(
-                    request,
-                    caller,
-                    "snapshots.rollback",
-                    body.to or "",
-                    lambda: shelf.rollback(caller, body.to),
-                )
-            )
-        )
+        caller = door_of(request).caller(request, Scope.ADMIN)
+        change = functools.partial(shelf_of(request).rollback, caller, body.to)
+        return await switched(request, caller, "snapshots.rollback", body.to or "", change)
 
     @router.post("/v1/snapshots/{snapshot_id}/publish", response_model=Switched)
     async def switch(request: Request, snapshot_id: SnapshotName) -> Response:
         """Serve this snapshot from now on; nothing is built and no request fails."""
-        door, shelf = door_of(request), shelf_of(request)
-        caller = door.caller(request, Scope.ADMIN)
-        return _said(
-            await _done(
-                lambda: door.recorded(
-                    request,
-                    caller,
-                    "snapshots.publish",
-                    snapshot_id,
-                    lambda: shelf.publish(caller, snapshot_id),
-                )
-            )
-        )
+        caller = door_of(request).caller(request, Scope.ADMIN)
+        change = functools.partial(shelf_of(request).publish, caller, snapshot_id)
+        return await switched(request, caller, "snapshots.publish", snapshot_id, change)
 
     @router.get("/v1/admin-log", response_model=TrailView)
     async def trail(

@@ -24,6 +24,7 @@ from ecm.search.engine import SearchEngine
 from ecm.search.following import Following
 from ecm.search.opening import open_ranking, structure_of
 from ecm.search.warming import warm
+from serve.kept_store import KeptStore
 
 log = logging.getLogger("ray.serve")
 
@@ -50,7 +51,7 @@ class Followed:
         self.ranking = open_ranking(self._parts)
         self._poll = profile.serve.snapshot_poll_seconds
         self._tasks: list[asyncio.Task[None]] = []
-        self._store: EvidenceStore | None = None
+        self._store = KeptStore(self._parts.evidence)
         self.engines = Following(self._published, self._opened, self._pins)
         self._begun = False
         self._told = ""
@@ -65,9 +66,7 @@ class Followed:
 
     def store(self) -> EvidenceStore:
         """The evidence store, opened when first asked for. Raises as `EvidenceStore.open`."""
-        if self._store is None:
-            self._store = EvidenceStore.open(self._parts.evidence)
-        return self._store
+        return self._store.opened()
 
     def follow(self) -> None:
         """Start following in the running event loop, unless it goes on already."""

@@ -5,7 +5,6 @@ annotation here is a string: Serve copies what it serves.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Self
@@ -21,10 +20,10 @@ from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.rollouts import Rollout, RolloutState, all_rollouts
 from ecm.evidence.runs import ShownRun, ShownState, shown_runs
 from ecm.evidence.storage import open_storage
-from ecm.evidence.store import EvidenceStore
 from ecm.ledger.ledger import Ledger
 from serve.api import PROBLEMS, Failed
 from serve.door import Door
+from serve.kept_store import KeptStore
 from serve.problem import ledger_problem
 from serve.queue_views import JobView
 
@@ -123,24 +122,17 @@ class Records:
     def __init__(self, evidence: EvidenceConfig, clock: Callable[[], float] = time.time) -> None:
         self._evidence = evidence
         self._clock = clock
-        self._opening = threading.Lock()
-        self._store: EvidenceStore | None = None
+        self._store = KeptStore(evidence)
 
     def runs(self, tenant_id: TenantId | None, limit: int) -> RunItems:
         """Runs of a tenant; None: of all. Raises StoreCorrupt, StoreUnavailable."""
-        found = shown_runs(self._opened(), self._clock(), tenant_id)
+        found = shown_runs(self._store.opened(), self._clock(), tenant_id)
         return RunItems(items=tuple(map(RunView.of, found[:limit])))
 
     def rollouts(self, limit: int) -> RolloutItems:
         """Rollouts of the store. Raises StoreCorrupt, StoreUnavailable."""
         found = all_rollouts(open_storage(self._evidence))
         return RolloutItems(items=tuple(map(RolloutView.of, found[::-1][:limit])))
-
-    def _opened(self) -> EvidenceStore:
-        with self._opening:
-            if self._store is None:
-                self._store = EvidenceStore.open(self._evidence)
-            return self._store
 
 
 def record_routes(
