@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install -qq -c constraints.txt setuptools
 	@$(RUN) -m pip install -qq $(if $(TORCH_INDEX),--no-deps --index-url $(TORCH_INDEX)) -c constraints.txt $(TORCH)
-	@$(RUN) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[demo,dev,cloud,ocr]'
+	@$(RUN) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[demo,dev,cloud,ocr,evaluate]'
 	@touch $@
 
 demo: setup ## index real photos, serve, search, explain, stop   [PHOTOS=dir] [HOME_DIR=.demo]

@@ -3,8 +3,8 @@
     python .ci/constraints.py check    exit 1 with a line per disagreement
     python .ci/constraints.py write    rewrite constraints.txt from the installed environment
 
-Covers the runtime, the extras demo, dev, cloud and ocr, and what they need in turn. The gpu extra
-is resolved apart (it needs another torch build) and has no pins here.
+Covers the runtime, the extras demo, dev, cloud, ocr and evaluate, and what they need in turn. The
+gpu extra is resolved apart (it needs another torch build) and has no pins here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
-EXTRAS = ("demo", "dev", "cloud", "ocr")
+EXTRAS = ("demo", "dev", "cloud", "ocr", "evaluate")
 HEADER = """\
-# Every pin of one real resolve, Python 3.11 on Linux x86-64: runtime, extras demo, dev, cloud, ocr.
+# Every pin of one real resolve, Python 3.11 on Linux x86-64: runtime, extras demo, dev, cloud, ocr,
+# evaluate.
 # Written by `python .ci/constraints.py write`, checked by `make constraints-check`.
 # torch has no +cpu suffix, so that a CPU wheel on find-links and the index's own build both fit.
 """

@@ -1,0 +1,1 @@
+"""Is the new one better, and may it ship: queries, labels, engines, measures, gates, reports."""

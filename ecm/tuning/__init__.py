@@ -1,0 +1,1 @@
+"""Weights of ranking learned from labelled queries."""
