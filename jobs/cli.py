@@ -16,6 +16,7 @@ from jobs import (
     cli_audit,
     cli_bundle,
     cli_compare,
+    cli_evaluate,
     cli_evidence,
     cli_feedback,
     cli_history,
@@ -76,6 +77,7 @@ cli_worker.register(app)
 cli_keys.register(app)
 cli_admin_log.register(app)
 cli_feedback.register(app)
+cli_evaluate.register(app)
 
 Sources = Annotated[
     list[str], typer.Argument(help="Folders, files, file:// or s3:// URIs.", show_default=False)
