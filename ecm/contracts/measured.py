@@ -142,33 +142,6 @@ class Schedule(StrEnum):
     RUN = "run"
 
 
-class RunHead(Contract):
-    """`run.json`: what was asked of whom and how, before any figure."""
-
-    format_version: Literal[1] = 1
-    run_id: RunId
-    tenant_id: TenantId
-    schedule: Schedule
-    state: RunState
-    started_at: float = Field(ge=0)
-    finished_at: float = Field(ge=0)
-    query_set: QuerySet
-    label_set: LabelSet
-    queries: tuple[EvaluationQueryId, ...] = Field(description="asked, in the order of the set")
-    engines: tuple[EngineFacts, ...]
-    baseline: str | None = Field(
-        default=None, description="RUN:ENGINE, or an engine of this run, that is compared with"
-    )
-    code_version: str
-    seed: int
-    depth: int = Field(ge=1, description="results asked for")
-    concurrency: int = Field(ge=1)
-    rounds: int = Field(ge=1)
-    warm_up: int = Field(ge=0, description="queries asked before, and not counted")
-    machine: str = ""
-    reason: str = Field(default="", description="why it is not complete")
-
-
 class Verdict(StrEnum):
     """What a gate says. `inconclusive`: these queries cannot tell."""
 
@@ -176,6 +149,56 @@ class Verdict(StrEnum):
     BLOCK = "block"
     WARN = "warn"
     INCONCLUSIVE = "inconclusive"
+
+
+class RunPlan(Contract):
+    """`plan.json`: what is to be asked of whom and how; there before the first answer is."""
+
+    format_version: Literal[1] = 1
+    run_id: RunId
+    tenant_id: TenantId
+    schedule: Schedule
+    started_at: float = Field(ge=0)
+    query_set: QuerySet
+    label_set: LabelSet
+    queries: tuple[EvaluationQueryId, ...] = Field(description="asked, in the order of the set")
+    engines: tuple[EngineFacts, ...]
+    baseline: str | None = Field(
+        default=None, description="RUN:ENGINE, or an engine of this run, that is compared with"
+    )
+    candidate: Name | None = Field(default=None, description="the engine that is to be judged")
+    code_version: str
+    seed: int
+    depth: int = Field(ge=1, description="results asked for")
+    concurrency: int = Field(ge=1)
+    rounds: int = Field(ge=1)
+    warm_up: int = Field(ge=0, description="queries asked before, and not counted")
+    budget_usd: float | None = Field(default=None, ge=0, description="of all engines; null: none")
+    machine: str = ""
+
+
+class RunHead(RunPlan):
+    """`run.json`: the plan, and how far it was carried out; before any figure.
+
+    `tied`: by engine, the share of judged answers with equal scores among the first ten: their
+    ranks, as the engine gave them, decide.
+    """
+
+    state: RunState
+    finished_at: float = Field(ge=0)
+    reason: str = Field(default="", description="why it is not complete")
+    spent_usd: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    tied: dict[Name, float] = Field(default_factory=dict)
+
+
+class Acceptance(Contract):
+    """`accepted.json`: who lets a run pass that the gates have not let pass, and why."""
+
+    run_id: RunId
+    by: str = Field(min_length=1, max_length=256)
+    reason: str = Field(min_length=1, max_length=4096)
+    at: float = Field(ge=0, allow_inf_nan=False)
+    verdict: Verdict
 
 
 class GateCheck(Contract):

@@ -134,6 +134,14 @@ class Shelf:
         """A file of a run, None when there is none."""
         return self._storage.read(f"{self._folder}/runs/{run_id}/{name}")
 
+    def files(self, run_id: str, folder: str) -> tuple[str, ...]:
+        """Names of what lies in a folder of a run, sorted; empty when there is none."""
+        return self._storage.children(f"{self._folder}/runs/{run_id}/{folder}")
+
+    def drop(self, run_id: str, name: str) -> None:
+        """Remove a file or folder of a run that another file holds all of."""
+        self._storage.remove(f"{self._folder}/runs/{run_id}/{name}")
+
     def forget(self, run_id: str) -> None:
         """Remove a run with everything of it."""
         self._storage.remove(f"{self._folder}/runs/{run_id}")
