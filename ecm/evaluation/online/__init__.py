@@ -1,0 +1,1 @@
+"""Experiments on a service, judged while they run. Imports nothing by itself."""
