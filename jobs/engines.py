@@ -1,0 +1,147 @@
+"""Opens the engines that an evaluation asks, from their files and a profile.
+
+Knows which engine needs what: a service, this process's own search, our texts and vectors. One that
+could not be reached is still there, given up from the start, so that the others are measured; what
+is configured wrongly is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ecm import __version__
+from ecm.client import Client, Retries
+from ecm.config import Profile, conf_folder
+from ecm.contracts.measured import EngineFacts
+from ecm.errors import ConfigError, EcmError
+from ecm.evaluation.engines.base import Backend, EngineTrouble, NeverOpened
+from ecm.evaluation.engines.budget import Budget
+from ecm.evaluation.engines.config import (
+    CommercialConfig,
+    EngineConfig,
+    EngineSpec,
+    InternalConfig,
+    OpenSourceConfig,
+    parse_spec,
+)
+from ecm.evaluation.engines.internal import REMEMBERS, HttpService
+from ecm.evaluation.engines.patient import Patient
+from ecm.opening import search_parts
+from jobs.engine_in_process import Bench, InProcess
+
+
+def engines_folder(environ: Mapping[str, str]) -> Path:
+    """Where the files of engines lie. Raises ConfigError."""
+    return conf_folder(environ) / "engines"
+
+
+def parse_specs(specs: Sequence[str], folder: Path) -> tuple[EngineSpec, ...]:
+    """Engines by name; see `ecm.evaluation.engines.config`. Raises ConfigError, also where two
+    have one name.
+    """
+    found = tuple(parse_spec(text, folder) for text in specs)
+    if not found:
+        raise ConfigError("no engine is named", "engine.spec", "write --engines internal")
+    names = [one.engine_id for one in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"two engines are called {twice}", "engine.spec", f"write another={twice} for one"
+        )
+    return found
+
+
+def open_engines(
+    specs: Sequence[str],
+    profile: Profile,
+    *,
+    environ: Mapping[str, str],
+    budget: Budget | None = None,
+) -> list[Patient]:
+    """The engines that `specs` name, in order, on the published snapshot and the profile's tenant.
+
+    Close each after use. All spend one budget. An engine that cannot be reached is given up from
+    the start (`Patient.given_up`).
+
+    Raises:
+        ConfigError: a file or name is wrong, or the tenant has no asset.
+        BackendMissing: a package is not installed; says which extra has it.
+        SnapshotNotFound, StoreCorrupt, StoreUnavailable, ManifestError: our own side cannot open.
+    """
+    wanted = parse_specs(specs, engines_folder(environ))
+    opener = _Opener(profile, environ)
+    spent = budget or Budget()
+    opened: list[Patient] = []
+    try:
+        for spec in wanted:
+            opened.append(Patient(opener.backend(spec), spec.config.patience, spent))
+    except EcmError:
+        for engine in opened:
+            engine.close()
+        raise
+    return opened
+
+
+class _Opener:
+    """Opens back ends; what several need is opened once."""
+
+    def __init__(self, profile: Profile, environ: Mapping[str, str]) -> None:
+        self._profile = profile
+        self._environ = environ
+        self._bench: Bench | None = None
+
+    def backend(self, spec: EngineSpec) -> Backend:
+        facts = facts_of(spec)
+        try:
+            match spec.config:
+                case InternalConfig(url=None):
+                    return self._in_process(facts, spec.config)
+                case InternalConfig():
+                    return self._service(facts, spec.config)
+                case OpenSourceConfig():
+                    raise ConfigError("not yet")
+                case CommercialConfig():
+                    raise ConfigError("not yet")
+        except EngineTrouble as trouble:
+            return NeverOpened(facts, trouble)
+
+    def _in_process(self, facts: EngineFacts, config: InternalConfig) -> Backend:
+        tenant = self._profile.tenant
+        said = f"{facts.description}; in this process, nothing remembered"
+        return InProcess(
+            facts.model_copy(update={"description": said[:512]}),
+            self.bench().engine(config.ranking),
+            tenant,
+        )
+
+    def _service(self, facts: EngineFacts, config: InternalConfig) -> Backend:
+        assert config.url is not None, "chosen by the caller"
+        said = f"{facts.description}; the service at {config.url}; {REMEMBERS}"
+        key = self._environ.get(config.api_key_env) or None
+        client = Client(
+            config.url, key, timeout=config.patience.timeout_seconds, retries=Retries(0)
+        )
+        try:
+            return HttpService(facts.model_copy(update={"description": said[:512]}), client)
+        except EcmError:
+            client.close()
+            raise
+
+    def bench(self) -> Bench:
+        if self._bench is None:
+            self._bench = Bench(search_parts(self._profile))
+        return self._bench
+
+
+def facts_of(spec: EngineSpec) -> EngineFacts:
+    """What is known of an engine before it is opened."""
+    config: EngineConfig = spec.config
+    return EngineFacts(
+        engine_id=spec.engine_id,
+        kind=spec.config.kind,
+        description=config.description,
+        version=f"ecm {__version__}",
+        cost_per_1k_usd=config.cost.per_1k_usd,
+        cost_basis=config.cost.basis,
+    )
