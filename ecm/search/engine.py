@@ -10,17 +10,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import fields, replace
 from typing import Final
 
 from ecm.contracts.search import (
     LostReason,
-    RankingUsed,
     SearchRequest,
     SearchResponse,
     SortOrder,
 )
 from ecm.errors import AxisUnavailable, QueryError
+from ecm.evidence.allowed import Allowed
 from ecm.evidence.reader import SnapshotReader
 from ecm.search.alternatives import Alternatives
 from ecm.search.asking import Found, ask_axes
@@ -31,7 +32,6 @@ from ecm.search.config import FEATURES, SearchConfig
 from ecm.search.cursor import Cursor, query_digest
 from ecm.search.cutoff import judged
 from ecm.search.encoders import EncodedQuery, QueryEncoder
-from ecm.search.facets import facets_of, uncountable
 from ecm.search.facts import Facts, FactsCache
 from ecm.search.filters import allowed_by
 from ecm.search.fusion import fused
@@ -41,8 +41,6 @@ from ecm.search.ordered import (
     KnownPlan,
     NotReranked,
     Ordered,
-    degraded,
-    uncounted,
 )
 from ecm.search.plan import Plan, planned
 from ecm.search.pool import Pool
@@ -52,16 +50,17 @@ from ecm.search.ranked import Ranked, in_order
 from ecm.search.recent import Recent
 from ecm.search.rerank import FeatureReranker, Reranked, Reranker, RerankQuestion
 from ecm.search.second_stage import (
+    QueryWeights,
     ceiling_ms,
     documents_of,
     held_against,
+    query_weights,
     rerank_depth,
     rerank_question,
-    weights_of,
 )
-from ecm.search.showing import Page
 from ecm.search.signals import Signals, signals_of
 from ecm.search.sorting import check_order, sorted_ids
+from ecm.search.telling import Telling
 
 MOST_REMEMBERED: Final = 10_000
 """Hits of one remembered ranking, 112 bytes each; longer listings are sorted for every page."""
@@ -102,8 +101,19 @@ class SearchEngine:
         self._reranker = reranker or FeatureReranker(ranking)
         self._backgrounds = Backgrounds(reader)
         self._digest = ranking.digest()
+        self.telling = Telling(reader, ranking, self._digest, config.evidence_per_hit, clock)
         self._threads = ThreadPoolExecutor(config.axis_threads, thread_name_prefix="axis")
         self._recent: Recent[str, Ordered] = Recent(config.remembered_rankings)
+
+    def ranked_by(self, ranking: RankingProfile) -> SearchEngine:
+        """An engine of another ranking profile on what this one holds open; not to be closed."""
+        other = copy(self)
+        other.ranking, other._digest = ranking, ranking.digest()
+        other.telling = replace(self.telling, ranking=ranking, digest=other._digest)
+        other.candidates = Candidates(self.reader, ranking.boosts())
+        other._reranker = FeatureReranker(ranking)
+        other._recent = Recent(self._config.remembered_rankings)
+        return other
 
     def __enter__(self) -> SearchEngine:
         return self
@@ -114,6 +124,7 @@ class SearchEngine:
     def warm(self, tenant_id: str) -> None:
         """Load what a tenant's searches need, before anybody waits for it. Raises StoreCorrupt."""
         self.facts.warm(tenant_id)
+        self.reader.warm_rows(tenant_id)
         if self.reader.is_exact(tenant_id):
             for axis in self.reader.ref.dims.keys() - self.reader.broken.keys():
                 self.reader.tenant_matrix(tenant_id, axis)
@@ -123,6 +134,7 @@ class SearchEngine:
         self.reader.warm_like(other.reader)
         for tenant_id in other.facts.loaded():
             self.facts.warm(tenant_id)
+            self.reader.warm_rows(tenant_id)
 
     def search(self, request: SearchRequest) -> SearchResponse:
         """The answer to a request.
@@ -174,7 +186,9 @@ class SearchEngine:
                 facts = self.facts.of(request.tenant_id)
                 allowed = allowed_by(request.filter, facts)
             if plan.browsing:
-                return Gathered(Found(), None, None, facts, allowed, None, 0.0, laps)
+                found = Found()
+                weights = query_weights(plan, found, self.ranking)
+                return Gathered(found, weights, None, None, facts, allowed, None, 0.0, laps)
         with laps.lap("axes"):
             found = ask_axes(plan, vectors, self.candidates, allowed, self._threads, self._clock)
         for axis, milliseconds in found.milliseconds.items():
@@ -182,33 +196,65 @@ class SearchEngine:
         _check_required(plan, found)
         if plan.cursor is not None and plan.cursor.axes != found.answering():
             raise _stale("other axes")
-        pool = self._pool(plan, found, vectors, laps)
-        with laps.lap("facts"):
-            facts = self._facts_of(plan, pool)
-        with laps.lap("features"):
-            signals = signals_of(plan, pool, facts, vectors, self.reader, self._backgrounds)
-            question = self._rerank_question(plan, pool, signals)
-        budget = ceiling_ms(plan, self._clock(), self.ranking, self._config.rerank_ceiling_ms)
-        return Gathered(found, pool, signals, facts, allowed, question, budget, laps)
+        return self._candidates_of(plan, found, vectors, allowed, laps)
+
+    def gather_again(
+        self, plan: Plan, encoded: Sequence[EncodedQuery], gathered: Gathered
+    ) -> Gathered:
+        """What an engine of the same snapshot and text boosts has gathered, as this one ranks it:
+        no axis is asked. Raises as `search`.
+        """
+        if isinstance(plan, KnownPlan):
+            return replace(plan.ordered.gathered, laps=Laps(self._clock))
+        if gathered.pool is None:
+            return gathered
+        vectors = query_vectors(plan, encoded, self.reader)
+        laps = Laps(self._clock)
+        return self._candidates_of(plan, gathered.found, vectors, gathered.allowed, laps)
 
     def answer(
         self, plan: Plan, gathered: Gathered, reranked: Reranked | NotReranked | None
     ) -> SearchResponse:
         """The answer, once its candidates are reranked, or why they are not. Raises as `search`."""
+        return self.telling.page(plan, self.order(plan, gathered, reranked), gathered.laps)
+
+    def order(
+        self, plan: Plan, gathered: Gathered, reranked: Reranked | NotReranked | None
+    ) -> Ordered:
+        """The whole ranking, of which pages are cut. Raises as `search`."""
         if isinstance(plan, KnownPlan):
-            return self._response(plan, plan.ordered, gathered.laps)
+            return plan.ordered
         with gathered.laps.lap("order"):
             ordered = self._ordered(plan, gathered, reranked)
         if self._is_remembered(plan, ordered):
             kept = replace(ordered, gathered=replace(gathered, rerank=None))
             self._recent.put(plan.digest, kept)
-        return self._response(plan, ordered, gathered.laps)
+        return ordered
 
-    def _pool(self, plan: Plan, found: Found, vectors: QueryVectors, laps: Laps) -> Pool:
+    def _candidates_of(
+        self,
+        plan: Plan,
+        found: Found,
+        vectors: QueryVectors,
+        allowed: Allowed | None,
+        laps: Laps,
+    ) -> Gathered:
+        weights = query_weights(plan, found, self.ranking)
+        pool = self._pool(plan, found, weights, vectors, laps)
+        with laps.lap("facts"):
+            facts = self._facts_of(plan, pool)
+        with laps.lap("features"):
+            signals = signals_of(plan, pool, facts, vectors, self.reader, self._backgrounds)
+            question = self._rerank_question(plan, pool, signals, weights)
+        budget = ceiling_ms(plan, self._clock(), self.ranking, self._config.rerank_ceiling_ms)
+        return Gathered(found, weights, pool, signals, facts, allowed, question, budget, laps)
+
+    def _pool(
+        self, plan: Plan, found: Found, weights: QueryWeights, vectors: QueryVectors, laps: Laps
+    ) -> Pool:
         with laps.lap("fuse"):
             rankings = {axis: ranking.scored for axis, ranking in found.rankings.items()}
-            weights = weights_of(plan, self.ranking)
-            merged = fused(rankings, weights, self.ranking.fusion, self.ranking.k)
+            merged = fused(rankings, weights.axes, self.ranking.fusion, self.ranking.k)
         with laps.lap("fill"):
             pool = pooled(plan, merged, found, vectors, self.candidates)
             return held_against(pool, plan, found, self.reader, self.ranking)
@@ -220,12 +266,14 @@ class SearchEngine:
             return self.facts.of(tenant_id)
         return self.facts.among(tenant_id, pool.asset_ids)
 
-    def _rerank_question(self, plan: Plan, pool: Pool, signals: Signals) -> RerankQuestion | None:
+    def _rerank_question(
+        self, plan: Plan, pool: Pool, signals: Signals, weights: QueryWeights
+    ) -> RerankQuestion | None:
         depth = rerank_depth(plan, pool, self.ranking, self._config.reranker)
         if not depth:
             return None
         read = documents_of(signals, depth) if self._config.reranker != FEATURES else ()
-        return rerank_question(plan, pool, signals, depth, self.ranking, documents=read)
+        return rerank_question(plan, pool, signals, depth, self.ranking, weights, documents=read)
 
     def _ordered(
         self, plan: Plan, gathered: Gathered, reranked: Reranked | NotReranked | None
@@ -258,7 +306,7 @@ class SearchEngine:
             pool,
             gathered.signals,
             scored,
-            weights_of(plan, self.ranking),
+            gathered.weights.axes,
             self.ranking.boosts(),
             self.ranking.k,
             [one.place for one in kept],
@@ -266,49 +314,6 @@ class SearchEngine:
         relevance, threshold = judgement.relevance, judgement.threshold
         told = alternatives if by_score else None  # no evidence moves what is sorted by a fact
         return Ordered(gathered, kept, relevance, threshold, cut, depth, failed, told)
-
-    def _response(self, plan: Plan, ordered: Ordered, laps: Laps) -> SearchResponse:
-        request, gathered = plan.request, ordered.gathered
-        found, facts = gathered.found, gathered.facts
-        with laps.lap("facets"):
-            ids = [one.asset_id for one in ordered.ranked] if request.facets else []
-            facets = facets_of(request.facets, facts, ids) if request.facets else {}
-        offset = plan.cursor.offset if plan.cursor is not None else 0
-        page = ordered.ranked[offset : offset + request.limit]
-        with laps.lap("hits"):
-            shown = Page(
-                self.reader,
-                plan,
-                gathered.pool,
-                ordered.relevance,
-                ordered.alternatives,
-                self._config.evidence_per_hit,
-            ).hits(page, offset, facts)
-        stored = self.reader.ref.transforms
-        return SearchResponse(
-            snapshot_id=self.reader.ref.snapshot_id,
-            ranking_profile=self.ranking.version,
-            query_type=plan.question.query_type,
-            fingerprints={axis: ",".join(stored.get(axis, ())) for axis in found.rankings},
-            degraded=(*degraded(ordered), *uncounted(uncountable(request.facets, facts))),
-            partial=found.late,
-            understood=plan.question.understood(),
-            ranking=RankingUsed(
-                version=self.ranking.version,
-                digest=self._digest,
-                fusion=self.ranking.fusion,
-                weights=weights_of(plan, self.ranking),
-                reranked=ordered.reranked,
-                cut=ordered.cut,
-                threshold=ordered.threshold,
-            ),
-            matched=len(ordered.ranked),
-            facets=facets,
-            hits=shown,
-            cursor=self._next_cursor(plan, ordered, offset + len(page)),
-            profile=dict(laps.milliseconds) if request.profile else None,
-            took_ms=(self._clock() - plan.started) * 1000.0,
-        )
 
     def _is_remembered(self, plan: Plan, ordered: Ordered) -> bool:
         """Whether first pages are cut from it: no later one that goes on as poorly as it began, and
@@ -333,18 +338,6 @@ class SearchEngine:
         same_snapshot = cursor.snapshot_id == self.reader.ref.snapshot_id
         if not same_snapshot or cursor.ranking != self._digest[:16]:
             raise _stale("another snapshot or ranking profile")
-
-    def _next_cursor(self, plan: Plan, ordered: Ordered, offset: int) -> str | None:
-        if offset >= len(ordered.ranked) or offset < 1:
-            return None
-        return Cursor(
-            snapshot_id=self.reader.ref.snapshot_id,
-            query=plan.digest,
-            ranking=self._digest[:16],
-            axes=ordered.gathered.found.answering(),
-            reranked=ordered.reranked,
-            offset=offset,
-        ).seal()
 
 
 def _check_required(plan: Plan, found: Found) -> None:
