@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, ValidationError
 from ecm.config_parts import ModelChoice, Part, PipelineConfig, ServeConfig
 from ecm.contracts.identity import TenantId, digest
 from ecm.errors import ConfigError
+from ecm.evaluation.settings import EvaluationConfig
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.policy import SnapshotConfig
 from ecm.images.limits import ImageLimits
@@ -68,6 +69,7 @@ class Profile(Part):
     snapshots: SnapshotConfig = SnapshotConfig()
     pipeline: PipelineConfig = PipelineConfig()
     serve: ServeConfig = ServeConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
 
     @property
     def manifest_folders(self) -> tuple[Path, ...]:

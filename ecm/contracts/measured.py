@@ -163,6 +163,7 @@ class RunPlan(Contract):
     label_set: LabelSet
     queries: tuple[EvaluationQueryId, ...] = Field(description="asked, in the order of the set")
     engines: tuple[EngineFacts, ...]
+    specs: tuple[str, ...] = Field(default=(), description="engines as they were named")
     baseline: str | None = Field(
         default=None, description="RUN:ENGINE, or an engine of this run, that is compared with"
     )
