@@ -1,0 +1,171 @@
+"""Weak labels: how attractive an asset is for a query once it is looked at, and how sure that is.
+
+Pure. Given the examination of ranks, the clicks of a pair are binomial at every rank with chance
+alpha * theta(rank), so the posterior of alpha is known on a grid, from a uniform prior; a label
+comes only where it is far enough on one side of a threshold. That the thetas are themselves
+estimates is not in it: with thousands of showings a rank they are far surer than any pair.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ecm.contracts.evaluation import EvaluationQuery, Label, LabelSource, Relevance
+from ecm.evaluation.labels.click_log import ClickCounts, normalised
+from ecm.evaluation.labels.examination import Examination
+from ecm.evaluation.labels.standing import Pair
+
+GRID: Final = 201
+_CHUNK: Final = 20_000
+"""Cells whose grid is in memory at once: 32 MB."""
+
+
+@dataclass(frozen=True)
+class WeakRules:
+    """What makes a label.
+
+    With credible bounds of `confidence` (both together) around the attractiveness: relevance 2
+    where the lower one reaches `good`, 1 where it reaches `partly`, 0 where the upper one stays
+    below `partly`; else, and below `min_shown` showings, none.
+    """
+
+    good: float = 0.4
+    partly: float = 0.1
+    confidence: float = 0.9
+    min_shown: int = 20
+
+
+@dataclass(frozen=True)
+class Attraction:
+    """The attractiveness of a pair: posterior mean and credible bounds.
+
+    `classes`: chance of less than `partly`, of less than `good`, and of more. `shown` and `clicked`
+    are what counts of the log.
+    """
+
+    pair: Pair
+    shown: int
+    clicked: int
+    mean: float
+    lower: float
+    upper: float
+    classes: tuple[float, float, float]
+
+
+def attractions(
+    counts: ClickCounts, examination: Examination, rules: WeakRules
+) -> tuple[Attraction, ...]:
+    """The attractiveness of every pair that was shown at a rank whose examination is known."""
+    theta = examination.of(counts.rank)
+    known = np.flatnonzero(~np.isnan(theta))
+    if not len(known):
+        return ()
+    order = known[np.argsort(counts.pair[known], kind="stable")]
+    pair = counts.pair[order]
+    starts = np.flatnonzero(np.diff(pair, prepend=-1))
+    grid = (np.arange(GRID) + 0.5) / GRID
+    weights = np.empty((len(starts), GRID))
+    for at in range(0, len(starts), _CHUNK):
+        first = starts[at]
+        last = starts[at + _CHUNK] if at + _CHUNK < len(starts) else len(order)
+        cells = order[first:last]
+        said = _log_likelihood(counts, cells, theta[cells], grid)
+        weights[at : at + _CHUNK] = np.add.reduceat(said, starts[at : at + _CHUNK] - first)
+    weights = np.exp(weights - weights.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    shown = np.add.reduceat(counts.shown[order], starts)
+    clicked = np.add.reduceat(counts.clicked[order], starts)
+    pairs = [counts.pairs[number] for number in pair[starts]]
+    return _summarised(pairs, shown, clicked, weights, rules)
+
+
+def weak_labels(
+    found: Iterable[Attraction],
+    queries: Iterable[EvaluationQuery],
+    rules: WeakRules,
+    labeler: str,
+) -> tuple[Label, ...]:
+    """The labels that attractiveness gives to queries of the same text that show no asset.
+
+    The weight is the chance that the attractiveness is in the class of the label.
+    """
+    by_text: defaultdict[str, list[str]] = defaultdict(list)
+    for query in queries:
+        if query.query_text is not None and query.shown_asset_id is None:
+            by_text[normalised(query.query_text)].append(query.query_id)
+    labels = []
+    for one in found:
+        relevance = _relevance(one, rules)
+        if relevance is None:
+            continue
+        for query_id in by_text.get(one.pair[0], ()):
+            labels.append(
+                Label(
+                    query_id=query_id,
+                    asset_id=one.pair[1],
+                    relevance=relevance,
+                    label_source=LabelSource.WEAK,
+                    labeler=labeler,
+                    weight=min(1.0, max(0.01, round(one.classes[relevance], 4))),
+                )
+            )
+    return tuple(sorted(labels, key=lambda label: (label.query_id, label.asset_id)))
+
+
+def _log_likelihood(
+    counts: ClickCounts,
+    cells: npt.NDArray[np.intp],
+    theta: npt.NDArray[np.float64],
+    grid: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """(cells, grid) float64: of clicks and no clicks of each cell at each attractiveness."""
+    chance = theta[:, None] * grid[None, :]
+    clicked = counts.clicked[cells, None]
+    missed = counts.shown[cells, None] - clicked
+    return clicked * np.log(chance) + missed * np.log1p(-chance)
+
+
+def _summarised(
+    pairs: Sequence[Pair],
+    shown: npt.NDArray[np.int64],
+    clicked: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float64],
+    rules: WeakRules,
+) -> tuple[Attraction, ...]:
+    edges = np.arange(1, GRID + 1) / GRID
+    middles = edges - 0.5 / GRID
+    below = np.cumsum(weights, axis=1)
+    tail = (1.0 - rules.confidence) / 2.0
+    lower = edges[np.argmax(below > tail, axis=1)] - 1.0 / GRID
+    upper = edges[np.argmax(below >= 1.0 - tail - 1e-12, axis=1)]
+    partly = weights[:, middles < rules.partly].sum(axis=1)
+    good = weights[:, middles >= rules.good].sum(axis=1)
+    mean = weights @ middles
+    return tuple(
+        Attraction(
+            pair=one,
+            shown=int(shown[at]),
+            clicked=int(clicked[at]),
+            mean=float(mean[at]),
+            lower=float(lower[at]),
+            upper=float(upper[at]),
+            classes=(float(partly[at]), float(1.0 - partly[at] - good[at]), float(good[at])),
+        )
+        for at, one in enumerate(pairs)
+    )
+
+
+def _relevance(one: Attraction, rules: WeakRules) -> Relevance | None:
+    if one.shown < rules.min_shown:
+        return None
+    if one.lower >= rules.good:
+        return 2
+    if one.lower >= rules.partly:
+        return 1
+    return 0 if one.upper < rules.partly else None

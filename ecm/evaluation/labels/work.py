@@ -1,0 +1,188 @@
+"""Where label work lies: pools, batches and votes of one label set, beside the sets of the Shelf.
+
+    evaluation/<tenant>/label_work/<set>/pools/<number>/{set.json,<digest>.jsonl}
+    evaluation/<tenant>/label_work/<set>/batches/<number>/{set.json,<digest>.jsonl}
+    evaluation/<tenant>/label_work/<set>/votes/<day>/<digest>.jsonl
+
+Everything is created once and never changed: a vote is an object of its own, named by the digest of
+its bytes, so that any number of people vote at once and telling a vote twice is telling it once.
+Knows names and contracts; knows not what votes mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from ecm.contracts.evaluation import Name
+from ecm.contracts.feedback import day_of
+from ecm.contracts.identity import Contract, TenantId
+from ecm.contracts.labelling import Batch, BatchPair, Pool, PooledPair, Vote
+from ecm.errors import ConfigError, StoreCorrupt
+from ecm.evaluation.shelf import EVALUATION, HEAD, digest_of, lines_of, read_lines
+from ecm.evidence.storage import Storage, check_name
+
+LABEL_WORK: Final = "label_work"
+_NUMBER: Final = re.compile(r"^[0-9]{6}$")
+_DAY: Final = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+_VOTES: Final = re.compile(r"^[0-9a-f]{40}\.jsonl$")
+_NAME_HEX: Final = 40
+Head = TypeVar("Head", Pool, Batch)
+Line = TypeVar("Line", PooledPair, BatchPair)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A pool with its pairs, sorted by query and asset."""
+
+    head: Pool
+    pairs: tuple[PooledPair, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A batch with its pairs, sorted by query and asset."""
+
+    head: Batch
+    pairs: tuple[BatchPair, ...]
+
+
+def work_names(storage: Storage, tenant_id: TenantId) -> tuple[str, ...]:
+    """The label sets of a tenant that there is work for, sorted. Raises StoreUnavailable."""
+    return storage.children(f"{EVALUATION}/{tenant_id}/{LABEL_WORK}")
+
+
+class LabelWork:
+    """The work on one label set of one tenant. Thread-safe; any number of processes may write.
+
+    Raises StoreUnavailable where the storage cannot be reached, StoreCorrupt where something is not
+    what was written: labels do not come from what is left of it.
+    """
+
+    def __init__(self, storage: Storage, tenant_id: TenantId, name: Name) -> None:
+        self._storage = storage
+        self.tenant_id = tenant_id
+        self.name = name
+        self._folder = f"{EVALUATION}/{tenant_id}/{LABEL_WORK}/{name}"
+        check_name(self._folder)
+        self._read: dict[str, tuple[Vote, ...]] = {}
+        self._lock = threading.Lock()
+
+    def add_pool(self, head: Pool, pairs: Sequence[PooledPair]) -> bool:
+        """Keep a pool; False when there is one of that number already."""
+        return self._add("pools", head, pairs)
+
+    def pools(self) -> tuple[Pooled, ...]:
+        """All pools, oldest first."""
+        return tuple(
+            Pooled(head, self._lines("pools", head, PooledPair))
+            for head in self._heads("pools", Pool)
+        )
+
+    def add_batch(self, head: Batch, pairs: Sequence[BatchPair]) -> bool:
+        """Keep a batch; False when there is one of that number already."""
+        return self._add("batches", head, pairs)
+
+    def batches(self) -> tuple[Drawn, ...]:
+        """All batches, oldest first."""
+        return tuple(
+            Drawn(head, self._lines("batches", head, BatchPair))
+            for head in self._heads("batches", Batch)
+        )
+
+    def next_number(self, kind: str) -> int:
+        """The number that the next of the `pools` or `batches` has."""
+        numbers = [int(name) for name in self._numbers(kind)]
+        return max(numbers, default=0) + 1
+
+    def add_votes(self, votes: Sequence[Vote]) -> int:
+        """Make votes durable, together by day; how many were not there yet.
+
+        Raises ConfigError for votes of another tenant.
+        """
+        days: defaultdict[str, dict[str, Vote]] = defaultdict(dict)
+        there = {vote.model_dump_json() for vote in self.votes()} if len(votes) > 1 else set()
+        for vote in votes:
+            if vote.tenant_id != self.tenant_id:
+                raise ConfigError(
+                    f"a vote of tenant {vote.tenant_id}, not {self.tenant_id}", "labels.tenant"
+                )
+            text = vote.model_dump_json()
+            if text not in there:
+                days[day_of(vote.at)][text] = vote
+        new = 0
+        for day, batch in sorted(days.items()):
+            data = lines_of(batch[text] for text in sorted(batch))
+            name = f"{self._folder}/votes/{day}/{_name_of(data)}.jsonl"
+            new += len(batch) if self._storage.put_new(name, data) else 0
+        return new
+
+    def votes(self) -> tuple[Vote, ...]:
+        """All votes, in the order in which they were given; what was read before is remembered."""
+        with self._lock:
+            for day in filter(_DAY.match, self._storage.children(f"{self._folder}/votes")):
+                folder = f"{self._folder}/votes/{day}"
+                for name in filter(_VOTES.match, self._storage.children(folder)):
+                    if f"{folder}/{name}" not in self._read:
+                        self._read[f"{folder}/{name}"] = self._some(f"{folder}/{name}", day)
+            found = {v.model_dump_json(): v for votes in self._read.values() for v in votes}
+        return tuple(sorted(found.values(), key=_order))
+
+    def _some(self, name: str, day: str) -> tuple[Vote, ...]:
+        data = self._storage.read(name) or b""
+        hint = "restore it from a copy, or remove it to do without its votes"
+        if not name.endswith(f"/{_name_of(data)}.jsonl"):
+            raise StoreCorrupt(f"{name}: not the votes that were written", "store.votes", hint)
+        votes = read_lines(Vote, data, name)
+        if any((vote.tenant_id, day_of(vote.at)) != (self.tenant_id, day) for vote in votes):
+            raise StoreCorrupt(f"{name}: votes of another tenant or day", "store.votes", hint)
+        return votes
+
+    def _add(self, kind: str, head: Pool | Batch, pairs: Sequence[Contract]) -> bool:
+        self._check(head, pairs)
+        where = f"{self._folder}/{kind}/{head.number:06d}"
+        self._storage.put_new(f"{where}/{head.digest}.jsonl", lines_of(pairs))
+        return self._storage.put_new(f"{where}/{HEAD}", head.model_dump_json().encode() + b"\n")
+
+    def _numbers(self, kind: str) -> tuple[str, ...]:
+        return tuple(filter(_NUMBER.match, self._storage.children(f"{self._folder}/{kind}")))
+
+    def _heads(self, kind: str, of: type[Head]) -> list[Head]:
+        found = []
+        for number in self._numbers(kind):
+            name = f"{self._folder}/{kind}/{number}/{HEAD}"
+            data = self._storage.read(name)
+            if data is None:  # its writer was stopped before it was there
+                continue
+            try:
+                found.append(of.model_validate_json(data))
+            except ValidationError as error:
+                raise StoreCorrupt(f"{name}: {error.errors()[0]['msg']}") from error
+        return found
+
+    def _lines(self, kind: str, head: Pool | Batch, of: type[Line]) -> tuple[Line, ...]:
+        name = f"{self._folder}/{kind}/{head.number:06d}/{head.digest}.jsonl"
+        found = read_lines(of, self._storage.read(name) or b"", name)
+        self._check(head, found)
+        return found
+
+    def _check(self, head: Pool | Batch, pairs: Sequence[Contract]) -> None:
+        if (head.tenant_id, head.name) != (self.tenant_id, self.name):
+            raise StoreCorrupt(f"label work on {head.name} of {head.tenant_id}, not {self.name}")
+        if head.pairs != len(pairs) or head.digest != digest_of(pairs):
+            raise StoreCorrupt(f"label work on {head.name}: its pairs are not those of its head")
+
+
+def _name_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:_NAME_HEX]
+
+
+def _order(vote: Vote) -> tuple[float, str]:
+    return vote.at, vote.model_dump_json()
