@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from ecm.contracts.experiment import Exposure
 from ecm.contracts.identity import Contract, Digest, TenantId
 from ecm.contracts.search import MAX_QUERY_CHARS
 
@@ -83,6 +84,14 @@ class Impression(_Event):
         return self
 
 
+class Exposed(Impression):
+    """An impression that the service has seen itself, of an answer within an experiment. It is told
+    by nobody else: what callers send cannot put anybody into an arm.
+    """
+
+    experiment: Exposure
+
+
 class Click(_Event):
     """A hit was opened."""
 
@@ -122,7 +131,9 @@ class FeedbackReceipt(Contract):
 
 
 class StoredEvent(Contract):
-    """An event as it lies in the store; what its kind does not have is null."""
+    """An event as it lies in the store; what its kind does not have is null. `experiment` is
+    written where there is one, so that events of before are the same bytes.
+    """
 
     format_version: Literal[1] = 1
     tenant_id: TenantId
@@ -140,6 +151,7 @@ class StoredEvent(Contract):
     asset_id: Digest | None = None
     rank: Rank | None = None
     seconds: float | None = None
+    experiment: Exposure | None = None
 
     @property
     def day(self) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Base64Bytes, Field, StringConstraints, model_validator
 
+from ecm.contracts.experiment import Assigned
 from ecm.contracts.filters import Colour, Filter, Orientation
 from ecm.contracts.identity import Contract, Digest, TenantId
 
@@ -255,7 +256,8 @@ class Understood(Contract):
 class RankingUsed(Contract):
     """How hits were ranked; `reranked` is how many of the best were looked at again.
 
-    `weights` are those of this query by axis. `cut` counts candidates left out as not relevant, and
+    `weights` are those of this query by axis; `weights_by` tells whether they are its type's or
+    were predicted for this very query. `cut` counts candidates left out as not relevant, and
     `threshold` the relevance that was asked for.
     """
 
@@ -263,6 +265,7 @@ class RankingUsed(Contract):
     digest: str
     fusion: Literal["rrf", "dbsf"]
     weights: dict[Axis, float]
+    weights_by: Literal["type", "query"] = "type"
     reranked: int = Field(ge=0)
     cut: int = Field(default=0, ge=0)
     threshold: float | None = None
@@ -280,7 +283,8 @@ class SearchResponse(Contract):
 
     `partial`: something was left out for want of time; `degraded` says what. `matched` counts the
     candidates that are ranked, over all pages. Facets count all assets that pass the filter and
-    are candidates. `profile` gives milliseconds per stage.
+    are candidates. `profile` gives milliseconds per stage. `experiment` tells which arm answered;
+    null where none is under way for who asks.
     """
 
     schema_version: Literal[1] = 1
@@ -298,3 +302,4 @@ class SearchResponse(Contract):
     profile: dict[str, float] | None = None
     hits: tuple[Hit, ...]
     cursor: str | None = None
+    experiment: Assigned | None = None

@@ -59,11 +59,20 @@ class FeedbackStore:
         Raises StoreUnavailable, StoreCorrupt: without the salt nobody can be marked.
         """
         said = event.model_dump(exclude={"event_id", "unit", "session"})
-        said["unit"] = self._mark(tenant_id, "unit", event.unit)
-        said["session"] = self._mark(tenant_id, "session", event.session)
+        for kind, name in (("unit", event.unit), ("session", event.session)):
+            said[kind] = None if name is None else self.mark(tenant_id, kind, name)
         # Not from what was sent: whoever holds the store could try names against such an id.
         name = event.event_id or digest(["feedback", tenant_id, said])
         return StoredEvent.model_validate({"tenant_id": tenant_id, "event_id": name, **said})
+
+    def mark(self, tenant_id: TenantId, kind: str, name: str) -> str:
+        """The keyed hash of a name of some kind (unit, session, key), as events bear it.
+
+        Another one for each tenant: who is known to two of them is not recognised. Raises
+        StoreUnavailable, StoreCorrupt.
+        """
+        said = canonical_json([kind, tenant_id, name])
+        return hmac.new(self._own_salt(), said, hashlib.sha256).hexdigest()[:_MARK_HEX]
 
     def add(self, events: Sequence[StoredEvent]) -> tuple[StoredEvent, ...]:
         """Make events durable, in a batch for each tenant and day of them; those that are new.
@@ -145,13 +154,6 @@ class FeedbackStore:
             return DamagedBatch(name, "it lies in the folder of another tenant or day")
         return events
 
-    def _mark(self, tenant_id: TenantId, kind: str, name: str | None) -> str | None:
-        """Another one for each tenant: who is known to two of them is not recognised."""
-        if name is None:
-            return None
-        said = canonical_json([kind, tenant_id, name])
-        return hmac.new(self._own_salt(), said, hashlib.sha256).hexdigest()[:_MARK_HEX]
-
     def _own_salt(self) -> bytes:
         if self._salt is None:
             self._check_store()
@@ -190,7 +192,12 @@ def _batches(
 
 
 def _bytes(batch: Sequence[StoredEvent]) -> bytes:
-    return b"".join(event.model_dump_json().encode() + b"\n" for event in batch)
+    return b"".join(_line(event) for event in batch)
+
+
+def _line(event: StoredEvent) -> bytes:
+    left = {"experiment"} if event.experiment is None else None
+    return event.model_dump_json(exclude=left).encode() + b"\n"
 
 
 def _digest(data: bytes) -> str:
