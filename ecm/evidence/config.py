@@ -54,6 +54,9 @@ class EvidenceConfig(BaseModel):
     vector_index_rows: int = Field(default=200_000, ge=256)
     exact_search_rows: int = Field(default=1_000_000, ge=1)
     matrix_cache_bytes: int = Field(default=1 << 30, ge=1 << 20, description="bytes, all tenants")
+    rows_cache_bytes: int = Field(
+        default=512 << 20, ge=0, description="memory for the rows behind hits; others are read"
+    )
     maintenance: MaintenanceConfig = MaintenanceConfig()
     commit_attempts: int = Field(default=8, ge=1, le=100)
     commit_backoff_seconds: float = Field(default=0.05, gt=0, le=60)

@@ -17,6 +17,7 @@ from ecm.errors import AxisUnavailable, ContractError, StoreCorrupt
 from ecm.evidence.allowed import Allowed
 from ecm.evidence.byte_cache import ByteCache
 from ecm.evidence.faults import lance_errors
+from ecm.evidence.kept_rows import BYTES_PER_ASSET, KeptRows, columns_of
 from ecm.evidence.matrix import Scored, TenantMatrix, Vector
 from ecm.evidence.pictures import PictureCache
 from ecm.evidence.recall import RecallMeter
@@ -47,6 +48,8 @@ class SnapshotReader:
         self._table = table  # its hold keeps a local copy as long as this reader is in use
         self._dataset = dataset
         self._rows: ByteCache[TenantRows] = ByteCache(ROW_BYTES)
+        self._kept: ByteCache[KeptRows] = ByteCache(store.config.rows_cache_bytes)
+        self._said_axes = [a for a in VECTOR_AXES if f"{a}_evidence" in dataset.schema.names]
         self._pictures = PictureCache(PICTURE_BYTES)
         with lance_errors(f"cannot read the indices of {self._what}"):
             self._indices = {
@@ -224,17 +227,42 @@ class SnapshotReader:
         return self._texts.saying(tenant_id, texts)
 
     def rows(self, tenant_id: str, asset_ids: Sequence[str]) -> list[SnapshotRow]:
-        """The rows of some assets, in the order asked for; those not in the tenant are left out."""
+        """The rows of some assets, in the order asked for; those not in the tenant are left out.
+
+        From memory, where the rows of the tenant fit into `rows_cache_bytes`. Raises StoreCorrupt.
+        """
         if not asset_ids:
             return []
-        axes = [axis for axis in VECTOR_AXES if f"{axis}_evidence" in self._dataset.schema.names]
-        columns = [*ROW_COLUMNS, *(f"{axis}_evidence" for axis in axes)]
+        if self._keeps_rows(tenant_id):
+            ids = self._tenant_rows(tenant_id).ids
+            places = [place for place in map(ids.place, asset_ids) if place >= 0]
+            return self._kept_rows(tenant_id).rows(places)
         with lance_errors(f"cannot read rows of snapshot {self.ref.snapshot_id}"):
             found = self._dataset.to_table(
-                columns=columns, filter=of_assets(tenant_id, asset_ids)
+                columns=columns_of(self._said_axes), filter=of_assets(tenant_id, asset_ids)
             ).to_pylist()
-        rows = {row["asset_id"]: row_of(tenant_id, row, axes) for row in found}
+        rows = {row["asset_id"]: row_of(tenant_id, row, self._said_axes) for row in found}
         return [rows[asset_id] for asset_id in asset_ids if asset_id in rows]
+
+    def warm_rows(self, tenant_id: str) -> None:
+        """Load the rows of a tenant, if they would be kept. Raises StoreCorrupt."""
+        if self._keeps_rows(tenant_id):
+            self._kept_rows(tenant_id)
+
+    def _keeps_rows(self, tenant_id: str) -> bool:
+        """Of a tenant without assets nothing is kept, lest any name be."""
+        needed = self.ref.tenants.get(tenant_id, 0) * BYTES_PER_ASSET
+        return 0 < needed <= self._store.config.rows_cache_bytes
+
+    def _kept_rows(self, tenant_id: str) -> KeptRows:
+        return self._kept.get(
+            tenant_id,
+            lambda: KeptRows(
+                tenant_id,
+                self._said_axes,
+                self.tenant_batches(tenant_id, columns_of(self._said_axes)),
+            ),
+        )
 
     def known(self, tenant_id: str, asset_ids: Collection[str]) -> frozenset[str]:
         """Those of some assets that the snapshot shows of a tenant. Raises StoreCorrupt."""

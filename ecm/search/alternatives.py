@@ -6,6 +6,7 @@ there stays in: tags were also read by the meaning model, and by a reranker that
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -64,28 +65,31 @@ class Alternatives:
             axis: np.array([one.summands.get(axis, 0.0) for one in pool.fused])
             for axis in pool.scores
         }
-        self._ranks: dict[str, npt.NDArray[np.intp]] = {}
+        self._ranks: dict[str, list[int]] = {}
 
     def of(self, place: int) -> tuple[Counterfactual, ...]:
         """What the hit at a place of the pool would be without whatever speaks for it."""
-        axes = [
-            axis.value
-            for axis in Axis
-            if axis in self._summands and self._summands[axis][place] > 0
-        ]
-        fields, spoken = self._signals.fields, self._signals.spoken
-        kinds = [kind for kind in KINDS if kind in fields and fields[kind][place] > 0]
-        if "tags" not in kinds and spoken.overlap[place] > 0:
-            kinds.insert(0, "tags")
         return tuple(
-            Counterfactual(without=name, rank=self._rank(name, place)) for name in (*kinds, *axes)
+            Counterfactual(without=name, rank=self._ranks_without(name)[place] or None)
+            for name, speaks in self._speaking
+            if speaks[place]
         )
 
-    def _rank(self, without: str, place: int) -> int | None:
-        ranks = self._ranks.get(without)
+    @functools.cached_property
+    def _speaking(self) -> list[tuple[str, list[bool]]]:
+        """Kinds of evidence and axes, each with whether it speaks for a place."""
+        fields, overlap = self._signals.fields, self._signals.spoken.overlap > 0
+        silent = np.zeros(len(overlap), np.bool_)
+        kinds = {kind: fields[kind] > 0 if kind in fields else silent for kind in KINDS}
+        kinds["tags"] = kinds["tags"] | overlap
+        axes = {axis.value: self._summands[axis] > 0 for axis in Axis if axis in self._summands}
+        return [(name, speaks.tolist()) for name, speaks in (kinds | axes).items()]
+
+    def _ranks_without(self, name: str) -> list[int]:
+        ranks = self._ranks.get(name)
         if ranks is None:
-            ranks = self._ranks[without] = self._ranked(without)
-        return int(ranks[place]) or None
+            ranks = self._ranks[name] = self._ranked(name).tolist()
+        return ranks
 
     def _ranked(self, without: str) -> npt.NDArray[np.intp]:
         """Rank of every hit by place, intp (n,); 0: nothing brings it, or it is no hit."""

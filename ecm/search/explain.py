@@ -5,6 +5,7 @@ Pure. Knows summands of scores and stored statements; knows no index, no model a
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ecm.search.stems import label_stems, stems
 _KIND_NAMES = {"tag": "tag", "caption": "caption", "classification": "class", "ocr": "lettering"}
 _QUOTE_CHARS = 60
 _UNWANTED = "penalty.unwanted"
+_DAYS = 4096
 _LIKELY = 0.5
 """How much a hit is unwanted, from where on its sentence says so."""
 _OF_LOOK = "style_match"
@@ -31,6 +33,16 @@ class Asked:
 
     text: str
     shown: bool
+
+    @functools.cached_property
+    def thing(self) -> str:
+        """What is looked for."""
+        return "the image shown" if self.shown else self.meant
+
+    @functools.cached_property
+    def meant(self) -> str:
+        """The words, where there are any."""
+        return f"“{_short(self.text)}”" if self.text else "the image shown"
 
 
 def matching(statements: Iterable[Statement], wanted: frozenset[str]) -> tuple[Statement, ...]:
@@ -101,6 +113,7 @@ def sentence(
     return joined[0].upper() + joined[1:] + "."
 
 
+@functools.cache
 def _axis_of(feature: str) -> Axis | None:
     """The axis that a summand belongs to; None for what says nothing of the query."""
     if feature == _OF_LOOK:
@@ -120,15 +133,13 @@ def _reason(
     said_at: float | None,
 ) -> str:
     rank = ordinal(place.rank) if place.rank is not None else ""
-    thing = "the image shown" if asked.shown else f"“{_short(asked.text)}”"
     match axis:
         case Axis.VV:
-            return _noted(f"it looks like {thing}", rank)
+            return _noted(f"it looks like {asked.thing}", rank)
         case Axis.X:
-            return _noted(f"its layout and colours are close to {thing}", rank)
+            return _noted(f"its layout and colours are close to {asked.thing}", rank)
         case Axis.MV:
-            meant = f"“{_short(asked.text)}”" if asked.text else thing
-            return _noted(f"what is said of it is close in meaning to {meant}", rank)
+            return _noted(f"what is said of it is close in meaning to {asked.meant}", rank)
         case Axis.FTS:
             day = _day(said_at) if matches else ""
             return _noted(_words_that_match(row, asked.text, matches), rank, day)
@@ -149,6 +160,7 @@ def _noted(reason: str, *notes: str) -> str:
     return f"{reason} ({told})" if told else reason
 
 
+@functools.lru_cache(maxsize=_DAYS)
 def _day(at: float | None) -> str:
     return "" if at is None else f"said {datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 

@@ -21,13 +21,14 @@ import pyarrow.compute as pc
 from ecm.contracts.filters import Colour
 from ecm.contracts.search import Axis
 from ecm.evidence.byte_cache import ByteCache
+from ecm.evidence.kept_rows import in_one_piece
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.schema import TextKind
 from ecm.images.structure import STRUCTURE_DIM
 from ecm.images.structure_reading import colour_shares
 from ecm.search.label_sets import Floats, Integers, LabelSets, Places
 from ecm.search.remembered import Remembered
-from ecm.search.said import Among, Said, TenantTables, floats, whole
+from ecm.search.said import Among, Said, TenantTables, floats
 
 TEXTS: Final = ("caption", "ocr", "name", "path", "user")
 NUMBERS: Final = (
@@ -213,10 +214,10 @@ def read_facts(reader: TenantTables, tenant_id: str, shares: ColourReader | None
     table = reader.tenant_table(tenant_id, _COLUMNS)
     lacking = frozenset(_COLUMNS) - set(table.schema.names)
     table = table.take(pc.sort_indices(table["asset_id"]))
-    ids = whole(table["asset_id"])
+    ids = in_one_piece(table["asset_id"])
     count = len(ids)
     said = Said.read(reader, tenant_id, ids)
-    uris = whole(table["uris"])
+    uris = in_one_piece(table["uris"])
     return Facts(
         asset_ids=ids.to_pylist(),
         width=_numbers(table, "width"),
@@ -229,7 +230,7 @@ def read_facts(reader: TenantTables, tenant_id: str, shares: ColourReader | None
         agreement=_numbers(table, "agreement"),
         confidence=said.surest(count),
         low_share=said.low_share(count),
-        formats=_coded(whole(table["format"])),
+        formats=_coded(in_one_piece(table["format"])),
         tags=said.labels(TextKind.TAG, count),
         classes=said.labels(TextKind.CLASSIFICATION, count),
         runs=said.runs(count),
@@ -256,13 +257,13 @@ def _colours(
 def _numbers(table: pa.Table, column: str) -> Floats:
     if column not in table.schema.names:
         return np.full(table.num_rows, np.nan)
-    return floats(whole(table[column]))
+    return floats(in_one_piece(table[column]))
 
 
 def _text(table: pa.Table, column: str) -> pa.StringArray:
     if column not in table.schema.names:
         return pa.nulls(table.num_rows, pa.string())
-    return whole(table[column])
+    return in_one_piece(table[column])
 
 
 def _coded(column: pa.StringArray) -> Coded:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ecm.errors import ResourceExhausted
+from ecm.evidence.kept_rows import in_one_piece
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.refs import VECTOR_AXES
 from ecm.evidence.schema import TextKind
@@ -137,17 +137,6 @@ class Said:
         return share
 
 
-def whole(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece. Raises ResourceExhausted when its strings do not fit in one."""
-    try:
-        whole = column.combine_chunks()
-    except pa.ArrowInvalid as error:
-        raise ResourceExhausted(f"a column of the snapshot is too large: {error}") from error
-    if isinstance(whole, pa.ChunkedArray):
-        raise ResourceExhausted("a column of the snapshot has more than 2 GiB of text")
-    return whole
-
-
 def floats(column: pa.Array) -> Floats:
     """Numbers as float64 (n,), NaN where there is none."""
     filled = column.cast(pa.float64()).fill_null(float("nan"))
@@ -158,4 +147,4 @@ def floats(column: pa.Array) -> Floats:
 def _joined(parts: Sequence[pa.DictionaryArray]) -> pa.DictionaryArray:
     """Arrays one after the other, with one dictionary."""
     kind = pa.dictionary(pa.int32(), pa.string())
-    return whole(pa.chunked_array(parts, kind).unify_dictionaries())
+    return in_one_piece(pa.chunked_array(parts, kind).unify_dictionaries())

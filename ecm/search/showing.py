@@ -44,6 +44,7 @@ class Page:
         self._alternatives = alternatives
         self._evidence_per_hit = evidence_per_hit
         self._stems = stems(plan.question.wanted)
+        self._asked = Asked(plan.question.wanted, plan.by_example)
 
     def hits(self, page: Sequence[Ranked], offset: int, facts: Facts) -> tuple[Hit, ...]:
         """The hits with ranks from `offset` + 1. Raises StoreCorrupt."""
@@ -58,7 +59,6 @@ class Page:
     def _hit(self, row: SnapshotRow, one: Ranked, rank: int, facts: Facts, place: int) -> Hit:
         axes = self._pool.axes_of(one.place) if self._pool is not None else {}
         explained = self._plan.request.explain
-        asked = Asked(self._plan.question.wanted, self._plan.by_example)
         matches = matching(row.statements, self._stems) if explained else ()
         parts = one.parts if explained else ()
         size = _known(facts.size[place])
@@ -82,7 +82,7 @@ class Page:
             taken_at=_known(facts.taken[place]),
             modified_at=_known(facts.modified[place]),
             evidence=evidence_of(row, axes, matches, self._evidence_per_hit) if explained else (),
-            why=sentence(row, parts, axes, asked, matches, _known(facts.said_at[place]))
+            why=sentence(row, parts, axes, self._asked, matches, _known(facts.said_at[place]))
             if explained
             else "",
         )

@@ -13,6 +13,8 @@ from ecm.search.words import FUNCTION
 
 _TOKEN: Final = re.compile(r"[^\W_]+")
 _REMEMBERED: Final = 1 << 16
+_LABEL: Final = 80
+"""Characters; what is longer is a caption, which hardly ever comes again."""
 
 
 def stems(text: str) -> frozenset[str]:
@@ -30,9 +32,13 @@ def stems_in_order(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_stem(word) for word in words if word not in FUNCTION))
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
 def label_stems(label: str) -> frozenset[str]:
-    """`stems` of a label or caption; the same few are asked for with every query."""
+    """`stems` of a label or caption; the same few labels are asked for with every query."""
+    return _label_stems(label) if len(label) <= _LABEL else stems(label)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _label_stems(label: str) -> frozenset[str]:
     return stems(label)
 
 
