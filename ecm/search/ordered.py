@@ -21,6 +21,7 @@ from ecm.search.plan import Plan
 from ecm.search.pool import Pool
 from ecm.search.ranked import Ranked
 from ecm.search.rerank import RerankQuestion
+from ecm.search.second_stage import QueryWeights
 from ecm.search.signals import Signals
 
 
@@ -34,9 +35,12 @@ class NotReranked:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The candidates of a plan, and what to ask a reranker (None: nothing), for so long at most."""
+    """The candidates of a plan, the weights of its query, and what to ask a reranker (None:
+    nothing), for so long at most.
+    """
 
     found: Found
+    weights: QueryWeights
     pool: Pool | None
     signals: Signals | None
     facts: Facts

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ecm.contracts.identity import digest
 from ecm.contracts.search import Axis, QueryType
 from ecm.errors import ConfigError
+from ecm.search.learned import Learned
+from ecm.search.per_query import PerQuery
 from ecm.search.weights import Cutoff, RerankWeights, ShownWeights, TextBoosts, TypeWeights
 
 
@@ -21,6 +23,7 @@ class RankingProfile(BaseModel):
     """A versioned choice of how candidates are ranked; its digest is carried by every cursor.
 
     Without `rerank`, as in profiles of earlier releases, the order of fusion is the last word.
+    `per_query` multiplies the weights of the type by what is predicted for each query.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,6 +36,8 @@ class RankingProfile(BaseModel):
     text_boosts: TextBoosts
     rerank: RerankWeights | None = None
     cutoff: Cutoff = Cutoff()
+    per_query: PerQuery | None = None
+    learned: Learned | None = Field(default=None, description="where learned numbers come from")
 
     @model_validator(mode="after")
     def _something_counts(self) -> RankingProfile:
@@ -43,6 +48,11 @@ class RankingProfile(BaseModel):
                 raise ValueError(f"{name}: at least one axis must count")
         if not any(self.text_boosts.model_dump().values()):
             raise ValueError("text_boosts: at least one field must count")
+        if self.learned is not None and self.learned.numbers != self.digest():
+            raise ValueError(
+                "learned: these are not the numbers that were learned; without `learned` they are "
+                "yours"
+            )
         return self
 
     def shown_weights(self, *, with_text: bool) -> dict[Axis, float]:
@@ -65,8 +75,12 @@ class RankingProfile(BaseModel):
         return {name: boost for name, boost in self.text_boosts.model_dump().items() if boost > 0}
 
     def digest(self) -> str:
-        """Hex sha256 over everything that can change a ranking."""
-        return digest(self.model_dump(mode="json"))
+        """Hex sha256 over everything that can change a ranking: where it comes from cannot.
+
+        A profile without `per_query` has the digest that it had before there was such a thing.
+        """
+        left_out = {"learned"} | ({"per_query"} if self.per_query is None else set())
+        return digest(self.model_dump(mode="json", exclude=left_out))
 
 
 def load_ranking_profile(name: str, folder: Path) -> RankingProfile:

@@ -7,7 +7,7 @@ index and no clock; what happens at a ceiling is the engine's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +28,7 @@ class RerankQuestion:
     `look` (0-1) is how much its words are about look. `summands` float64 (n, a) are what each of
     `axes` added to the fused score by `fusion`, and `most` the highest fused score there could be.
     `documents` are texts of the candidates, for rerankers that read; empty where nobody does.
+    `factors` multiply the type's weights of features for this query, 1 of those not named.
     """
 
     query_type: QueryType
@@ -43,6 +44,7 @@ class RerankQuestion:
     features: Features
     penalties: Features
     documents: tuple[str, ...] = ()
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,7 @@ class FeatureReranker:
             row = table.shown_row(question.text)
         else:
             row = table.row(question.query_type, question.confidence, question.look)
+        row = {name: weight * question.factors.get(name, 1.0) for name, weight in row.items()}
         prior = row[PRIOR] / question.most if question.most > 0 else 0.0
         features, penalties = question.features, question.penalties
         against: Mapping[str, float] = dict(self._weights.penalties.items())

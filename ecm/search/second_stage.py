@@ -6,8 +6,9 @@ Knows which numbers of a ranking profile a plan gets. Knows no index beyond what
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from ecm.search.penalties import penalties_of
 from ecm.search.plan import Plan
 from ecm.search.pool import Pool
 from ecm.search.profile import RankingProfile
+from ecm.search.query_features import missing, query_features
 from ecm.search.rerank import RerankQuestion
 from ecm.search.signals import Signals
 from ecm.search.unwanted import demoted, strengths_of
@@ -31,8 +33,33 @@ READ: Final = ("caption", "tags", "ocr", "user")
 READ_CHARS: Final = 2000
 
 
+@dataclass(frozen=True)
+class QueryWeights:
+    """What each axis counts for one query, and factors of its type's weights of features.
+
+    `by` tells whether they are those of its type, or were predicted for this very query.
+    """
+
+    axes: dict[Axis, float]
+    factors: Mapping[str, float] = field(default_factory=dict)
+    by: Literal["type", "query"] = "type"
+
+
+def query_weights(plan: Plan, found: Found, profile: RankingProfile) -> QueryWeights:
+    """The weights of a query whose axes have answered; the same rankings give the same weights."""
+    own, per_query = weights_of(plan, profile), profile.per_query
+    if per_query is None or plan.browsing or missing(plan, found):
+        return QueryWeights(own)
+    told = query_features(plan, found, _look(plan))
+    if not per_query.knows(told):
+        return QueryWeights(own)
+    factors = per_query.factors_of(told)
+    axes = {axis: weight * factors.pop(axis.value, 1.0) for axis, weight in own.items()}
+    return QueryWeights(axes, factors, "query")
+
+
 def weights_of(plan: Plan, profile: RankingProfile) -> dict[Axis, float]:
-    """What each axis counts for the question of a plan."""
+    """What each axis counts for a question of the type of a plan's."""
     if plan.by_example:
         return profile.shown_weights(with_text=bool(plan.question.wanted))
     own = profile.text_weights(plan.question.query_type, plan.question.confidence)
@@ -84,12 +111,12 @@ def rerank_question(
     signals: Signals,
     depth: int,
     profile: RankingProfile,
+    weights: QueryWeights,
     *,
     documents: tuple[str, ...] = (),
 ) -> RerankQuestion:
     """What a reranker is asked about the first `depth` candidates."""
     axes = tuple(axis for axis in Axis if axis in pool.scores)
-    weights = weights_of(plan, profile)
     summands = np.array(
         [[one.summands.get(axis, 0.0) for axis in axes] for one in pool.fused[:depth]]
     ).reshape(-1, len(axes))
@@ -103,10 +130,11 @@ def rerank_question(
         fusion=profile.fusion,
         axes=tuple(axis.value for axis in axes),
         summands=summands,
-        most=most((weights[axis] for axis in axes), profile.fusion, profile.k),
+        most=most((weights.axes[axis] for axis in axes), profile.fusion, profile.k),
         features=features_of(pool, signals, depth),
         penalties=penalties_of(pool, signals, depth),
         documents=documents,
+        factors=weights.factors,
     )
 
 

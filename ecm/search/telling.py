@@ -17,7 +17,6 @@ from ecm.search.ordered import Ordered, degraded, uncounted
 from ecm.search.plan import Plan
 from ecm.search.profile import RankingProfile
 from ecm.search.ranked import Ranked
-from ecm.search.second_stage import weights_of
 from ecm.search.showing import Page
 
 
@@ -76,7 +75,8 @@ class Telling:
                 version=self.ranking.version,
                 digest=self.digest,
                 fusion=self.ranking.fusion,
-                weights=weights_of(plan, self.ranking),
+                weights=ordered.gathered.weights.axes,
+                weights_by=ordered.gathered.weights.by,
                 reranked=ordered.reranked,
                 cut=ordered.cut,
                 threshold=ordered.threshold,
