@@ -288,3 +288,6 @@ class Summary(Contract):
     gates: GateReport | None
     verdict: Verdict
     failed_gate: str | None = None
+    remarks: tuple[str, ...] = Field(
+        default=(), description="what is not the same on both sides of the comparison"
+    )

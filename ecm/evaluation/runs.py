@@ -25,7 +25,6 @@ from ecm.contracts.measured import (
     QueryMeasured,
     RunHead,
     RunPlan,
-    Schedule,
     Summary,
 )
 from ecm.errors import ConfigError, LeaseLost, StoreCorrupt
@@ -91,19 +90,6 @@ class Runs:
         """Every run, the one begun last first. Raises StoreCorrupt."""
         there = [self.kept(run_id) for run_id in self._ids() if self._planned(run_id)]
         yield from sorted(there, key=_begun, reverse=True)
-
-    def last(self, schedule: Schedule, before: float) -> Kept | None:
-        """The finished run of a schedule that was begun last before then (Unix seconds)."""
-        return next(
-            (
-                one
-                for one in self.all()
-                if one.head is not None
-                and one.plan.schedule is schedule
-                and one.plan.started_at < before
-            ),
-            None,
-        )
 
     def answers(self, run_id: str) -> tuple[Answered, ...]:
         """All answers that are kept, each once; of a run under way those so far, as they came.

@@ -1,6 +1,6 @@
 """The `evaluation` part of a profile: what is asked of whom when nothing else is said.
 
-Knows names and bounds; opens nothing. Thresholds are not here: those of gates are in conf/gates.yaml.
+Knows names and bounds; opens nothing. Thresholds of gates are in conf/gates.yaml.
 """
 
 from __future__ import annotations
@@ -33,9 +33,6 @@ class Asked(BaseModel):
     )
     snapshots: Snapshots = Field(
         default="same", description="any: another snapshot than the baseline's makes no gate unsure"
-    )
-    seconds: float | None = Field(
-        default=None, gt=0, description="longer than this it has failed; null: as long as it takes"
     )
 
 
