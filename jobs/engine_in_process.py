@@ -124,11 +124,12 @@ class SameVectors:
     """`QueryVectors` of the models and the snapshot that our own engine uses.
 
     Words bring mv and, through the bridge or a model of both, vv; a shown asset brings what is
-    stored of it: vv, and without words mv.
+    stored of it: vv, and without words mv. The models are opened here, not by the first query.
     """
 
     def __init__(self, bench: Bench, tenant_id: TenantId) -> None:
-        self._bench = bench
+        self._reader = bench.reader
+        self._encoder = bench.encoder
         self._tenant_id = tenant_id
 
     def __call__(self, query: EvaluationQuery) -> Mapping[VectorField, Vector]:
@@ -140,7 +141,7 @@ class SameVectors:
         return found
 
     def _said(self, text: str) -> dict[VectorField, Vector]:
-        stored = self._bench.reader.ref.transforms
+        stored = self._reader.ref.transforms
         encoded = self._encoded(text)
         found: dict[VectorField, Vector] = {}
         for axis, vector in encoded.vectors.items():
@@ -158,12 +159,12 @@ class SameVectors:
     def _encoded(self, text: str) -> EncodedQuery:
         request = EncodingRequest(frozenset({Axis.VV, Axis.MV}), text=text)
         try:
-            return self._bench.encoder.encode([request])[0]
+            return self._encoder.encode([request])[0]
         except EcmError as error:
             raise EngineTrouble(str(error), _problem_of(error)) from error
 
     def _shown(self, asset_id: str, words: str | None) -> dict[VectorField, Vector]:
-        reader = self._bench.reader
+        reader = self._reader
         axes = (Axis.VV,) if words is not None else (Axis.VV, Axis.MV)
         if asset_id not in reader.known(self._tenant_id, [asset_id]):
             raise EngineTrouble(f"no asset {asset_id} in this snapshot", EngineProblem.REFUSED)

@@ -7,7 +7,7 @@ is configured wrongly is an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ecm import __version__
@@ -27,8 +27,11 @@ from ecm.evaluation.engines.config import (
 )
 from ecm.evaluation.engines.internal import REMEMBERS, HttpService
 from ecm.evaluation.engines.patient import Patient
+from ecm.evaluation.engines.qdrant import QdrantEngine
+from ecm.evaluation.engines.qdrant_index import open_index
+from ecm.evaluation.engines.vectors import Corpus, QueryVectors, read_corpus
 from ecm.opening import search_parts
-from jobs.engine_in_process import Bench, InProcess
+from jobs.engine_in_process import Bench, InProcess, SameVectors
 
 
 def engines_folder(environ: Mapping[str, str]) -> Path:
@@ -58,10 +61,12 @@ def open_engines(
     *,
     environ: Mapping[str, str],
     budget: Budget | None = None,
+    on_build: Callable[[str], None] = lambda reason: None,
 ) -> list[Patient]:
     """The engines that `specs` name, in order, on the published snapshot and the profile's tenant.
 
-    Close each after use. All spend one budget. An engine that cannot be reached is given up from
+    Close each after use. All spend one budget. `on_build` is told why an index is built, which may
+    take minutes. An engine that cannot be reached is given up from
     the start (`Patient.given_up`).
 
     Raises:
@@ -70,7 +75,7 @@ def open_engines(
         SnapshotNotFound, StoreCorrupt, StoreUnavailable, ManifestError: our own side cannot open.
     """
     wanted = parse_specs(specs, engines_folder(environ))
-    opener = _Opener(profile, environ)
+    opener = _Opener(profile, environ, on_build)
     spent = budget or Budget()
     opened: list[Patient] = []
     try:
@@ -86,10 +91,14 @@ def open_engines(
 class _Opener:
     """Opens back ends; what several need is opened once."""
 
-    def __init__(self, profile: Profile, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, profile: Profile, environ: Mapping[str, str], on_build: Callable[[str], None]
+    ) -> None:
         self._profile = profile
         self._environ = environ
+        self._on_build = on_build
         self._bench: Bench | None = None
+        self._read: Corpus | None = None
 
     def backend(self, spec: EngineSpec) -> Backend:
         facts = facts_of(spec)
@@ -100,7 +109,7 @@ class _Opener:
                 case InternalConfig():
                     return self._service(facts, spec.config)
                 case OpenSourceConfig():
-                    raise ConfigError("not yet")
+                    return self._qdrant(facts, spec.config)
                 case CommercialConfig():
                     raise ConfigError("not yet")
         except EngineTrouble as trouble:
@@ -127,6 +136,19 @@ class _Opener:
         except EcmError:
             client.close()
             raise
+
+    def _qdrant(self, facts: EngineFacts, config: OpenSourceConfig) -> Backend:
+        corpus = self._corpus()
+        shard = open_index(corpus, config, self._profile.cache / "evaluation", self._on_build)
+        return QdrantEngine(facts, shard, corpus, self._vectors(), config)
+
+    def _corpus(self) -> Corpus:
+        if self._read is None:
+            self._read = read_corpus(self.bench().reader, self._profile.tenant)
+        return self._read
+
+    def _vectors(self) -> QueryVectors:
+        return SameVectors(self.bench(), self._profile.tenant)
 
     def bench(self) -> Bench:
         if self._bench is None:
