@@ -1,0 +1,1 @@
+"""What came of an evaluation, told to people: a Markdown report, pictures, pages, a trend."""

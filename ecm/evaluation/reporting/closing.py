@@ -1,0 +1,26 @@
+"""How to make a run and its report again, in command lines."""
+
+from __future__ import annotations
+
+import shlex
+
+from ecm.evaluation.reporting.material import Material
+from ecm.evaluation.reporting.text import plain
+
+
+def closing_section(material: Material) -> str:
+    """The commands, with the versions that this run has used."""
+    head = material.summary.head
+    engines = ",".join(one.engine_id for one in head.engines)
+    run = ["ecm", "evaluate", "run", "--engines", engines, "--tenant", head.tenant_id]
+    run += ["--queries", f"{head.query_set.name}@{head.query_set.version}"]
+    run += ["--labels", f"{head.label_set.name}@{head.label_set.label_version}"]
+    run += ["--count", str(len(head.queries)), "--seed", str(head.seed)]
+    if head.baseline:
+        run += ["--baseline", head.baseline]
+    again = ["ecm", "evaluate", "report", head.run_id, "--tenant", head.tenant_id, "--out", "DIR"]
+    lines = "\n".join(plain(shlex.join(words), 1_000) for words in (run, again))
+    return (
+        "## How to make it again\n\nThe run (new answers and latencies), and this report of the "
+        f"answers that are kept (the same bytes):\n\n```sh\n{lines}\n```\n"
+    )
