@@ -26,6 +26,7 @@ from ecm.evidence.history import asset_history, find_asset
 from ecm.evidence.reader import SnapshotReader
 from ecm.evidence.story import AssetHistory
 from ecm.opening import model_notes
+from ecm.search.asking import Begun
 from ecm.search.assets import AssetView, asset_view
 from ecm.search.caching import LruCache
 from ecm.search.encoders import EncodedQuery
@@ -128,13 +129,13 @@ class Candidates:
         engine = self._followed.engines.engine_for(request)
         left_ms = (request.timeout_ms or self._seconds * 1000.0) - waited * 1000.0
         bounded = request.model_copy(update={"timeout_ms": max(LEAST_MS, left_ms)})
-        plan = await self._in_thread(engine.plan, bounded)
+        plan, begun = await self._in_thread(_begun, engine, bounded)
         encoded: list[EncodedQuery] = []
         if plan.encodings:
             seconds = (plan.deadline - time.perf_counter()) * ENCODE_SHARE
             reached = engine.reader.ref.transforms
             encoded = await self._encoder.encode(plan.encodings, reached, seconds)
-        gathered = await self._in_thread(engine.gather, plan, encoded)
+        gathered = await self._in_thread(engine.gather, plan, encoded, begun)
         reranked = await self._reranked(plan, gathered)
         return await self._in_thread(self._answer, engine, plan, gathered, reranked, request_id)
 
@@ -256,3 +257,9 @@ class Candidates:
     def _story_of(self, tenant_id: str, name: str) -> AssetHistory:
         store = self._followed.store()
         return asset_history(store, tenant_id, find_asset(store, tenant_id, name), self._models())
+
+
+def _begun(engine: SearchEngine, request: SearchRequest) -> tuple[Plan, Begun]:
+    """The plan of a request, and what of it needs no encoding, which has been begun."""
+    plan = engine.plan(request)
+    return plan, engine.begin(plan)

@@ -15,9 +15,12 @@ from ecm.evidence.allowed import Allowed
 from ecm.search.blending import QueryVectors
 from ecm.search.candidates import Candidates, Lost, Ranking, Scope
 from ecm.search.encoders import AxisVector
+from ecm.search.laps import Laps
 from ecm.search.plan import Plan
 
 Clock = Callable[[], float]
+Answer = Future[tuple[Ranking | Lost, float]]
+"""What an axis will have found, and in how many milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +46,46 @@ class Found:
         return tuple(axis for axis in Axis if axis in self.rankings)
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What has been begun while the question is encoded: assets that pass the filter (None: all
+    do), and words, which need no vector.
+    """
+
+    allowed: Allowed | None
+    words: Answer | None
+    laps: Laps
+
+
+def begin_words(
+    plan: Plan, candidates: Candidates, allowed: Allowed | None, threads: Executor, clock: Clock
+) -> Answer | None:
+    """Ask the words of a plan that waits for vectors; None where it has no words or no time."""
+    if Axis.FTS not in plan.question.axes or not plan.encodings or clock() > plan.axes_until:
+        return None
+    if plan.cursor is not None and Axis.FTS not in plan.cursor.axes:
+        return None
+    if candidates.gate(Axis.FTS, None) is not None:
+        return None
+    question = _question(Axis.FTS, None, plan, candidates, _scope(plan, allowed))
+    return threads.submit(_timed, question, clock)
+
+
 def ask_axes(
     plan: Plan,
     vectors: QueryVectors,
     candidates: Candidates,
-    allowed: Allowed | None,
+    begun: Begun,
     threads: Executor,
     clock: Clock,
 ) -> Found:
     """Every axis the plan calls for, concurrently. Errors of ecm become `Lost`; others rise."""
-    request = plan.request
-    scope = Scope(request.tenant_id, request.candidates, plan.excluded, allowed)
-    found, asked = Found(), dict[Axis, Future[tuple[Ranking | Lost, float]]]()
+    scope = _scope(plan, begun.allowed)
+    found, asked = Found(), dict[Axis, Answer]()
     for axis in plan.question.axes:
+        if axis is Axis.FTS and begun.words is not None:
+            asked[axis] = begun.words
+            continue
         vector = vectors.wanted.get(axis)
         lost = _unfit(axis, vectors, candidates)
         if plan.cursor is not None and axis not in plan.cursor.axes:
@@ -81,6 +111,10 @@ def ask_axes(
             case Lost():
                 found.lost[axis] = outcome
     return found
+
+
+def _scope(plan: Plan, allowed: Allowed | None) -> Scope:
+    return Scope(plan.request.tenant_id, plan.request.candidates, plan.excluded, allowed)
 
 
 def _question(

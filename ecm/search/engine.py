@@ -24,7 +24,7 @@ from ecm.errors import AxisUnavailable, QueryError
 from ecm.evidence.allowed import Allowed
 from ecm.evidence.reader import SnapshotReader
 from ecm.search.alternatives import Alternatives
-from ecm.search.asking import Found, ask_axes
+from ecm.search.asking import Begun, Found, ask_axes, begin_words
 from ecm.search.background import Backgrounds
 from ecm.search.blending import QueryVectors, query_vectors
 from ecm.search.candidates import Candidates
@@ -147,8 +147,9 @@ class SearchEngine:
             StoreCorrupt, StoreUnavailable: the rows of the hits cannot be read.
         """
         plan = self.plan(request)
+        begun = self.begin(plan)
         encoded = self._encoder.encode(plan.encodings) if plan.encodings else []
-        gathered = self.gather(plan, encoded)
+        gathered = self.gather(plan, encoded, begun)
         if gathered.rerank is None:
             return self.answer(plan, gathered, None)
         started = self._clock()
@@ -173,30 +174,48 @@ class SearchEngine:
         known = {field.name: getattr(plan, field.name) for field in fields(plan)}
         return KnownPlan(**{**known, "encodings": ()}, ordered=ordered)
 
-    def gather(self, plan: Plan, encoded: Sequence[EncodedQuery]) -> Gathered:
-        """The candidates, once the plan's encodings are there. Raises as `search`."""
+    def begin(self, plan: Plan) -> Begun:
+        """What needs no encoding: the filter, and words, which are looked for meanwhile.
+
+        Raises QueryError, StoreCorrupt.
+        """
+        laps, allowed = Laps(self._clock), None
+        if isinstance(plan, KnownPlan):
+            return Begun(None, None, laps)
+        if plan.request.filter is not None:
+            with laps.lap("filter"):
+                allowed = allowed_by(plan.request.filter, self.facts.of(plan.request.tenant_id))
+        words = begin_words(plan, self.candidates, allowed, self._threads, self._clock)
+        return Begun(allowed, words, laps)
+
+    def gather(
+        self, plan: Plan, encoded: Sequence[EncodedQuery], begun: Begun | None = None
+    ) -> Gathered:
+        """The candidates, once the plan's encodings are there. Raises as `search`.
+
+        `begun` is what `begin` gave for the plan before; None: it is begun now.
+        """
         if isinstance(plan, KnownPlan):
             return replace(plan.ordered.gathered, laps=Laps(self._clock))
-        laps = Laps(self._clock)
-        laps.add("encode", (self._clock() - plan.started) * 1000.0)
+        since_ms = (self._clock() - plan.started) * 1000.0
+        before = begun.laps.milliseconds if begun is not None else {}
+        encoding_ms = since_ms - sum(before.values())
+        begun = begun or self.begin(plan)
+        laps = begun.laps
+        laps.add("encode", encoding_ms)
         vectors = query_vectors(plan, encoded, self.reader)
-        request, allowed = plan.request, None
-        if request.filter is not None:
-            with laps.lap("filter"):
-                facts = self.facts.of(request.tenant_id)
-                allowed = allowed_by(request.filter, facts)
-            if plan.browsing:
-                found = Found()
-                weights = query_weights(plan, found, self.ranking)
-                return Gathered(found, weights, None, None, facts, allowed, None, 0.0, laps)
+        if plan.browsing:
+            found, facts = Found(), self.facts.of(plan.request.tenant_id)
+            weights = query_weights(plan, found, self.ranking)
+            return Gathered(found, weights, None, None, facts, begun.allowed, None, 0.0, laps)
         with laps.lap("axes"):
-            found = ask_axes(plan, vectors, self.candidates, allowed, self._threads, self._clock)
+            found = ask_axes(plan, vectors, self.candidates, begun, self._threads, self._clock)
         for axis, milliseconds in found.milliseconds.items():
             laps.add(f"axis.{axis.value}", milliseconds)
         _check_required(plan, found)
         if plan.cursor is not None and plan.cursor.axes != found.answering():
             raise _stale("other axes")
-        return self._candidates_of(plan, found, vectors, allowed, laps)
+        return self._candidates_of(plan, found, vectors, begun.allowed, laps)
 
     def gather_again(
         self, plan: Plan, encoded: Sequence[EncodedQuery], gathered: Gathered
