@@ -1,0 +1,1 @@
+"""Query sets and their labels: drawn from what is known of assets, split, kept and refreshed."""

@@ -1,0 +1,130 @@
+"""How pictures look, told from their pixels: colours of their parts, light, proportions.
+
+Made to judge what a ranking says of look, so it shares nothing with it: colours are named pixel by
+pixel from hue, saturation and value, where the ranking reads a structure descriptor. Knows no
+query.
+
+The borders between colours are in degrees of hue; what is dark, pale or brown is told from value
+and saturation (both 0-1).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from ecm.contracts.filters import Colour, Orientation
+
+Floats = npt.NDArray[np.float32]
+CELLS: Final = 4
+"""Parts of a picture across and down."""
+_SIDE: Final = 48
+_COLOURS: Final = tuple(Colour)
+_HUES: Final = (
+    (12.0, Colour.RED),
+    (42.0, Colour.ORANGE),
+    (68.0, Colour.YELLOW),
+    (165.0, Colour.GREEN),
+    (195.0, Colour.CYAN),
+    (258.0, Colour.BLUE),
+    (290.0, Colour.PURPLE),
+    (345.0, Colour.PINK),
+    (360.0, Colour.RED),
+)
+"""Each colour up to a hue."""
+_BLACK, _WHITE, _GREY, _PALE = 0.2, 0.82, 0.12, 0.16
+_BROWN_VALUE, _PINK_SATURATION, _PINK_VALUE = 0.65, 0.5, 0.75
+_SQUARE, _PANORAMA = 1.05, 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureLook:
+    """The look of one picture.
+
+    `shares` is float32 (CELLS, CELLS, len(Colour)), rows from the top: of each part, how much has
+    which colour; they add up to 1. `light` is the mean value, `saturation` that below which 95 % of
+    pixels are, both 0-1.
+    """
+
+    shares: Floats
+    light: float
+    saturation: float
+    orientation: Orientation
+
+    def share(self, colour: Colour, place: str | None = None) -> float:
+        """How much of a place (of all, None) has a colour, 0-1."""
+        part = self.shares[PLACES[place]] if place else self.shares
+        return float(part[..., _COLOURS.index(colour)].mean())
+
+    def elsewhere(self, colour: Colour, place: str) -> float:
+        """How much of what is outside a place has a colour, 0-1."""
+        inside = np.zeros((CELLS, CELLS), bool)
+        inside[PLACES[place]] = True
+        return float(self.shares[~inside][:, _COLOURS.index(colour)].mean())
+
+
+PLACES: Final[dict[str, tuple[slice, slice]]] = {
+    "left": (slice(None), slice(0, CELLS // 2)),
+    "right": (slice(None), slice(CELLS // 2, None)),
+    "top": (slice(0, CELLS // 2), slice(None)),
+    "bottom": (slice(CELLS // 2, None), slice(None)),
+    "centre": (slice(1, -1), slice(1, -1)),
+}
+
+
+def look_of(picture: bytes, width: int | None, height: int | None) -> PictureLook | None:
+    """The look of a small picture of an image of `width` x `height` pixels, upright; of its own
+    size where those are not known. None: it cannot be decoded.
+    """
+    try:
+        with Image.open(io.BytesIO(picture)) as opened:
+            own_width, own_height = opened.size
+            rgb = opened.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None
+    hsv = np.asarray(rgb.convert("HSV"), np.float32) / np.float32(255)
+    names = _named(hsv[..., 0] * 360, hsv[..., 1], hsv[..., 2])
+    step = _SIDE // CELLS
+    each = np.eye(len(_COLOURS), dtype=np.float32)[names]
+    shares = each.reshape(CELLS, step, CELLS, step, -1).mean(axis=(1, 3))
+    # A nearly black pixel has any saturation.
+    vivid = np.where(hsv[..., 2] > _BLACK, hsv[..., 1], 0)
+    return PictureLook(
+        shares=shares,
+        light=float(hsv[..., 2].mean()),
+        saturation=float(np.quantile(vivid, 0.95)),
+        orientation=_orientation(width or own_width, height or own_height),
+    )
+
+
+def _named(hue: Floats, saturation: Floats, value: Floats) -> npt.NDArray[np.intp]:
+    """The colour of each pixel as its place in `Colour`."""
+    borders = np.array([border for border, _ in _HUES[:-1]], np.float32)
+    by_hue = np.array([_COLOURS.index(colour) for _, colour in _HUES], np.intp)
+    named = by_hue[np.searchsorted(borders, hue, side="right")]
+    warm = (hue < 45) | (hue >= 345)
+    reddish = (hue < 12) | (hue >= 330)
+    pink = reddish & (saturation < _PINK_SATURATION) & (value > _PINK_VALUE)
+    named[warm & (value < _BROWN_VALUE) & ~(reddish & (saturation > 0.6))] = _place(Colour.BROWN)
+    named[pink] = _place(Colour.PINK)
+    named[saturation < np.where(value > _WHITE, _PALE, _GREY)] = _place(Colour.GREY)
+    named[(saturation < _PALE) & (value > _WHITE)] = _place(Colour.WHITE)
+    named[value < _BLACK] = _place(Colour.BLACK)
+    return named
+
+
+def _place(colour: Colour) -> int:
+    return _COLOURS.index(colour)
+
+
+def _orientation(width: int, height: int) -> Orientation:
+    if width >= _PANORAMA * height:
+        return Orientation.PANORAMA
+    if max(width, height) <= _SQUARE * min(width, height):
+        return Orientation.SQUARE
+    return Orientation.LANDSCAPE if width > height else Orientation.PORTRAIT

@@ -1,0 +1,106 @@
+"""All drafts that the sources of one tenant give. Knows which source says what; chooses nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from ecm.contracts.evaluation import QuerySource
+from ecm.evaluation.datasets.drafts import Answer, Draft, merged
+from ecm.evaluation.datasets.files import Asked, Described, Written
+from ecm.evaluation.datasets.from_files import (
+    caption_drafts,
+    class_drafts,
+    pair_drafts,
+    person,
+    read_knowledge,
+    things_in,
+    written_drafts,
+)
+from ecm.evaluation.datasets.images import image_drafts
+from ecm.evaluation.datasets.known import KnownAssets
+from ecm.evaluation.datasets.layouts import Looked, layout_drafts, mixed_drafts
+from ecm.evaluation.datasets.log_words import LogWords, log_drafts
+from ecm.evaluation.datasets.own_words import (
+    evident_answers,
+    evident_captions,
+    evident_things,
+    known_items,
+)
+from ecm.evaluation.datasets.resolving import Resolver
+from ecm.evaluation.datasets.things import Thing
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What queries are drawn from. Without files, classes and captions are the evidence's own.
+
+    `locale` is that of what names none. Templates are English: there are none where it is another
+    language's.
+    """
+
+    known: KnownAssets
+    described: Written[Described] | None = None
+    asked: Written[Asked] | None = None
+    log: LogWords | None = None
+    looked: Looked | None = None
+    locale: str = "en"
+
+    @property
+    def files(self) -> bool:
+        return self.described is not None or self.asked is not None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """All drafts, each question once, sorted by id; `left` counts what was left out, by why."""
+
+    drafts: tuple[Draft, ...]
+    left: Mapping[str, int] = field(default_factory=dict)
+
+
+def draw(sources: Sources, seed: int) -> Drawn:
+    """Everything that could be asked of the assets that are known."""
+    resolver = Resolver(sources.known)
+    knowledge = read_knowledge(
+        sources.described.lines if sources.described else (),
+        sources.asked.lines if sources.asked else (),
+        resolver,
+        sources.locale,
+    )
+    left: Counter[str] = Counter(knowledge.left)
+    left.update({f"names that are {why.value}": n for why, n in resolver.missed.items()})
+    if sources.log is not None:
+        left.update({f"searches left out: {why}": n for why, n in sources.log.left.items()})
+    answer: Mapping[str, Answer]
+    if sources.files:
+        things = things_in(knowledge)
+        answer = {asset_id: person(asset_id) for asset_id in sources.known.by_id}
+        said: Iterable[Draft] = chain(
+            caption_drafts(knowledge), written_drafts(knowledge, things, sources.locale)
+        )
+    else:
+        things, answer = evident_things(sources.known), evident_answers(sources.known)
+        said = evident_captions(sources.known, sources.locale)
+    drafts = chain(
+        said,
+        class_drafts(things, answer, QuerySource.LABELS, sources.locale),
+        image_drafts(things, answer, QuerySource.LABELS, seed),
+        known_items(sources.known, sources.locale),
+        log_drafts(sources.log, sources.locale) if sources.log is not None else (),
+        _templates(sources, things, answer),
+    )
+    return Drawn(merged(drafts), dict(sorted(left.items())))
+
+
+def _templates(
+    sources: Sources, things: tuple[Thing, ...], answer: Mapping[str, Answer]
+) -> Iterator[Draft]:
+    if not sources.locale.casefold().startswith("en"):
+        return
+    yield from pair_drafts(things, answer, len(sources.known), sources.locale)
+    if sources.looked is not None:
+        yield from layout_drafts(sources.looked)
+        yield from mixed_drafts(sources.looked, things, answer)
