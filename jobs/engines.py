@@ -7,6 +7,7 @@ is configured wrongly is an error.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ecm.client import Client, Retries
 from ecm.config import Profile, conf_folder
 from ecm.contracts.measured import EngineFacts
 from ecm.errors import ConfigError, EcmError
+from ecm.evaluation.engines.azure_contract import AzureContract
 from ecm.evaluation.engines.base import Backend, EngineTrouble, NeverOpened
 from ecm.evaluation.engines.budget import Budget
 from ecm.evaluation.engines.config import (
@@ -25,13 +27,16 @@ from ecm.evaluation.engines.config import (
     OpenSourceConfig,
     parse_spec,
 )
+from ecm.evaluation.engines.exact import ExactIndex
 from ecm.evaluation.engines.internal import REMEMBERS, HttpService
 from ecm.evaluation.engines.patient import Patient
 from ecm.evaluation.engines.qdrant import QdrantEngine
 from ecm.evaluation.engines.qdrant_index import open_index
+from ecm.evaluation.engines.rest import Place, RestEngine
 from ecm.evaluation.engines.vectors import Corpus, QueryVectors, read_corpus
 from ecm.opening import search_parts
 from jobs.engine_in_process import Bench, InProcess, SameVectors
+from jobs.loopback import Loopback
 
 
 def engines_folder(environ: Mapping[str, str]) -> Path:
@@ -111,7 +116,7 @@ class _Opener:
                 case OpenSourceConfig():
                     return self._qdrant(facts, spec.config)
                 case CommercialConfig():
-                    raise ConfigError("not yet")
+                    return self._commercial(facts, spec.config)
         except EngineTrouble as trouble:
             return NeverOpened(facts, trouble)
 
@@ -142,6 +147,31 @@ class _Opener:
         shard = open_index(corpus, config, self._profile.cache / "evaluation", self._on_build)
         return QdrantEngine(facts, shard, corpus, self._vectors(), config)
 
+    def _commercial(self, facts: EngineFacts, config: CommercialConfig) -> Backend:
+        place = place_of(config, self._environ)
+        product = f"{config.product}, REST {config.api_version}"
+        if place is not None:
+            real = facts.model_copy(update={"version": product})
+            return RestEngine(real, config, place, self._vectors())
+        corpus, key = self._corpus(), secrets.token_hex(16)
+        names = names_of(config, self._environ)
+        server = Loopback(AzureContract(ExactIndex(corpus), names["index"], key))
+        said = f"a recorded contract stands in for {config.product}: {facts.description}"
+        basis = f"{facts.cost_basis}; nothing was billed"
+        stand_in = facts.model_copy(
+            update={
+                "description": said[:512],
+                "version": f"recorded contract of {product}"[:128],
+                "snapshot_id": corpus.snapshot_id,
+                "fingerprints": dict(corpus.fingerprints),
+                "assets": len(corpus.ids),
+                "cost_basis": basis[:512],
+                "stands_for": product,
+            }
+        )
+        here = Place(server.url, key, names)
+        return RestEngine(stand_in, config, here, self._vectors(), on_close=server.close)
+
     def _corpus(self) -> Corpus:
         if self._read is None:
             self._read = read_corpus(self.bench().reader, self._profile.tenant)
@@ -154,6 +184,33 @@ class _Opener:
         if self._bench is None:
             self._bench = Bench(search_parts(self._profile))
         return self._bench
+
+
+def names_of(config: CommercialConfig, environ: Mapping[str, str]) -> dict[str, str]:
+    """The names in the paths of a product. Raises ConfigError where one has no value."""
+    names = {}
+    for name, variable in config.names.items():
+        value = environ.get(variable) or config.defaults.get(name)
+        if not value:
+            raise ConfigError(f"{variable} is not set", "engine.names", f"it is the {name}")
+        names[name] = value
+    return names
+
+
+def place_of(config: CommercialConfig, environ: Mapping[str, str]) -> Place | None:
+    """Where a product is, None where neither address nor key is set. Raises ConfigError where one
+    of them is missing, or the address is none that a key may be sent to.
+    """
+    endpoint = environ.get(config.endpoint_env, "")
+    key = environ.get(config.key_env, "")
+    if not endpoint and not key:
+        return None
+    if not endpoint or not key:
+        missing = config.key_env if endpoint else config.endpoint_env
+        raise ConfigError(
+            f"{missing} is not set", "engine.place", f"set both for {config.product}, or neither"
+        )
+    return Place(endpoint, key, names_of(config, environ))
 
 
 def facts_of(spec: EngineSpec) -> EngineFacts:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
@@ -82,6 +83,15 @@ def placeholders(template: JsonValue) -> set[str]:
 def names_in_path(path: str) -> tuple[str, ...]:
     """The `{names}` of a path."""
     return tuple(_IN_PATH.findall(path))
+
+
+def path_of(template: str, names: Mapping[str, str]) -> str:
+    """The path with its names, each as one part whatever is in it.
+
+    >>> path_of("/indexes('{index}')/docs", {"index": "a/b"})
+    "/indexes('a%2Fb')/docs"
+    """
+    return _IN_PATH.sub(lambda found: quote(names[found[1]], safe=""), template)
 
 
 def filled(template: Mapping[str, JsonValue], values: Mapping[str, Any]) -> dict[str, Any]:

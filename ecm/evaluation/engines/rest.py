@@ -1,0 +1,232 @@
+"""A product behind a REST API, asked as its file maps it.
+
+https only, but for this machine; no redirect is followed and no setting of the environment sends
+anything elsewhere; an answer has at most so many bytes and arrives within the time given. The key
+is sent in one header and shown nowhere. Knows HTTP; knows no product.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from ecm.contracts.evaluation import EvaluationQuery
+from ecm.contracts.measured import EngineFacts, EngineProblem
+from ecm.errors import ConfigError
+from ecm.evaluation.engines.base import EngineTrouble, Reply, Scored
+from ecm.evaluation.engines.config import CommercialConfig
+from ecm.evaluation.engines.mapping import at, filled, path_of
+from ecm.evaluation.engines.vectors import QueryVectors
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_MOST_SAID: Final = 300
+_MOST_PAGES: Final = 20
+_LARGEST: Final = 1e300
+"""Scores beyond it are none: JSON may hold numbers that no float does."""
+_SECRET: Final = "***"  # noqa: S105 - what is shown in place of one
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a product is: `endpoint` as https://host, its key, and the names in its paths."""
+
+    endpoint: str
+    key: str
+    names: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return f"Place({self.endpoint!r})"
+
+    def __post_init__(self) -> None:
+        check_endpoint(self.endpoint)
+        if not self.key or not self.key.isascii() or not self.key.isprintable():
+            raise ConfigError("the key is empty or nothing that a header can hold", "engine.key")
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Raises ConfigError for an address that is no https one, unless it is this machine's."""
+    try:
+        parts = urlsplit(endpoint)
+        wrong = not parts.hostname or parts.port == 0 or not endpoint.isprintable()
+    except ValueError:
+        wrong = True
+    if wrong or parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError(
+            "not the address of a service", "engine.endpoint", "write it as https://host"
+        )
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise ConfigError(
+            f"{parts.scheme}://{parts.hostname} is not encrypted: no key is sent there",
+            "engine.endpoint",
+            "write https://…; http only for this machine",
+        )
+
+
+class RestEngine:
+    """A `Backend` on a product's REST API. Safe to share among threads.
+
+    Args:
+        facts: name, description, price, and what stands for what.
+        config: how it is asked and read.
+        place: where it is.
+        vectors: those of queries.
+        transport: how it is sent, for tests; None: over the network.
+        clock: seconds, monotonic.
+        on_close: called once the connections are closed.
+    """
+
+    def __init__(
+        self,
+        facts: EngineFacts,
+        config: CommercialConfig,
+        place: Place,
+        vectors: QueryVectors,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.facts = facts
+        self._config = config
+        self._key = place.key
+        self._vectors = vectors
+        self._clock = clock
+        self._on_close = on_close
+        self._path = path_of(config.request.path, place.names)
+        self._http = httpx.Client(
+            base_url=place.endpoint.rstrip("/"),
+            headers={config.key_header: place.key, "Accept": "application/json"},
+            transport=transport,
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def ask(self, query: EvaluationQuery, depth: int, seconds: float) -> Reply:
+        until = self._clock() + seconds
+        wanted = depth + (1 if query.shown_asset_id is not None else 0)
+        values: dict[str, Any] = {"text": query.query_text, "candidates": self._candidates(wanted)}
+        for field, vector in self._vectors(query).items():
+            values[field.value] = vector.tolist()
+        found: list[Scored] = []
+        degraded: tuple[str, ...] = ()
+        for _ in range(_MOST_PAGES):
+            limit = min(wanted - len(found), self._config.request.page)
+            page, partial = self._page({**values, "limit": limit, "offset": len(found)}, until)
+            found += page
+            degraded = degraded or partial
+            if len(found) >= wanted or not page:
+                break
+        return Reply(tuple(found), degraded)
+
+    def close(self) -> None:
+        self._http.close()
+        self._on_close()
+
+    def _candidates(self, wanted: int) -> int:
+        return max(self._config.candidates, wanted)
+
+    def _page(
+        self, values: Mapping[str, Any], until: float
+    ) -> tuple[list[Scored], tuple[str, ...]]:
+        body = json.dumps(filled(self._config.request.body, values)).encode()
+        status, headers, data = self._sent(body, until)
+        if status not in (200, 206):
+            raise self._refusal(status, headers, data)
+        answer = _parsed(data)
+        hits = at(answer, self._config.response.hits)
+        if not isinstance(hits, list):
+            raise EngineTrouble("the answer has no list of hits", EngineProblem.GARBLED)
+        return [self._hit(hit) for hit in hits], ("partial",) if status == 206 else ()
+
+    def _hit(self, hit: Any) -> Scored:
+        paths = self._config.response
+        name, score = at(hit, paths.id), at(hit, paths.score)
+        numeric = isinstance(score, int | float) and not isinstance(score, bool)
+        if not isinstance(name, str) or not numeric or abs(score) > _LARGEST:
+            raise EngineTrouble("a hit without a name or score", EngineProblem.GARBLED)
+        why = "" if paths.why is None else str(at(hit, paths.why))[:_MOST_SAID]
+        return Scored(name, float(score), why)
+
+    def _sent(self, body: bytes, until: float) -> tuple[int, httpx.Headers, bytes]:
+        left = until - self._clock()
+        if left <= 0:
+            raise EngineTrouble("no time left for another page", EngineProblem.TIMEOUT)
+        try:
+            with self._http.stream(
+                "POST",
+                self._path,
+                params=self._config.request.params,
+                content=body,
+                headers={"Content-Type": "application/json"},
+                timeout=left,
+            ) as response:
+                return response.status_code, response.headers, self._read(response, until)
+        except httpx.TimeoutException as error:
+            raise EngineTrouble(
+                f"no answer in time: {type(error).__name__}", EngineProblem.TIMEOUT
+            ) from error
+        except httpx.DecodingError as error:
+            raise EngineTrouble(f"not readable: {error}", EngineProblem.GARBLED) from error
+        except httpx.HTTPError as error:
+            said = self._shown(str(error) or type(error).__name__)
+            raise EngineTrouble(f"not reached: {said}", EngineProblem.UNREACHABLE) from error
+
+    def _read(self, response: httpx.Response, until: float) -> bytes:
+        """The body. A drop at a time is too late as well as nothing is."""
+        read = bytearray()
+        for part in response.iter_bytes():
+            read += part
+            if len(read) > self._config.most_bytes:
+                raise EngineTrouble(
+                    f"an answer of more than {self._config.most_bytes} bytes",
+                    EngineProblem.GARBLED,
+                )
+            if self._clock() > until:
+                raise EngineTrouble("the answer did not end in time", EngineProblem.TIMEOUT)
+        return bytes(read)
+
+    def _refusal(self, status: int, headers: httpx.Headers, data: bytes) -> EngineTrouble:
+        if 300 <= status < 400:
+            return EngineTrouble(
+                f"it leads elsewhere ({status}), where no key is sent", EngineProblem.REFUSED
+            )
+        fallback = EngineProblem.FAILED if status >= 500 else EngineProblem.REFUSED
+        problem = self._config.problems.get(status, fallback)
+        said = self._shown(self._message(data))
+        return EngineTrouble(
+            f"it answered {status}{': ' if said else ''}{said}",
+            problem,
+            _seconds(headers.get("retry-after")),
+        )
+
+    def _message(self, data: bytes) -> str:
+        """What an error says, where it says it as is documented."""
+        try:
+            found = at(_parsed(data), self._config.response.message)
+        except EngineTrouble:
+            return ""
+        return found if isinstance(found, str) else ""
+
+    def _shown(self, text: str) -> str:
+        """One line for a person, without the key even where a server sends it back."""
+        line = " ".join(text.replace(self._key, _SECRET).split())
+        return "".join(one for one in line if one.isprintable())[:_MOST_SAID]
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise EngineTrouble("the answer is not JSON", EngineProblem.GARBLED) from error
+
+
+def _seconds(said: str | None) -> float | None:
+    """Of Retry-After in seconds; dates are not understood."""
+    text = (said or "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else None
