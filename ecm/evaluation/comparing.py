@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from ecm.contracts.measured import (
     Answered,
@@ -29,6 +29,7 @@ from ecm.contracts.measured import (
 from ecm.errors import ConfigError
 
 Snapshots = Literal["same", "any"]
+LATENCY_GATES: Final = frozenset({"p95_latency"})
 _ORDER = (Verdict.PASS, Verdict.WARN, Verdict.INCONCLUSIVE, Verdict.BLOCK)
 
 
@@ -129,7 +130,7 @@ def comparability(
     return Comparability(common, tuple(gates), tuple(latency), tuple(remarks))
 
 
-def tempered(report: GateReport, found: Comparability, latency_gates: frozenset[str]) -> GateReport:
+def tempered(report: GateReport, found: Comparability) -> GateReport:
     """The report with what the comparison cannot tell: passes become inconclusive, and say why.
 
     A gate that blocks goes on to: what is worse on other assets is for somebody to look at.
@@ -138,7 +139,7 @@ def tempered(report: GateReport, found: Comparability, latency_gates: frozenset[
         return report
 
     def of(check: GateCheck) -> GateCheck:
-        timed = found.latency if check.name in latency_gates else ()
+        timed = found.latency if check.name in LATENCY_GATES else ()
         reasons = (*found.gates, *timed)
         if not reasons or (check.verdict is Verdict.BLOCK and not timed):
             return check

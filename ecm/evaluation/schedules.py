@@ -93,4 +93,11 @@ def exit_code(summary: Summary) -> ExitCode:
         return ExitCode.PARTIAL
     if summary.gates is None and summary.head.schedule is Schedule.RUN:
         return ExitCode.PASS
-    return ExitCode.PASS if summary.verdict in GOOD else ExitCode.INCONCLUSIVE
+    return exit_code_of(summary.verdict)
+
+
+def exit_code_of(verdict: Verdict) -> ExitCode:
+    """Of a comparison alone."""
+    if verdict is Verdict.BLOCK:
+        return ExitCode.BLOCK
+    return ExitCode.PASS if verdict in GOOD else ExitCode.INCONCLUSIVE
