@@ -148,8 +148,7 @@ class SearchEngine:
         """
         plan = self.plan(request)
         begun = self.begin(plan)
-        encoded = self._encoder.encode(plan.encodings) if plan.encodings else []
-        gathered = self.gather(plan, encoded, begun)
+        gathered = self.gather(plan, self.encoded(plan), begun)
         if gathered.rerank is None:
             return self.answer(plan, gathered, None)
         started = self._clock()
@@ -187,6 +186,10 @@ class SearchEngine:
                 allowed = allowed_by(plan.request.filter, self.facts.of(plan.request.tenant_id))
         words = begin_words(plan, self.candidates, allowed, self._threads, self._clock)
         return Begun(allowed, words, laps)
+
+    def encoded(self, plan: Plan) -> list[EncodedQuery]:
+        """What a plan wants encoded, by the models of this process. Raises ImageError."""
+        return self._encoder.encode(plan.encodings) if plan.encodings else []
 
     def gather(
         self, plan: Plan, encoded: Sequence[EncodedQuery], begun: Begun | None = None
