@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ecm.contracts.evaluation import RELEVANT, EvaluationQuery
-from ecm.contracts.measured import EngineAnswer, Measure, RankedAsset
+from ecm.contracts.measured import EngineAnswer, Measure
 from ecm.evaluation.reporting.material import Contender, Material
 from ecm.evaluation.reporting.text import (
     MAX_QUERY,
@@ -131,20 +131,18 @@ class _Drawing:
         return now if self._baseline is None else [*now, (self._baseline.name, self._baseline)]
 
     def _top(self, query: EvaluationQuery, relevance: Mapping[str, int]) -> str:
-        """What stands first on either side, as pictures."""
+        """What stands first on either side, as pictures with what is known of each below."""
         rows = []
         complete = self._material.judgements.is_complete(query.query_id)
         for name, side in self._sides():
-            answer = side.answers.get(query.query_id)
-            ranked = () if answer is None else answer.ranked[:SHOWN]
-            cells = []
-            for one in ranked:
-                said = _judged(one.asset_id, relevance, complete)
-                cells.append(
-                    f"{self._thumbs.link(one.asset_id, f'rank {one.rank}, {said}')} {said}"
-                )
-            cells += [""] * (SHOWN - len(cells))
-            rows.append([code(name), *cells])
+            first = ranking(side, query)[:SHOWN]
+            said = [_judged(asset_id, relevance, complete) for asset_id in first]
+            pictures = [
+                self._thumbs.link(asset_id, f"rank {rank}, {what}")
+                for rank, (asset_id, what) in enumerate(zip(first, said, strict=True), start=1)
+            ]
+            more = [""] * (SHOWN - len(first))
+            rows += [[code(name), *pictures, *more], ["", *said, *more]]
         return table(["", *(str(rank) for rank in range(1, SHOWN + 1))], rows, left=SHOWN + 1)
 
     def _told(self, query: EvaluationQuery, relevance: Mapping[str, int]) -> str:
@@ -152,31 +150,48 @@ class _Drawing:
         lines = []
         for name, side in self._sides():
             lines += _trouble(name, side.answers.get(query.query_id))
-        answer = self._candidate.answers.get(query.query_id)
-        for asset_id in _missed(answer, relevance)[:_MISSED]:
-            lines.append(self._missed(query, asset_id, relevance[asset_id]))
-        if answer is not None and answer.ranked and answer.ranked[0].why:
-            first = answer.ranked[0]
-            lines.append(f"- First is {code(first.asset_id[:12])}: {words(first.why)}")
-        return "\n".join(lines)
+        first = next(iter(ranking(self._candidate, query)), None)
+        why = "" if first is None else self._why(query, first)
+        if why:
+            lines.append(f"- What {code(self._candidate.name)} says of its first: {why}")
+        missed = _missed(ranking(self._candidate, query), relevance)
+        missed = [one for one in missed if one != query.shown_asset_id]
+        if not missed:
+            return "\n".join(lines)
+        more = f", {_MISSED} of {len(missed)}" if len(missed) > _MISSED else ""
+        told = f"Relevant, and not among the first ten of {code(self._candidate.name)}{more}:"
+        return "\n".join([*lines, "", told, "", self._places(query, missed[:_MISSED], relevance)])
 
-    def _missed(self, query: EvaluationQuery, asset_id: str, relevance: int) -> str:
-        picture = self._thumbs.link(asset_id, "missed asset")
-        others = [one for one in self._material.shown if one is not self._candidate]
-        places = [f"{code(self._candidate.name)}: {_place(self._candidate, query, asset_id)}"]
-        places += [f"{code(one.name)}: {_place(one, query, asset_id)}" for one in others]
-        line = (
-            f"- Missed among the first ten: {picture} {code(asset_id[:12])}, relevance "
-            f"{relevance}. It stands at {'; '.join(places)}."
-        )
-        whys = (
-            ranked.why
-            for side in (self._candidate, *others)
-            for ranked in _ranked(side, query.query_id)
-            if ranked.asset_id == asset_id and ranked.why
-        )
-        why = next(whys, "")
-        return f"{line} Of it is said: {words(why)}" if why else line
+    def _places(
+        self, query: EvaluationQuery, missed: Sequence[str], relevance: Mapping[str, int]
+    ) -> str:
+        """At which rank every engine has what was missed."""
+        sides = (self._candidate, *(o for o in self._material.shown if o is not self._candidate))
+        rows = []
+        for asset_id in missed:
+            picture = self._thumbs.link(asset_id, "missed asset")
+            places = [_place(side, query, asset_id) for side in sides]
+            rows.append([picture, str(relevance[asset_id]), *places, self._why(query, asset_id)])
+        columns = ["asset", "relevance", *(f"rank in {code(one.name)}" for one in sides)]
+        return table([*columns, "what is said of it"], rows, left=len(columns) + 1).rstrip("\n")
+
+    def _why(self, query: EvaluationQuery, asset_id: str) -> str:
+        """What an engine says of an asset, the candidate first; empty: none says anything."""
+        others = (one for one in self._material.shown if one is not self._candidate)
+        for side in (self._candidate, *others):
+            answer = side.answers.get(query.query_id)
+            for ranked in () if answer is None else answer.ranked:
+                if ranked.asset_id == asset_id and ranked.why:
+                    by = "" if side is self._candidate else f"{code(side.name)}: "
+                    return by + words(ranked.why)
+        return ""
+
+
+def ranking(side: Contender, query: EvaluationQuery) -> tuple[str, ...]:
+    """Ids of what an engine found, in order, as it is measured: without the asset that is shown."""
+    answer = side.answers.get(query.query_id)
+    ranked = () if answer is None else answer.ranked
+    return tuple(one.asset_id for one in ranked if one.asset_id != query.shown_asset_id)
 
 
 def _title(query: EvaluationQuery) -> str:
@@ -193,14 +208,9 @@ def _judged(asset_id: str, relevance: Mapping[str, int], complete: bool) -> str:
     return f"relevance {value}" if value >= RELEVANT else "not relevant"
 
 
-def _ranked(side: Contender, query_id: str) -> Sequence[RankedAsset]:
-    answer = side.answers.get(query_id)
-    return () if answer is None else answer.ranked
-
-
-def _missed(answer: EngineAnswer | None, relevance: Mapping[str, int]) -> list[str]:
+def _missed(found: Sequence[str], relevance: Mapping[str, int]) -> list[str]:
     """Relevant assets beyond the first ten, the most relevant and nearest first."""
-    ranks = {} if answer is None else {one.asset_id: one.rank for one in answer.ranked}
+    ranks = {asset_id: rank for rank, asset_id in enumerate(found, start=1)}
     beyond = [
         asset_id
         for asset_id, value in relevance.items()
@@ -211,11 +221,10 @@ def _missed(answer: EngineAnswer | None, relevance: Mapping[str, int]) -> list[s
 
 
 def _place(side: Contender, query: EvaluationQuery, asset_id: str) -> str:
-    ranked = _ranked(side, query.query_id)
-    rank = next((one.rank for one in ranked if one.asset_id == asset_id), None)
-    if rank is not None:
-        return f"rank {rank}"
-    return f"not among the {len(ranked)} returned" if ranked else "nothing returned"
+    found = ranking(side, query)
+    if asset_id in found:
+        return str(found.index(asset_id) + 1)
+    return f"not in {len(found)}" if found else "nothing found"
 
 
 def _trouble(name: str, answer: EngineAnswer | None) -> list[str]:

@@ -9,6 +9,7 @@ from ecm.evaluation.reporting.glossary import LABELS
 from ecm.evaluation.reporting.material import Material
 from ecm.evaluation.reporting.text import (
     NONE,
+    SPACE,
     code,
     milliseconds,
     number,
@@ -71,7 +72,7 @@ def changed(check: GateCheck, change: float | None) -> str:
     """A change in the unit of the gate: percentage points, or per cent of the baseline."""
     if check.unit == "points":
         return points(change)
-    return NONE if change is None else f"{signed(change * 100, 2)} %"
+    return NONE if change is None else f"{signed(change * 100, 2)}{SPACE}%"
 
 
 def span(check: GateCheck) -> str:
@@ -82,7 +83,7 @@ def span(check: GateCheck) -> str:
 def value_of(check: GateCheck, value: float | None) -> str:
     """What was measured of one side."""
     if "p95" in check.name or "p50" in check.name or "latency" in check.name:
-        return f"{milliseconds(value)} ms"
+        return f"{milliseconds(value)}{SPACE}ms"
     return percent(value, 2) if "error" in check.name else number(value)
 
 
@@ -100,7 +101,7 @@ def _row(check: GateCheck) -> list[str]:
         changed(check, check.change),
         NONE if check.lower is None else span(check),
         changed(check, check.threshold),
-        changed(check, check.detectable),
+        changed(check, check.detectable).lstrip("+"),
         number(check.wilcoxon_p),
         f"{check.queries:,}",
         _MARKS[check.verdict],

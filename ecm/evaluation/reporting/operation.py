@@ -18,6 +18,7 @@ from ecm.evaluation.reporting.text import (
     dollars,
     milliseconds,
     percent,
+    ranged,
     table,
     words,
 )
@@ -90,14 +91,18 @@ def operation_section(material: Material) -> str:
 
 
 def _what_coverage_means(material: Material) -> str:
-    shares = [one.figures.all.values.get(Measure.UNJUDGED_10) or 0.0 for one in material.shown]
+    shares = {
+        one.name: one.figures.all.values.get(Measure.UNJUDGED_10) or 0.0 for one in material.shown
+    }
     if uneven(material):
+        least = max(shares, key=shares.__getitem__)
         return (
             "**The engines are not judged alike.** What nobody has judged counts as not relevant, "
-            "so the engine with the larger share may be better than it looks here. Judge its "
-            "results (`ecm evaluate labels`) before concluding from differences of that size."
+            f"so {code(least)}, of whose first ten {percent(shares[least])} are not judged, may be "
+            "better than it looks here. Judge its results (`ecm evaluate labels`) before "
+            "concluding from small differences to it."
         )
-    if max(shares, default=0.0) > MUCH:
+    if max(shares.values(), default=0.0) > MUCH:
         return (
             "**Much of the top ten is not judged**, of all engines alike: absolute figures are "
             "lower bounds, comparisons hold."
@@ -110,11 +115,11 @@ def _row(one: Contender) -> list[str]:
     p95 = milliseconds(whole.p95_ms)
     around = quantile_interval(one.latencies, 0.95)
     if around is not None:
-        p95 = f"{p95} [{milliseconds(around[0])}, {milliseconds(around[1])}]"
+        p95 = ranged(p95, milliseconds(around[0]), milliseconds(around[1]))
     errors = percent(whole.error_rate, 2)
     likely = wilson(whole.error_rate, whole.queries)
     if likely is not None:
-        errors = f"{errors} [{percent(likely[0], 2)}, {percent(likely[1], 2)}]"
+        errors = ranged(errors, percent(likely[0], 2), percent(likely[1], 2))
     again = sum(answer.attempts > 1 for answer in one.answers.values())
     return [
         code(one.name),

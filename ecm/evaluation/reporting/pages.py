@@ -22,7 +22,7 @@ STYLE: Final = """
 @media (prefers-color-scheme:dark){:root{--ink:#e8e8e8;--paper:#16181b;--faint:#a3a8ae;
 --line:#3a3e44;--band:#1f2226;--link:#8ab8f0}}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:2rem 1.25rem 4rem;max-width:72rem;background:var(--paper);
+body{margin:0 auto;padding:2rem 1.25rem 4rem;max-width:76rem;background:var(--paper);
 color:var(--ink);font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;
 overflow-wrap:break-word}
 h1{font-size:1.8rem;line-height:1.25;margin:0 0 1rem}
@@ -38,13 +38,12 @@ table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600;border-bottom:2px solid var(--line);vertical-align:bottom}
 .right{text-align:right}
-td.right{white-space:nowrap}
 img{max-width:100%;height:auto;vertical-align:middle;border-radius:4px}
 img.plot{display:block;margin:1rem 0;background:#fff;padding:.4rem;border:1px solid var(--line)}
 nav{font-size:.9rem;color:var(--faint)}
 @media print{:root{--ink:#000;--paper:#fff;--faint:#444;--line:#bbb;--band:#f4f4f4}
 body{max-width:none;padding:0;font-size:10pt}h2,h3{break-after:avoid}
-table,img,pre{break-inside:avoid}.wide{overflow:visible}td.right{white-space:normal}}
+table,img,pre{break-inside:avoid}.wide{overflow:visible}}
 """
 _LARGE: Final = ".png"
 

@@ -110,7 +110,7 @@ def latency_plot(material: Material) -> bytes | None:
             axes.set_ylim(0, 1.02)
             axes.set_xlabel("milliseconds, logarithmic")
             _plain_numbers(axes)
-            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.16), ncols=1, borderaxespad=0)
+        figure.legend(loc="outside lower left", ncols=2 if len(engines) > 3 else 1)
 
     return picture(WIDTH, 3.4 + 0.2 * len(engines), draw)
 
@@ -174,10 +174,8 @@ def _forest(
                 axes.axvline(0.0, color=INK, linewidth=0.8, linestyle="--")
             axes.set_yticks(range(len(rows)), [row.name for row in rows])
             axes.set_ylim(len(rows) - 0.5, -0.5)
-            axes.legend(
-                loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2, borderaxespad=0, fontsize=9
-            )
         axes.grid(False, axis="y")
+        figure.legend(loc="outside lower left", ncols=3)
 
     height = 1.2 + len(rows) * max(0.34, 0.17 * len(engines)) + 0.16 * len(engines)
     return picture(WIDTH, height, draw)

@@ -9,7 +9,7 @@ from typing import Final
 
 from ecm.contracts.evaluation import LabelSource, Split
 from ecm.contracts.measured import EngineFacts
-from ecm.evaluation.reporting.gate_tables import label_of
+from ecm.evaluation.reporting.gate_tables import changed, label_of
 from ecm.evaluation.reporting.material import Material
 from ecm.evaluation.reporting.operation import uneven
 from ecm.evaluation.reporting.text import (
@@ -161,11 +161,12 @@ def _of_engines(material: Material) -> list[str]:
                 f"{words(facts.stands_for)}: its figures say that the way there works, nothing of "
                 "that product's quality, speed or price."
             )
-        if whole.error_rate > 0 or whole.degraded_rate > 0:
-            lines.append(
-                f"- {code(one.name)} failed at {percent(whole.error_rate, 2)} of the queries, and "
-                f"answered {percent(whole.degraded_rate, 2)} without a part of itself."
-            )
+        if whole.error_rate > 0:
+            share = percent(whole.error_rate, 2)
+            lines.append(f"- {code(one.name)} failed at {share} of the queries; each counts as 0.")
+        if whole.degraded_rate > 0:
+            share = percent(whole.degraded_rate, 2)
+            lines.append(f"- {code(one.name)} answered {share} without a part of itself.")
     snapshots = {one.facts.snapshot_id for one in material.shown if one.facts.snapshot_id}
     sizes = {one.facts.assets for one in material.shown if one.facts.assets is not None}
     if len(snapshots) > 1 or len(sizes) > 1:
@@ -194,7 +195,8 @@ def _of_queries(material: Material) -> list[str]:
     for check in gates.checks if gates is not None else ():
         if check.detectable is not None and check.detectable > abs(check.threshold) > 0:
             lines.append(
-                f"- {label_of(check.name)}: {counted(check.queries, 'query', 'queries')} show a "
-                f"change of the size of the limit less often than four times in five."
+                f"- {label_of(check.name)}: with {counted(check.queries, 'query', 'queries')} only "
+                f"a change of {changed(check, check.detectable).lstrip('+')} or more would be seen "
+                f"four times in five; the limit is {changed(check, check.threshold)}."
             )
     return lines

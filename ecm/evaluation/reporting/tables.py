@@ -7,7 +7,7 @@ from typing import Final
 
 from ecm.contracts.evaluation import QueryKind
 from ecm.contracts.measured import EngineFigures, Measure
-from ecm.evaluation.reporting.estimates import ALL, Estimates, Slice
+from ecm.evaluation.reporting.estimates import ALL, Estimates
 from ecm.evaluation.reporting.glossary import LABELS
 from ecm.evaluation.reporting.intervals import Interval
 from ecm.evaluation.reporting.material import RANKED, Contender, Material
@@ -93,10 +93,9 @@ def _by_stratum(material: Material, estimates: Estimates, measure: Measure) -> s
     for stratum in estimates.strata:
         means = [estimates.mean(stratum, one, measure) for one in shown]
         changes = [estimates.change(stratum, one, measure) for one in compared]
-        name = "all" if stratum.slice is Slice.ALL else f"{stratum.slice.value}: {stratum.name}"
         judged = max((one.queries for one in means), default=0)
-        cells = [*(_mean(one.mean, one) for one in means), *(_change(one) for one in changes)]
-        rows.append([name, f"{judged:,}", *cells])
+        told = [number(one.mean) if compared else _mean(one.mean, one) for one in means]
+        rows.append([stratum.name, f"{judged:,}", *told, *(_change(one) for one in changes)])
     return table(columns, rows)
 
 

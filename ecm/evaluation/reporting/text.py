@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 MINUS: Final = "\N{MINUS SIGN}"
+SPACE: Final = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit."""
 NONE: Final = "\N{EN DASH}"
 """What a cell without a number holds."""
 MAX_QUERY: Final = 120
@@ -79,34 +81,35 @@ def signed(value: float | None, digits: int = 4) -> str:
 
 
 def ranged(said: str, lower: str | None, upper: str | None) -> str:
-    """A figure with its interval in brackets, the unit once, at the end.
+    """A figure with its interval in brackets, in which the unit is not said again.
 
-    >>> ranged("+1.2 %", "+0.1 %", "+2.3 %"), ranged("0.5", None, None)
-    ('+1.2 [+0.1, +2.3] %', '0.5')
+    >>> ranged(points(0.02), points(0.01), points(0.03)).replace(SPACE, " ")
+    '+2.00 pp [+1.00, +3.00]'
+    >>> ranged("0.5", None, None)
+    '0.5'
     """
     if lower is None or upper is None:
         return said
-    value, _, unit = said.partition(" ")
-    low, high = (one.partition(" ")[0] for one in (lower, upper))
-    return f"{value} [{low}, {high}] {unit}".rstrip()
+    low, high = (one.partition(SPACE)[0] for one in (lower, upper))
+    return f"{said} [{low},{SPACE}{high}]"
 
 
 def points(value: float | None) -> str:
     """A change of a measure or a rate in [0, 1], in percentage points of two decimals.
 
-    >>> points(-0.0312)
+    >>> points(-0.0312).replace(SPACE, " ")
     '−3.12 pp'
     """
-    return NONE if value is None else f"{signed(value * 100, 2)} pp"
+    return NONE if value is None else f"{signed(value * 100, 2)}{SPACE}pp"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share of [0, 1].
 
-    >>> percent(0.0123), percent(None)
+    >>> percent(0.0123).replace(SPACE, " "), percent(None)
     ('1.2 %', '–')
     """
-    return NONE if value is None else f"{number(value * 100, digits)} %"
+    return NONE if value is None else f"{number(value * 100, digits)}{SPACE}%"
 
 
 def milliseconds(value: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Final
 from ecm.contracts.measured import GateCheck, GateReport, RunState, Verdict
 from ecm.evaluation.reporting.gate_tables import changed, label_of, span, value_of
 from ecm.evaluation.reporting.material import Material
-from ecm.evaluation.reporting.text import code, counted, listed, words
+from ecm.evaluation.reporting.text import code, counted, listed, percent, words
 
 _MOST: Final = 1_000_000
 _STATES: Final = {
@@ -109,7 +109,7 @@ def _said(check: GateCheck) -> str:
 def _interval(check: GateCheck) -> str:
     if check.lower is None or check.upper is None:
         return ""
-    return f" ({check.confidence:.0%} interval {span(check)})".replace("%", " %")
+    return f" ({percent(check.confidence, 0)} interval {span(check)})"
 
 
 def _what_would_tell(check: GateCheck) -> str:
