@@ -132,10 +132,7 @@ class _Opener:
     def _service(self, facts: EngineFacts, config: InternalConfig) -> Backend:
         assert config.url is not None, "chosen by the caller"
         said = f"{facts.description}; the service at {config.url}; {REMEMBERS}"
-        key = self._environ.get(config.api_key_env) or None
-        client = Client(
-            config.url, key, timeout=config.patience.timeout_seconds, retries=Retries(0)
-        )
+        client = client_of(config, self._profile, self._environ, config.patience.timeout_seconds)
         try:
             return HttpService(facts.model_copy(update={"description": said[:512]}), client)
         except EcmError:
@@ -184,6 +181,21 @@ class _Opener:
         if self._bench is None:
             self._bench = Bench(search_parts(self._profile))
         return self._bench
+
+
+def client_of(
+    config: InternalConfig, profile: Profile, environ: Mapping[str, str], seconds: float
+) -> Client:
+    """A client of the service that a file names, for the profile's tenant and no other, which
+    never asks again by itself. Raises ConfigError.
+    """
+    return Client(
+        config.url or "",
+        environ.get(config.api_key_env) or None,
+        tenant=profile.tenant,
+        timeout=seconds,
+        retries=Retries(0),
+    )
 
 
 def names_of(config: CommercialConfig, environ: Mapping[str, str]) -> dict[str, str]:
