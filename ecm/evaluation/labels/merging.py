@@ -19,9 +19,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from ecm.contracts.evaluation import Label, LabelSource
 from ecm.evaluation.labels.standing import Pair, Standing, State
+
+SURENESS: Final = {LabelSource.WEAK: 1, LabelSource.HUMAN: 2, LabelSource.ADJUDICATED: 3}
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,18 @@ def with_weak(base: Base, weak: Iterable[Label], query_ids: Collection[str]) -> 
         there = labels.get(pair)
         free = there is None or there.label_source is LabelSource.WEAK
         if free and pair[0] in query_ids and pair[0] not in base.complete:
+            labels[pair] = label
+    return _merged(base, labels, query_ids, Counter())
+
+
+def with_labels(base: Base, told: Iterable[Label], query_ids: Collection[str]) -> Merged:
+    """The labels of `base`, and labels from elsewhere: each replaces what is not surer than it."""
+    labels = {pair: label for pair, label in base.labels.items() if pair[0] in query_ids}
+    for label in told:
+        pair = (label.query_id, label.asset_id)
+        there = labels.get(pair)
+        sure = SURENESS[there.label_source] if there is not None else 0
+        if pair[0] in query_ids and SURENESS[label.label_source] >= sure:
             labels[pair] = label
     return _merged(base, labels, query_ids, Counter())
 

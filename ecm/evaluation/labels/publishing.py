@@ -14,7 +14,7 @@ from ecm.contracts.evaluation import Label, LabelSet, QuerySet
 from ecm.errors import ConfigError, StoreUnavailable
 from ecm.evaluation.labels.batches import Known, checks_of
 from ecm.evaluation.labels.consensus import Consensus, consensus
-from ecm.evaluation.labels.merging import Base, Merged, with_votes, with_weak
+from ecm.evaluation.labels.merging import Base, Merged, with_labels, with_votes, with_weak
 from ecm.evaluation.labels.standing import standings
 from ecm.evaluation.labels.work import LabelWork
 from ecm.evaluation.shelf import Labels, Queries, Shelf, digest_of
@@ -100,6 +100,17 @@ def publish_weak(
 
     def merge(base: Base, query_ids: Collection[str]) -> Merged:
         return with_weak(base, weak, query_ids)
+
+    return _published(shelf, name, queries, merge, None, now)
+
+
+def publish_told(
+    shelf: Shelf, name: str, queries: Queries, told: Sequence[Label], now: float
+) -> NewVersion:
+    """A new version of a label set with labels from elsewhere. Raises as above."""
+
+    def merge(base: Base, query_ids: Collection[str]) -> Merged:
+        return with_labels(base, told, query_ids)
 
     return _published(shelf, name, queries, merge, None, now)
 

@@ -1,9 +1,10 @@
 """Weak labels: how attractive an asset is for a query once it is looked at, and how sure that is.
 
 Pure. Given the examination of ranks, the clicks of a pair are binomial at every rank with chance
-alpha * theta(rank), so the posterior of alpha is known on a grid, from a uniform prior; a label
-comes only where it is far enough on one side of a threshold. That the thetas are themselves
-estimates is not in it: with thousands of showings a rank they are far surer than any pair.
+alpha * theta(rank), so the posterior of alpha is known on a grid. The prior is worth two looks: a
+beta whose mean is the attractiveness of the whole log. A label comes only where the posterior is
+far enough on one side of a threshold. That the thetas are themselves estimates is not in it: with
+thousands of showings a rank they are far surer than any pair.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ecm.evaluation.labels.examination import Examination
 from ecm.evaluation.labels.standing import Pair
 
 GRID: Final = 201
+PRIOR_LOOKS: Final = 2.0
 _CHUNK: Final = 20_000
 """Cells whose grid is in memory at once: 32 MB."""
 
@@ -32,13 +34,13 @@ class WeakRules:
 
     With credible bounds of `confidence` (both together) around the attractiveness: relevance 2
     where the lower one reaches `good`, 1 where it reaches `partly`, 0 where the upper one stays
-    below `partly`; else, and below `min_shown` showings, none.
+    below `partly`; else, and with less than `min_looks` looks at it, none.
     """
 
     good: float = 0.4
     partly: float = 0.1
     confidence: float = 0.9
-    min_shown: int = 20
+    min_looks: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,13 @@ class Attraction:
     """The attractiveness of a pair: posterior mean and credible bounds.
 
     `classes`: chance of less than `partly`, of less than `good`, and of more. `shown` and `clicked`
-    are what counts of the log.
+    are what counts of the log; `looks` are the showings that are expected to have been looked at.
     """
 
     pair: Pair
     shown: int
     clicked: int
+    looks: float
     mean: float
     lower: float
     upper: float
@@ -77,12 +80,16 @@ def attractions(
         cells = order[first:last]
         said = _log_likelihood(counts, cells, theta[cells], grid)
         weights[at : at + _CHUNK] = np.add.reduceat(said, starts[at : at + _CHUNK] - first)
-    weights = np.exp(weights - weights.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
     shown = np.add.reduceat(counts.shown[order], starts)
     clicked = np.add.reduceat(counts.clicked[order], starts)
+    looks = np.add.reduceat(counts.shown[order] * theta[order], starts)
+    share = min(max(clicked.sum() / looks.sum(), 1.0 / GRID), 1.0 - 1.0 / GRID)
+    weights += (PRIOR_LOOKS * share - 1.0) * np.log(grid)
+    weights += (PRIOR_LOOKS * (1.0 - share) - 1.0) * np.log1p(-grid)
+    weights = np.exp(weights - weights.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
     pairs = [counts.pairs[number] for number in pair[starts]]
-    return _summarised(pairs, shown, clicked, weights, rules)
+    return _summarised(pairs, (shown, clicked, looks), weights, rules)
 
 
 def weak_labels(
@@ -133,11 +140,11 @@ def _log_likelihood(
 
 def _summarised(
     pairs: Sequence[Pair],
-    shown: npt.NDArray[np.int64],
-    clicked: npt.NDArray[np.int64],
+    counted: tuple[npt.NDArray[np.float64], ...],
     weights: npt.NDArray[np.float64],
     rules: WeakRules,
 ) -> tuple[Attraction, ...]:
+    shown, clicked, looks = counted
     edges = np.arange(1, GRID + 1) / GRID
     middles = edges - 0.5 / GRID
     below = np.cumsum(weights, axis=1)
@@ -152,6 +159,7 @@ def _summarised(
             pair=one,
             shown=int(shown[at]),
             clicked=int(clicked[at]),
+            looks=float(looks[at]),
             mean=float(mean[at]),
             lower=float(lower[at]),
             upper=float(upper[at]),
@@ -162,7 +170,7 @@ def _summarised(
 
 
 def _relevance(one: Attraction, rules: WeakRules) -> Relevance | None:
-    if one.shown < rules.min_shown:
+    if one.looks < rules.min_looks:
         return None
     if one.lower >= rules.good:
         return 2

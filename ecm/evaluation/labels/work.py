@@ -72,7 +72,9 @@ class LabelWork:
         self.name = name
         self._folder = f"{EVALUATION}/{tenant_id}/{LABEL_WORK}/{name}"
         check_name(self._folder)
-        self._read: dict[str, tuple[Vote, ...]] = {}
+        self._read: set[str] = set()
+        self._votes: dict[str, Vote] = {}
+        self._drawn: dict[str, Drawn] = {}
         self._lock = threading.Lock()
 
     def add_pool(self, head: Pool, pairs: Sequence[PooledPair]) -> bool:
@@ -81,9 +83,11 @@ class LabelWork:
 
     def pools(self) -> tuple[Pooled, ...]:
         """All pools, oldest first."""
+        heads = [self._head("pools", number, Pool) for number in self._numbers("pools")]
         return tuple(
             Pooled(head, self._lines("pools", head, PooledPair))
-            for head in self._heads("pools", Pool)
+            for head in heads
+            if head is not None
         )
 
     def add_batch(self, head: Batch, pairs: Sequence[BatchPair]) -> bool:
@@ -91,11 +95,14 @@ class LabelWork:
         return self._add("batches", head, pairs)
 
     def batches(self) -> tuple[Drawn, ...]:
-        """All batches, oldest first."""
-        return tuple(
-            Drawn(head, self._lines("batches", head, BatchPair))
-            for head in self._heads("batches", Batch)
-        )
+        """All batches, oldest first; what was read before is remembered."""
+        with self._lock:
+            for number in self._numbers("batches"):
+                if number not in self._drawn:
+                    head = self._head("batches", number, Batch)
+                    if head is not None:
+                        self._drawn[number] = Drawn(head, self._lines("batches", head, BatchPair))
+            return tuple(self._drawn[number] for number in sorted(self._drawn))
 
     def next_number(self, kind: str) -> int:
         """The number that the next of the `pools` or `batches` has."""
@@ -108,14 +115,15 @@ class LabelWork:
         Raises ConfigError for votes of another tenant.
         """
         days: defaultdict[str, dict[str, Vote]] = defaultdict(dict)
-        there = {vote.model_dump_json() for vote in self.votes()} if len(votes) > 1 else set()
+        if len(votes) > 1:
+            self.votes()
         for vote in votes:
             if vote.tenant_id != self.tenant_id:
                 raise ConfigError(
                     f"a vote of tenant {vote.tenant_id}, not {self.tenant_id}", "labels.tenant"
                 )
             text = vote.model_dump_json()
-            if text not in there:
+            if text not in self._votes:
                 days[day_of(vote.at)][text] = vote
         new = 0
         for day, batch in sorted(days.items()):
@@ -131,9 +139,11 @@ class LabelWork:
                 folder = f"{self._folder}/votes/{day}"
                 for name in filter(_VOTES.match, self._storage.children(folder)):
                     if f"{folder}/{name}" not in self._read:
-                        self._read[f"{folder}/{name}"] = self._some(f"{folder}/{name}", day)
-            found = {v.model_dump_json(): v for votes in self._read.values() for v in votes}
-        return tuple(sorted(found.values(), key=_order))
+                        some = self._some(f"{folder}/{name}", day)
+                        self._votes |= {vote.model_dump_json(): vote for vote in some}
+                        self._read.add(f"{folder}/{name}")
+            found = sorted((vote.at, text) for text, vote in self._votes.items())
+            return tuple(self._votes[text] for _, text in found)
 
     def _some(self, name: str, day: str) -> tuple[Vote, ...]:
         data = self._storage.read(name) or b""
@@ -154,18 +164,16 @@ class LabelWork:
     def _numbers(self, kind: str) -> tuple[str, ...]:
         return tuple(filter(_NUMBER.match, self._storage.children(f"{self._folder}/{kind}")))
 
-    def _heads(self, kind: str, of: type[Head]) -> list[Head]:
-        found = []
-        for number in self._numbers(kind):
-            name = f"{self._folder}/{kind}/{number}/{HEAD}"
-            data = self._storage.read(name)
-            if data is None:  # its writer was stopped before it was there
-                continue
-            try:
-                found.append(of.model_validate_json(data))
-            except ValidationError as error:
-                raise StoreCorrupt(f"{name}: {error.errors()[0]['msg']}") from error
-        return found
+    def _head(self, kind: str, number: str, of: type[Head]) -> Head | None:
+        """The head of a pool or batch; None where its writer was stopped before it was there."""
+        name = f"{self._folder}/{kind}/{number}/{HEAD}"
+        data = self._storage.read(name)
+        if data is None:
+            return None
+        try:
+            return of.model_validate_json(data)
+        except ValidationError as error:
+            raise StoreCorrupt(f"{name}: {error.errors()[0]['msg']}") from error
 
     def _lines(self, kind: str, head: Pool | Batch, of: type[Line]) -> tuple[Line, ...]:
         name = f"{self._folder}/{kind}/{head.number:06d}/{head.digest}.jsonl"
@@ -182,7 +190,3 @@ class LabelWork:
 
 def _name_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:_NAME_HEX]
-
-
-def _order(vote: Vote) -> tuple[float, str]:
-    return vote.at, vote.model_dump_json()
