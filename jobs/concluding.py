@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 from ecm.evaluation.config import EvaluationGates, load_gates
@@ -27,7 +28,7 @@ from ecm.evaluation.comparing import (
 )
 from ecm.evaluation.judgements import Judgements
 from ecm.evaluation.measures import Measured, measured
-from ecm.evaluation.report import Contender, contenders, report_of
+from ecm.evaluation.report import Contender, Earlier, contenders, report_of
 from ecm.evaluation.runs import REPORT, Runs
 from ecm.evaluation.schedules import verdict_of
 from ecm.evaluation.shelf import Labels, Queries, Shelf
@@ -62,8 +63,11 @@ class Desk:
 
     def thumbnail(self, asset_id: str) -> bytes | None:
         """The small JPEG of an asset, None when none is kept."""
-        store = EvidenceStore.open(self.settings.evidence)
-        return store.thumbnail(self.settings.tenant, asset_id)
+        return self._store.thumbnail(self.settings.tenant, asset_id)
+
+    @cached_property
+    def _store(self) -> EvidenceStore:
+        return EvidenceStore.open(self.settings.evidence)
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def conclude(desk: Desk, head: RunHead, answers: Sequence[Answered], sets: Sets)
         candidate = side_of(head, head.candidate, answers)
         compared = compare(desk, baseline, candidate, sets.asked, judgements, head.snapshots)
         if baseline.plan.run_id != head.run_id:
-            other = _contender(desk, baseline, compared.baseline)
+            other = contender_of(desk, baseline, compared.baseline)
     gates = compared.gates if compared is not None else None
     summary = Summary(
         head=head,
@@ -139,7 +143,7 @@ def conclude(desk: Desk, head: RunHead, answers: Sequence[Answered], sets: Sets)
         judgements,
         lines,
         answers,
-        _earlier(desk, head),
+        earlier_report(desk, head),
         desk.thumbnail,
         other,
     )
@@ -158,7 +162,7 @@ def figures_of(
     found = []
     for facts in plan.engines:
         side = side_of(plan, facts.engine_id, every)
-        found.append(_measured(side, asked, side.asked, judgements))
+        found.append(measured_side(side, asked, side.asked, judgements))
     return tuple(found)
 
 
@@ -196,19 +200,20 @@ def compare(
         (baseline, _name(baseline, candidate)),
         (candidate, candidate.engine.engine_id),
     ):
-        of = _measured(side, queries, found.common, judgements)
+        of = measured_side(side, queries, found.common, judgements)
         given = tuple(one for one in side.answers if one.query_id in found.common)
         sides.append(Side(name=name, measured=of, answers=given, queries=chosen))
     gates = judge(sides[0], sides[1], desk.gates(), candidate.plan.seed)
     return Compared(tempered(gates, found), found, sides[0].measured, sides[1].measured)
 
 
-def _measured(
+def measured_side(
     side: SideOf,
     queries: Sequence[EvaluationQuery],
     of: frozenset[str],
     judgements: Judgements,
 ) -> Measured:
+    """What a side measured over those of the queries that are in `of`."""
     return measured(
         side.engine.engine_id,
         tuple(one for one in queries if one.query_id in of),
@@ -223,7 +228,7 @@ def _name(baseline: SideOf, candidate: SideOf) -> str:
     return baseline.engine.engine_id if same else baseline.name
 
 
-def _contender(desk: Desk, side: SideOf, of: Measured) -> Contender:
+def contender_of(desk: Desk, side: SideOf, of: Measured) -> Contender:
     """A baseline of another run, measured by the labels of this one, for the report."""
     kept = desk.runs.kept(side.plan.run_id)
     assert kept.summary is not None, "side_named has seen that it is finished"
@@ -238,7 +243,7 @@ def _remarks(compared: Compared | None) -> tuple[str, ...]:
     return (*compared.found.gates, *compared.found.latency, *compared.found.remarks)
 
 
-def _earlier(desk: Desk, head: RunHead) -> Summary | None:
+def earlier_report(desk: Desk, head: RunHead) -> Earlier | None:
     """The last finished run of the same schedule that asked a version of the same query set."""
     for kept in desk.runs.all():
         if (
@@ -247,5 +252,5 @@ def _earlier(desk: Desk, head: RunHead) -> Summary | None:
             and kept.plan.query_set.name == head.query_set.name
             and kept.plan.started_at < head.started_at
         ):
-            return kept.summary
+            return Earlier(kept.summary, desk.runs.queries(kept.plan.run_id))
     return None
