@@ -19,7 +19,7 @@ from ecm.contracts.evaluation import (
     Split,
 )
 from ecm.contracts.identity import TenantId
-from ecm.evaluation.datasets.difficulty import difficulty_of
+from ecm.evaluation.datasets.difficulty import graded
 from ecm.evaluation.datasets.drafts import Draft, Graded
 from ecm.evaluation.datasets.known import KnownAssets
 from ecm.evaluation.datasets.sources import Drawn
@@ -62,8 +62,7 @@ def build_queries(
     """Choose `count` of what was drawn. Queries are of the time of the snapshot they were drawn
     from, so that they do not depend on when they were.
     """
-    graded = [Graded(draft, difficulty_of(draft, known)) for draft in drawn.drafts]
-    chosen = stratified(graded, count, named.seed)
+    chosen = stratified(graded(drawn.drafts, known), count, named.seed)
     sides = sides_of((tied(one.draft) for one in chosen.queries), held_out, named.seed)
     queries = tuple(
         query_of(one, side, known.created_at)
@@ -81,9 +80,9 @@ def tied(draft: Draft) -> Tied:
     return Tied(draft.query_id, draft.query_type, ties)
 
 
-def query_of(graded: Graded, side: Split, at: float) -> EvaluationQuery:
+def query_of(one: Graded, side: Split, at: float) -> EvaluationQuery:
     """The query of a draft; `at` is in Unix seconds."""
-    draft = graded.draft
+    draft = one.draft
     return EvaluationQuery(
         query_id=draft.query_id,
         query_text=draft.text,
@@ -93,7 +92,7 @@ def query_of(graded: Graded, side: Split, at: float) -> EvaluationQuery:
         source=draft.source,
         locale=draft.locale,
         created_at=at,
-        difficulty=graded.difficulty,
+        difficulty=one.difficulty,
         split=side,
         group=draft.group,
     )

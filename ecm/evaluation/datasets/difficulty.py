@@ -1,80 +1,112 @@
 """How hard a query is, told without asking any engine.
 
-    kind                        easy                      medium         hard
-    in words (class, caption,   most of what it says is   some of it     little of it is stored
-    known item, log, mixed)     stored of its answers
-    shows an asset              10 others or more         4 to 9         3 or fewer
-    look                        one condition             two            three or more
+Of the queries of one type and kind that could be asked, the easiest 30 % are easy, the hardest 30 %
+hard. How easy one is (0-1) follows from what is stored of assets, not from how they are ranked:
 
-What is stored are the words of an asset's evidence. A word counts by its rarity, ln(1 + n / (1 +
-assets that say it)), so that common ones tell little; the share is the mean over the answers, and
-`most` is two thirds of it, `little` under one third. A query of things and look is one step harder
-than its things alone. Of a query without answers the best that any asset stores of it counts.
+    in words     the part of what it says that is stored of its answers, by the share that they are
+                 of all assets of which as much is stored: s * n / (n + others)
+    an image     n / (1 + n), n other assets of what it shows
+    look         n / (1 + n) / 2 ** conditions, n pictures that are so
+    things of    the ease of the things in words, by the share of their assets that are so
+    some look    (a shown one: that share alone), / 2 ** conditions
+
+What is stored are the words of an asset's evidence and of its file name. A word counts by its
+rarity, ln(1 + assets / (1 + assets that say it)); the part is the mean over the answers. Of a query
+that nobody has answered yet it is that of the asset that says most of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ecm.contracts.evaluation import Difficulty, QueryKind
-from ecm.evaluation.datasets.drafts import Draft
-from ecm.evaluation.datasets.known import KnownAssets
+from ecm.contracts.search import QueryType
+from ecm.evaluation.datasets.chance import drawn
+from ecm.evaluation.datasets.drafts import Draft, Graded
+from ecm.evaluation.datasets.known import KnownAsset, KnownAssets
 from ecm.evaluation.datasets.words import content_words
 
-_ORDER: Final = tuple(Difficulty)
-_MANY, _SOME = 10, 4
-_MOST, _LITTLE = 2 / 3, 1 / 3
-_SAMPLE: Final = 50
-"""Answers whose words are looked at."""
+EASIEST, HARDEST = 0.3, 0.7
+"""Borders among queries in order of ease, the easiest first."""
+_SAMPLE: Final = 2_000
+"""Assets that are looked at for words that others say as well."""
+_ANSWERS: Final = 50
 
 
-def difficulty_of(draft: Draft, known: KnownAssets) -> Difficulty:
-    """How hard a draft is among the assets that are known."""
-    match draft.kind:
-        case QueryKind.LAYOUT:
-            return _ORDER[min(max(draft.demands, 1), 3) - 1]
-        case QueryKind.IMAGE:
-            return _by_answers(len(draft.answered_by))
-        case QueryKind.MIXED:
-            plain = by_words(draft, known) if draft.about else Difficulty.EASY
-            return _ORDER[min(_ORDER.index(plain) + 1, len(_ORDER) - 1)]
-        case _:
-            return by_words(draft, known)
-
-
-def by_words(draft: Draft, known: KnownAssets) -> Difficulty:
-    """By how much of what the query says is stored of its answers."""
-    words = content_words(draft.about)
-    answers = sorted(draft.answered_by & known.by_id.keys())[:_SAMPLE]
-    if answers:
-        shares = [stored_share(words, asset_id, known) for asset_id in answers]
-        share = math.fsum(shares) / len(shares)
-    else:
-        share = max((_share(words, one.words, known) for one in known.by_id.values()), default=0)
-    if share >= _MOST:
-        return Difficulty.EASY
-    return Difficulty.HARD if share < _LITTLE else Difficulty.MEDIUM
-
-
-def stored_share(words: Iterable[str], asset_id: str, known: KnownAssets) -> float:
-    """The part of what words say that is stored of an asset, 0-1, each by its rarity.
-
-    File names count as stored.
+def graded(drafts: Iterable[Draft], known: KnownAssets) -> list[Graded]:
+    """Each draft with its difficulty, in the order they came; equally easy ones are as hard as
+    each other.
     """
-    asset = known.by_id[asset_id]
-    return _share(tuple(words), asset.words | set(content_words(asset.file_name)), known)
+    stored = _Stored(known)
+    ease = [(draft, ease_of(draft, stored)) for draft in drafts]
+    pools: dict[tuple[QueryType, QueryKind], list[float]] = defaultdict(list)
+    for draft, value in ease:
+        pools[draft.query_type, draft.kind].append(value)
+    for values in pools.values():
+        values.sort()
+    return [
+        Graded(draft, _placed(value, pools[draft.query_type, draft.kind])) for draft, value in ease
+    ]
 
 
-def _share(words: tuple[str, ...], stored: frozenset[str], known: KnownAssets) -> float:
-    total = math.fsum(known.rarity(word) for word in words)
-    if not total:
-        return 0.0
-    return math.fsum(known.rarity(word) for word in words if word in stored) / total
-
-
-def _by_answers(answers: int) -> Difficulty:
-    if answers >= _MANY:
+def _placed(value: float, ascending: list[float]) -> Difficulty:
+    """By the place in the middle of those that are as easy, from the easiest."""
+    middle = (bisect_left(ascending, value) + bisect_right(ascending, value)) / 2
+    place = 1 - middle / len(ascending)
+    if place < EASIEST:
         return Difficulty.EASY
-    return Difficulty.MEDIUM if answers >= _SOME else Difficulty.HARD
+    return Difficulty.HARD if place > HARDEST else Difficulty.MEDIUM
+
+
+class _Stored:
+    """What is stored of assets in words, each asset's once."""
+
+    def __init__(self, known: KnownAssets) -> None:
+        self.known = known
+        self.words: Mapping[str, frozenset[str]] = {
+            asset_id: _words_of(asset) for asset_id, asset in known.by_id.items()
+        }
+        by_chance = sorted(known.by_id, key=lambda one: drawn(0, "sample", one))
+        self.sample = by_chance[:_SAMPLE]
+
+    def ease(self, words: tuple[str, ...], answers: frozenset[str]) -> float:
+        weights = {word: self.known.rarity(word) for word in words}
+        total = math.fsum(weights.values())
+        if not total:
+            return 0.0
+
+        def share(asset_id: str) -> float:
+            own = self.words[asset_id]
+            return math.fsum(weight for word, weight in weights.items() if word in own) / total
+
+        shares = {asset_id: share(asset_id) for asset_id in self.sample}
+        those = sorted(answers & self.words.keys())
+        some = those[:_ANSWERS]
+        if some:
+            said = math.fsum(map(share, some)) / len(some)
+        else:
+            said = max(shares.values(), default=0.0)
+        if not said:
+            return 0.0
+        others = sum(value >= said and one not in answers for one, value in shares.items())
+        scale = len(self.words) / max(1, len(self.sample))
+        return said * max(1, len(those)) / (max(1, len(those)) + scale * others)
+
+
+def ease_of(draft: Draft, stored: _Stored) -> float:
+    """How easy a draft is, 0-1, by the table above."""
+    answers = draft.answered_by
+    if draft.kind in (QueryKind.IMAGE, QueryKind.LAYOUT):
+        return len(answers) / (1 + len(answers)) * 0.5**draft.demands
+    if draft.kind is not QueryKind.MIXED:
+        return stored.ease(content_words(draft.about), answers)
+    plain = stored.ease(content_words(draft.about), draft.among) if draft.about else 1.0
+    return plain * len(answers) / max(1, len(draft.among)) * 0.5**draft.demands
+
+
+def _words_of(asset: KnownAsset) -> frozenset[str]:
+    return asset.words | frozenset(content_words(asset.file_name))

@@ -59,7 +59,8 @@ class Draft:
     """A query that may be chosen.
 
     `group` names what it is about. `about` are the words that its difficulty is told by, `demands`
-    how many conditions of look it has. `complete`: what is not among the answers does not answer.
+    how many conditions of look it has, `among` the assets of the thing that has to meet them.
+    `complete`: what is not among the answers does not answer.
     """
 
     text: str | None
@@ -74,6 +75,7 @@ class Draft:
     given_id: str | None = None
     about: str = ""
     demands: int = 0
+    among: frozenset[str] = frozenset()
 
     @property
     def asks(self) -> tuple[str, str]:

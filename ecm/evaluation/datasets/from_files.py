@@ -19,6 +19,7 @@ from ecm.evaluation.datasets.drafts import Answer, Draft, group_of
 from ecm.evaluation.datasets.files import Asked, Described
 from ecm.evaluation.datasets.resolving import Resolver
 from ecm.evaluation.datasets.things import Thing, shown_by, things_of
+from ecm.evaluation.datasets.words import normalised
 
 FILE: Final = "file"
 """Who says so: a file that somebody wrote."""
@@ -99,6 +100,14 @@ def things_in(knowledge: FileKnowledge) -> tuple[Thing, ...]:
     return things_of([*knowledge.labels, *written])
 
 
+def labelled_of(things: Iterable[Thing], knowledge: FileKnowledge) -> tuple[Thing, ...]:
+    """Those of things that labels name: what an image shows, not also what that is a kind of."""
+    labels = {normalised(label) for _, names in knowledge.labels for label in names}
+    return tuple(
+        thing for thing in things if any(normalised(name) in labels for name in thing.names)
+    )
+
+
 def class_drafts(
     things: Iterable[Thing], answer: Mapping[str, Answer], source: QuerySource, locale: str
 ) -> Iterator[Draft]:
@@ -120,9 +129,12 @@ def class_drafts(
 
 
 def pair_drafts(
-    things: Sequence[Thing], answer: Mapping[str, Answer], assets: int, locale: str
+    things: Iterable[Thing], answer: Mapping[str, Answer], assets: int, locale: str
 ) -> Iterator[Draft]:
-    """Queries for two things together, answered by assets that show both."""
+    """Queries for two things together, answered by assets that show both.
+
+    `things` are those of labels: what one names and what it is a kind of is no pair.
+    """
     few = [thing for thing in things if len(thing.assets) <= max(2.0, _PAIR_SHARE * assets)]
     pairs: dict[tuple[str, str], tuple[Thing, Thing]] = {}
     for those in shown_by(few).values():
@@ -132,7 +144,7 @@ def pair_drafts(
         both = one.assets & other.assets
         if both in (one.assets, other.assets):
             continue  # the one alone would find it
-        text = f"{_a(one.names[0])} together with {_a(other.names[0])}"
+        text = f"photo showing {one.names[0]} and {other.names[0]}"
         yield Draft(
             text=text,
             kind=QueryKind.CLASS,
@@ -202,7 +214,3 @@ def type_of(kind: QueryKind, text: str) -> QueryType:
     if kind in _TYPE_OF:
         return _TYPE_OF[kind]
     return QueryType.KEYWORD if len(text.split()) <= KEYWORDS else QueryType.SEMANTIC
-
-
-def _a(name: str) -> str:
-    return f"{'an' if name[:1].casefold() in 'aeiou' else 'a'} {name}"

@@ -86,7 +86,7 @@ _LIGHTS: Final = {
     "colourless": lambda look: _graded(1 - look.saturation, 1 - _COLOURLESS, 1 - 1.3 * _COLOURLESS),
 }
 _LIGHT_WORDS: Final = {
-    "dark": ("dark picture", "a photo that is dark all over"),
+    "dark": ("dark picture", "a photo that is mainly dark"),
     "bright": ("bright picture", "a very bright photo"),
     "colourless": ("black and white photo", "monochrome picture"),
 }
@@ -170,7 +170,8 @@ def _mixed(
         answers=answers,
         shown=shown,
         about=thing.names[0] if shown is None else "",
-        demands=1 + (wanted.place is not None),
+        demands=1 + (wanted.place not in (None, "centre")),
+        among=thing.assets,
     )
 
 
@@ -184,7 +185,7 @@ def _asked() -> Iterator[tuple[tuple[Wanted, ...], tuple[str, ...]]]:
     for light, words in _LIGHT_WORDS.items():
         yield (Wanted(light=light),), words
     for colour in Colour:
-        yield (Wanted(colour),), (f"mostly {colour} picture", f"a photo almost entirely {colour}")
+        yield (Wanted(colour),), (f"mostly {colour} picture", f"mainly {colour} photo")
         for place, where in _ON.items():
             here = Wanted(colour, place)
             yield (here,), (f"{colour} {where}", f"picture with {colour} {where}")
@@ -207,10 +208,6 @@ def _of_things(name: str) -> Iterator[tuple[Wanted, tuple[str, str]]]:
     """Conditions on a thing, the words for them, and those beside a shown picture of it."""
     for colour in Colour:
         yield Wanted(colour, "centre"), (f"{colour} {name}", f"like this, but {colour}")
-        yield (
-            Wanted(colour),
-            (f"{name}, mostly {colour} picture", f"like this, in a mostly {colour} picture"),
-        )
         for place in ("left", "right", "top", "bottom"):
             said = f"{colour} {_ON[place]}"
             yield Wanted(colour, place), (f"{name} with {said}", f"like this, with {said}")

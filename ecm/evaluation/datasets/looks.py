@@ -25,6 +25,7 @@ CELLS: Final = 4
 """Parts of a picture across and down."""
 _SIDE: Final = 48
 _COLOURS: Final = tuple(Colour)
+_NAMELESS: Final = len(_COLOURS)
 _HUES: Final = (
     (12.0, Colour.RED),
     (42.0, Colour.ORANGE),
@@ -37,8 +38,13 @@ _HUES: Final = (
     (360.0, Colour.RED),
 )
 """Each colour up to a hue."""
-_BLACK, _WHITE, _GREY, _PALE = 0.2, 0.82, 0.12, 0.16
-_BROWN_VALUE, _PINK_SATURATION, _PINK_VALUE = 0.65, 0.5, 0.75
+_BLACK, _DARK_BLACK, _WHITE = 0.2, 0.3, 0.82
+_COLOURLESS, _COLOURED = 0.09, 0.16
+"""Chroma (saturation by value): below the first a pixel is grey, from the second on it has a hue;
+between them nobody would agree on a name, and it gets none."""
+_BROWN_VALUE, _BROWN_CHROMA = 0.62, 0.4
+_BEIGE, _OLIVE = 0.42, 0.5
+_VIVID_RED, _PINK_SATURATION, _PINK_VALUE = 0.6, 0.5, 0.7
 _SQUARE, _PANORAMA = 1.05, 2.0
 
 
@@ -47,8 +53,8 @@ class PictureLook:
     """The look of one picture.
 
     `shares` is float32 (CELLS, CELLS, len(Colour)), rows from the top: of each part, how much has
-    which colour; they add up to 1. `light` is the mean value, `saturation` that below which 95 % of
-    pixels are, both 0-1.
+    which colour; with what has no name they add up to 1. `light` is the mean value, `saturation`
+    that below which 95 % of pixels are, both 0-1.
     """
 
     shares: Floats
@@ -90,7 +96,7 @@ def look_of(picture: bytes, width: int | None, height: int | None) -> PictureLoo
     hsv = np.asarray(rgb.convert("HSV"), np.float32) / np.float32(255)
     names = _named(hsv[..., 0] * 360, hsv[..., 1], hsv[..., 2])
     step = _SIDE // CELLS
-    each = np.eye(len(_COLOURS), dtype=np.float32)[names]
+    each = np.eye(len(_COLOURS) + 1, dtype=np.float32)[:, :-1][names]
     shares = each.reshape(CELLS, step, CELLS, step, -1).mean(axis=(1, 3))
     # A nearly black pixel has any saturation.
     vivid = np.where(hsv[..., 2] > _BLACK, hsv[..., 1], 0)
@@ -103,18 +109,28 @@ def look_of(picture: bytes, width: int | None, height: int | None) -> PictureLoo
 
 
 def _named(hue: Floats, saturation: Floats, value: Floats) -> npt.NDArray[np.intp]:
-    """The colour of each pixel as its place in `Colour`."""
+    """The colour of each pixel as its place in `Colour`; len(Colour) for one without a name."""
     borders = np.array([border for border, _ in _HUES[:-1]], np.float32)
-    by_hue = np.array([_COLOURS.index(colour) for _, colour in _HUES], np.intp)
+    by_hue = np.array([_place(colour) for _, colour in _HUES], np.intp)
     named = by_hue[np.searchsorted(borders, hue, side="right")]
-    warm = (hue < 45) | (hue >= 345)
-    reddish = (hue < 12) | (hue >= 330)
-    pink = reddish & (saturation < _PINK_SATURATION) & (value > _PINK_VALUE)
-    named[warm & (value < _BROWN_VALUE) & ~(reddish & (saturation > 0.6))] = _place(Colour.BROWN)
-    named[pink] = _place(Colour.PINK)
-    named[saturation < np.where(value > _WHITE, _PALE, _GREY)] = _place(Colour.GREY)
-    named[(saturation < _PALE) & (value > _WHITE)] = _place(Colour.WHITE)
-    named[value < _BLACK] = _place(Colour.BLACK)
+    chroma = saturation * value
+    reddish = (hue < 12) | (hue >= 345)
+    orange, yellow = (hue >= 12) & (hue < 42), (hue >= 42) & (hue < 68)
+    # Pale orange is beige, dark yellow olive, dark pink plum: no names of those that are asked for.
+    named[(orange & (saturation < _BEIGE)) | (yellow & (value < _OLIVE))] = _NAMELESS
+    named[yellow & (saturation < _BEIGE)] = _NAMELESS
+    named[orange & (value < _BROWN_VALUE) & (chroma < _BROWN_CHROMA)] = _place(Colour.BROWN)
+    faint = reddish & (saturation < _VIVID_RED)
+    named[faint & (value < _BROWN_VALUE)] = _place(Colour.BROWN)
+    named[faint & (saturation < _PINK_SATURATION) & (value > _PINK_VALUE)] = _place(Colour.PINK)
+    plum = (hue >= 290) & (hue < 345) & (value < _OLIVE)
+    named[plum] = _place(Colour.PURPLE)
+    named[chroma < _COLOURED] = _NAMELESS
+    named[chroma < _COLOURLESS] = _place(Colour.GREY)
+    named[(chroma < _COLOURLESS) & (value > _WHITE)] = _place(Colour.WHITE)
+    named[(value < _BLACK) | ((value < _DARK_BLACK) & (chroma < _COLOURLESS))] = _place(
+        Colour.BLACK
+    )
     return named
 
 

@@ -13,6 +13,7 @@ from ecm.evaluation.datasets.files import Asked, Described, Written
 from ecm.evaluation.datasets.from_files import (
     caption_drafts,
     class_drafts,
+    labelled_of,
     pair_drafts,
     person,
     read_knowledge,
@@ -77,30 +78,32 @@ def draw(sources: Sources, seed: int) -> Drawn:
     answer: Mapping[str, Answer]
     if sources.files:
         things = things_in(knowledge)
+        labelled = labelled_of(things, knowledge) or things
         answer = {asset_id: person(asset_id) for asset_id in sources.known.by_id}
         said: Iterable[Draft] = chain(
             caption_drafts(knowledge), written_drafts(knowledge, things, sources.locale)
         )
     else:
-        things, answer = evident_things(sources.known), evident_answers(sources.known)
+        things = labelled = evident_things(sources.known)
+        answer = evident_answers(sources.known)
         said = evident_captions(sources.known, sources.locale)
     drafts = chain(
         said,
         class_drafts(things, answer, QuerySource.LABELS, sources.locale),
-        image_drafts(things, answer, QuerySource.LABELS, seed),
+        image_drafts(labelled, answer, QuerySource.LABELS, seed),
         known_items(sources.known, sources.locale),
         log_drafts(sources.log, sources.locale) if sources.log is not None else (),
-        _templates(sources, things, answer),
+        _templates(sources, labelled, answer),
     )
     return Drawn(merged(drafts), dict(sorted(left.items())))
 
 
 def _templates(
-    sources: Sources, things: tuple[Thing, ...], answer: Mapping[str, Answer]
+    sources: Sources, labelled: tuple[Thing, ...], answer: Mapping[str, Answer]
 ) -> Iterator[Draft]:
     if not sources.locale.casefold().startswith("en"):
         return
-    yield from pair_drafts(things, answer, len(sources.known), sources.locale)
+    yield from pair_drafts(labelled, answer, len(sources.known), sources.locale)
     if sources.looked is not None:
         yield from layout_drafts(sources.looked)
-        yield from mixed_drafts(sources.looked, things, answer)
+        yield from mixed_drafts(sources.looked, labelled, answer)

@@ -32,13 +32,13 @@ HARDNESS: Final[Mapping[Difficulty, float]] = {
     Difficulty.HARD: 0.3,
 }
 _KIND_SHARES: Final[Mapping[QueryKind, float]] = {
-    QueryKind.CLASS: 0.5,
+    QueryKind.CLASS: 0.25,
     QueryKind.CAPTION: 1.0,
-    QueryKind.KNOWN_ITEM: 0.1,
+    QueryKind.KNOWN_ITEM: 0.05,
     QueryKind.IMAGE: 0.5,
     QueryKind.LAYOUT: 0.5,
     QueryKind.MIXED: 1.0,
-    QueryKind.LOG: 0.5,
+    QueryKind.LOG: 0.25,
 }
 """How often a kind has its turn beside others of its stratum."""
 
