@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import typer
 
-from jobs import cli_evaluate_engines, cli_evaluate_queries, cli_evaluate_run, cli_evaluate_runs
+from jobs import (
+    cli_evaluate_engines,
+    cli_evaluate_queries,
+    cli_evaluate_report,
+    cli_evaluate_run,
+    cli_evaluate_runs,
+)
 
 evaluate = typer.Typer(
     no_args_is_help=True,
     help="Is the new one better, and may it ship? Queries, labels, runs, gates, reports.",
 )
-PARTS = (cli_evaluate_engines, cli_evaluate_queries, cli_evaluate_run, cli_evaluate_runs)
+PARTS = (
+    cli_evaluate_engines,
+    cli_evaluate_queries,
+    cli_evaluate_report,
+    cli_evaluate_run,
+    cli_evaluate_runs,
+)
 """Each adds its commands by `register(group)`."""
 
 

@@ -1,0 +1,175 @@
+"""`ecm evaluate report` and `ecm evaluate trend`: what came of runs that are kept, told again.
+
+Knows how they are asked for and where their files go; what they say is known to `ecm.evaluation`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecm.errors import ConfigError
+from jobs.edge import (
+    HomeOption,
+    JsonOption,
+    ProfileOption,
+    SetOption,
+    TenantOption,
+    emit,
+    note,
+    open_profile,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ecm.contracts.measured import Summary
+    from ecm.evaluation.report import Contender, Report
+    from jobs.concluding import Desk, Sets
+
+LAST = "last"
+
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Write it with its pictures there.")
+]
+
+
+def register(group: typer.Typer) -> None:
+    """Add these commands to `ecm evaluate`."""
+    group.command("report")(evaluate_report)
+
+
+def evaluate_report(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Its id, or last: the one that was begun last.")
+    ],
+    out: OutOption = None,
+    page: Annotated[
+        bool, typer.Option("--html", help="A page with its pictures in it too, for a browser.")
+    ] = False,
+    profile: ProfileOption = None,
+    home: HomeOption = None,
+    tenant: TenantOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the report of a run again, from the answers that are kept: no engine is asked.
+
+    Without --out the Markdown is printed. With it the folder gets evaluation_report_DAY.md,
+    its pictures in report_files/, summary.json, and with --html evaluation_report_DAY.html, one
+    file that needs nothing else.
+
+    ecm evaluate report last
+
+    ecm evaluate report release-20261101T020000Z-3f9a --out report/ --html
+
+    The same run gives the same bytes. The exit code says whether a report was written, not what it
+    says: see ecm evaluate show.
+    """
+    from jobs.concluding import Desk
+
+    if page and out is None:
+        raise ConfigError("--html needs a folder", "evaluation.out", "say --out DIR")
+    desk = Desk.of(open_profile(profile, home, overrides, tenant))
+    summary, report = report_again(desk, _named(desk, run))
+    written = [] if out is None else _write(out, summary, report, page)
+    value = {
+        "run_id": summary.head.run_id,
+        "verdict": summary.verdict.value,
+        "failed_gate": summary.failed_gate,
+        "report": report.name,
+        "out": str(out) if out is not None else None,
+        "files": written,
+    }
+
+    def show(console: Console) -> None:
+        if out is None:
+            console.print(report.markdown, markup=False, emoji=False)
+        else:
+            console.print(f"report: {out / report.name}")
+
+    emit(value, as_json, show)
+
+
+def report_again(desk: Desk, run_id: str) -> tuple[Summary, Report]:
+    """The report of a finished run, from what is kept of it.
+
+    Raises ConfigError (no such run, not finished, its sets are gone), StoreCorrupt.
+    """
+    from ecm.evaluation.judgements import Judgements
+    from ecm.evaluation.report import report_of
+    from jobs.concluding import Sets, earlier_report
+
+    summary = desk.runs.kept(run_id).summary
+    if summary is None:
+        raise ConfigError(
+            f"run {run_id} is not finished",
+            "evaluation.unfinished",
+            f"go on with it: ecm evaluate run --resume {run_id}",
+        )
+    sets = Sets.of(desk, summary.head)
+    report = report_of(
+        summary,
+        sets.queries,
+        Judgements.of(sets.labels),
+        desk.runs.queries(run_id),
+        desk.runs.answers(run_id),
+        earlier_report(desk, summary.head),
+        desk.thumbnail,
+        _baseline(desk, summary, sets),
+    )
+    return summary, report
+
+
+def _baseline(desk: Desk, summary: Summary, sets: Sets) -> Contender | None:
+    """The engine of another run that this one was compared with, measured by the labels of this
+    one; None: there is none, or that run is no longer kept, which is said.
+    """
+    from ecm.evaluation.comparing import comparability, side_of
+    from ecm.evaluation.judgements import Judgements
+    from jobs.concluding import contender_of, measured_side, side_named
+
+    head = summary.head
+    if head.baseline is None or ":" not in head.baseline or head.candidate is None:
+        return None
+    of_run = head.baseline.partition(":")[0]
+    if of_run not in desk.shelf.names("runs"):
+        note(f"run {of_run} is no longer kept: the report has no queries compared with it")
+        return None
+    baseline = side_named(desk, head, (), head.baseline)
+    candidate = side_of(head, head.candidate, desk.runs.answers(head.run_id))
+    common = comparability(baseline, candidate, head.snapshots).common
+    judgements = Judgements.of(sets.labels)
+    return contender_of(desk, baseline, measured_side(baseline, sets.asked, common, judgements))
+
+
+def _named(desk: Desk, run: str) -> str:
+    """The id of a run. Raises ConfigError where `last` names none."""
+    if run != LAST:
+        return run
+    for kept in desk.runs.all():
+        if kept.head is not None:
+            return kept.head.run_id
+    raise ConfigError(
+        f"no finished run of tenant {desk.shelf.tenant_id}",
+        "evaluation.no_run",
+        "make one: ecm evaluate run",
+    )
+
+
+def _write(out: Path, summary: Summary, report: Report, page: bool) -> list[str]:
+    """The files of a report below `out`; their names."""
+    from ecm.evaluation.reporting.pages import page_of
+    from ecm.evaluation.runs import SUMMARY
+    from jobs.evaluation_ending import write
+
+    files = {report.name: report.markdown.encode(), **report.files}
+    files[SUMMARY] = summary.model_dump_json(indent=1).encode() + b"\n"
+    if page:
+        title = report.name.removesuffix(".md")
+        files[f"{title}.html"] = page_of(title, report.markdown, report.files).encode()
+    for name, data in files.items():
+        write(out / name, data)
+    return sorted(files)
