@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from ecm.evaluation.config import EvaluationGates, load_gates
-from ecm.evaluation.gates import Side, judge
-
 from ecm.config import Profile
 from ecm.contracts.evaluation import EvaluationQuery
 from ecm.contracts.measured import Answered, GateReport, RunHead, RunPlan, Summary
@@ -26,6 +23,8 @@ from ecm.evaluation.comparing import (
     side_of,
     tempered,
 )
+from ecm.evaluation.config import EvaluationGates, load_gates
+from ecm.evaluation.gates import Side, judge
 from ecm.evaluation.judgements import Judgements
 from ecm.evaluation.measures import Measured, measured
 from ecm.evaluation.report import Contender, Earlier, contenders, report_of
@@ -202,7 +201,8 @@ def compare(
     ):
         of = measured_side(side, queries, found.common, judgements)
         given = tuple(one for one in side.answers if one.query_id in found.common)
-        sides.append(Side(name=name, measured=of, answers=given, queries=chosen))
+        plan = side.plan
+        sides.append(Side(name, of, given, chosen, plan.machine, plan.concurrency))
     gates = judge(sides[0], sides[1], desk.gates(), candidate.plan.seed)
     return Compared(tempered(gates, found), found, sides[0].measured, sides[1].measured)
 
