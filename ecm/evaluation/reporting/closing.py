@@ -11,16 +11,24 @@ from ecm.evaluation.reporting.text import plain
 def closing_section(material: Material) -> str:
     """The commands, with the versions that this run has used."""
     head = material.summary.head
-    engines = ",".join(one.engine_id for one in head.engines)
+    engines = ",".join(head.specs or (one.engine_id for one in head.engines))
     run = ["ecm", "evaluate", "run", "--engines", engines, "--tenant", head.tenant_id]
     run += ["--queries", f"{head.query_set.name}@{head.query_set.version}"]
     run += ["--labels", f"{head.label_set.name}@{head.label_set.label_version}"]
-    run += ["--count", str(len(head.queries)), "--seed", str(head.seed)]
+    run += ["--split", _split(material), "--count", str(len(head.queries))]
+    run += ["--rounds", str(head.rounds), "--seed", str(head.seed)]
     if head.baseline:
         run += ["--baseline", head.baseline]
+        run += ["--candidate", head.candidate] if head.candidate else []
     again = ["ecm", "evaluate", "report", head.run_id, "--tenant", head.tenant_id, "--out", "DIR"]
     lines = "\n".join(plain(shlex.join(words), 1_000) for words in (run, again))
     return (
         "## How to make it again\n\nThe run (new answers and latencies), and this report of the "
         f"answers that are kept (the same bytes):\n\n```sh\n{lines}\n```\n"
     )
+
+
+def _split(material: Material) -> str:
+    """The side of the split that all queries are of, or all."""
+    sides = {material.queries[one].split.value for one in material.asked}
+    return sides.pop() if len(sides) == 1 else "all"

@@ -1,7 +1,12 @@
-"""Gates in a report: thresholds, what was measured, how surely, and the verdicts as given."""
+"""Gates in a report: thresholds, what was measured, how surely, and the verdicts as given.
+
+A threshold says how much worse it may become; here it has the sign of what is worse, so that it
+reads beside the change. Knows the names of gates and judges nothing.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from ecm.contracts.measured import GateCheck, Measure, Verdict
@@ -11,6 +16,7 @@ from ecm.evaluation.reporting.text import (
     NONE,
     SPACE,
     code,
+    dollars,
     milliseconds,
     number,
     percent,
@@ -26,18 +32,34 @@ _MARKS: Final = {
     Verdict.BLOCK: "**BLOCK**",
     Verdict.INCONCLUSIVE: "**inconclusive**",
 }
-_COLUMNS: Final = [
-    "gate",
+_CONDITIONS: Final = {
+    Verdict.PASS: "met",
+    Verdict.WARN: "**warn**",
+    Verdict.BLOCK: "**not met**",
+    Verdict.INCONCLUSIVE: "**cannot be told**",
+}
+_NAMES: Final = {
+    **{measure.value: label for measure, label in LABELS.items()},
+    "ndcg@10 gain": "gain of nDCG@10",
+    "hardest ndcg@10": "nDCG@10 of hard queries",
+    "p95_latency": "p95 latency",
+    "cost_per_1k": "cost per 1,000 queries",
+}
+_RATES: Final = (Measure.ZERO_RESULTS, Measure.UNJUDGED_10, "error_rate", "degraded_rate")
+_RISING: Final = (*_RATES, "p95_latency", "cost_per_1k")
+"""Of these more is worse; of all others less is."""
+_GAINS: Final = ("ndcg@10 gain",)
+"""Of these the threshold is the least that is wanted."""
+_COLUMNS: Final = (
     "baseline",
     "candidate",
     "change",
-    "95 % interval",
+    "interval",
     "limit",
     "detectable",
     "Wilcoxon p",
     "queries",
-    "verdict",
-]
+)
 
 
 def gates_section(material: Material) -> str:
@@ -45,27 +67,41 @@ def gates_section(material: Material) -> str:
     gates = material.summary.gates
     if gates is None:
         return (
-            "## Gates\n\nNone: the run has no baseline. Give one with `--baseline RUN:ENGINE`, or "
-            "an engine of the same run.\n"
+            "## Gates\n\nNone: the run has no baseline. Give one with `--baseline`: a run, "
+            "RUN:ENGINE, or an engine of the same run.\n"
         )
     told = (
         f"Candidate {code(gates.candidate)} against baseline {code(gates.baseline)}. A gate blocks "
-        "when the whole interval lies beyond its limit, passes when none of it does, and is "
-        "inconclusive between the two.\n"
+        "when the candidate is worse by more than the limit and its interval excludes that nothing "
+        "changed. It passes when the interval excludes being worse by more than the limit. Between "
+        "the two these queries cannot tell: inconclusive, but where a gate is set to let pass what "
+        "is estimated within the limit.\n"
     )
-    parts = ["## Gates", told, _table(gates.checks) if gates.checks else "No gate was set.\n"]
+    parts = ["## Gates", told, _table("gate", gates.checks, _MARKS) or "No gate was set.\n"]
     if gates.promotion:
         outcome = {True: "go", False: "no-go", None: "not asked"}[gates.go]
-        parts += [f"### Go or no-go for promotion: {outcome}", _table(gates.promotion)]
+        parts += [
+            f"### Go or no-go for promotion: {outcome}",
+            _table("condition", gates.promotion, _CONDITIONS),
+        ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
 def label_of(name: str) -> str:
-    """A gate's name for people: the measure's where it is one."""
-    for measure in Measure:
-        if name == measure.value:
-            return LABELS[measure]
-    return words(name.replace("_", " "), 64)
+    """A gate's name for people."""
+    return _NAMES.get(name) or words(name.replace("_", " "), 64)
+
+
+def rising(check: GateCheck) -> bool:
+    """Whether more of it is worse."""
+    return check.name in _RISING
+
+
+def limit_of(check: GateCheck) -> float:
+    """The threshold as a change: with the sign of what is worse, of gains of what is wanted."""
+    if check.name in _GAINS or rising(check):
+        return check.threshold
+    return -check.threshold
 
 
 def changed(check: GateCheck, change: float | None) -> str:
@@ -82,27 +118,43 @@ def span(check: GateCheck) -> str:
 
 def value_of(check: GateCheck, value: float | None) -> str:
     """What was measured of one side."""
-    if "p95" in check.name or "p50" in check.name or "latency" in check.name:
-        return f"{milliseconds(value)}{SPACE}ms"
-    return percent(value, 2) if "error" in check.name else number(value)
+    if value is None or not math.isfinite(value):
+        return NONE
+    match check.name:
+        case "p95_latency":
+            return f"{milliseconds(value)}{SPACE}ms"
+        case "cost_per_1k":
+            return f"US${SPACE}{dollars(value)}"
+        case name if name in _RATES:
+            return percent(value, 2)
+        case _:
+            return number(value)
 
 
-def _table(checks: tuple[GateCheck, ...]) -> str:
+def detectable_of(check: GateCheck) -> str:
+    """The smallest change for the worse (of gains: the smallest gain) that would be found."""
+    return changed(check, check.detectable).lstrip("+")
+
+
+def _table(title: str, checks: tuple[GateCheck, ...], marks: dict[Verdict, str]) -> str:
+    if not checks:
+        return ""
     notes = [f"- {label_of(one.name)}: {words(one.reason)}" for one in checks if one.reason]
-    rows = table(_COLUMNS, [_row(one) for one in checks])
+    rows = table([title, "verdict", *_COLUMNS], [_row(one, marks) for one in checks], left=2)
     return rows + ("\n" + "\n".join(notes) + "\n" if notes else "")
 
 
-def _row(check: GateCheck) -> list[str]:
+def _row(check: GateCheck, marks: dict[Verdict, str]) -> list[str]:
+    limit = f"{'at least ' if check.name in _GAINS else ''}{changed(check, limit_of(check))}"
     return [
         label_of(check.name),
+        marks[check.verdict],
         value_of(check, check.baseline),
         value_of(check, check.candidate),
         changed(check, check.change),
         NONE if check.lower is None else span(check),
-        changed(check, check.threshold),
-        changed(check, check.detectable).lstrip("+"),
+        limit,
+        detectable_of(check),
         number(check.wilcoxon_p),
         f"{check.queries:,}",
-        _MARKS[check.verdict],
     ]

@@ -44,8 +44,8 @@ MEANINGS: Final = (
     ("pp", "percentage points: 0.7000 to 0.6900 is −1.00 pp."),
     (
         "detectable",
-        "the smallest true change for the worse that this gate would notice with a power of 80 %. "
-        "Smaller ones pass unseen, or leave it inconclusive.",
+        "the smallest true change for the worse that a gate finds four times in five (a power of "
+        "80 %) with so many queries. Smaller damage can go unseen.",
     ),
     (
         "Wilcoxon p",
@@ -54,7 +54,7 @@ MEANINGS: Final = (
     ),
     (
         "inconclusive",
-        "the interval reaches to both sides of the threshold: these queries cannot tell.",
+        "neither is enough damage shown nor is it excluded: these queries cannot tell.",
     ),
     (
         "relevance",

@@ -135,16 +135,20 @@ def material_of(
     other: Contender | None,
 ) -> Material:
     """Who is who. `own` are the contenders of the run, `other` is a baseline of another run."""
-    baseline = other or _named(own, summary.head.baseline)
+    head = summary.head
+    baseline = other or _named(own, head.baseline, head.run_id)
     rest = tuple(one for one in own if one is not baseline)
-    gated = None if summary.gates is None else _named(rest, summary.gates.candidate)
+    judged = head.candidate or (summary.gates.candidate if summary.gates is not None else None)
+    gated = _named(rest, judged, head.run_id)
     internal = (one for one in rest if one.facts.kind is EngineKind.INTERNAL)
     candidate = gated or next(internal, None) or next(iter(rest), None)
     known = {one.query_id: one for one in queries}
     return Material(summary, known, judgements, own, candidate, baseline)
 
 
-def _named(among: Sequence[Contender], name: str | None) -> Contender | None:
-    """The one that a run calls ENGINE or RUN:ENGINE."""
-    engine = (name or "").rpartition(":")[2]
+def _named(among: Sequence[Contender], name: str | None, run_id: str) -> Contender | None:
+    """The one that a run calls ENGINE, or RUN:ENGINE where RUN is this one."""
+    of_run, _, engine = (name or "").rpartition(":")
+    if of_run not in ("", run_id):
+        return None
     return next((one for one in among if one.facts.engine_id == engine), None)

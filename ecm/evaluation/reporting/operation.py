@@ -85,6 +85,12 @@ def operation_section(material: Material) -> str:
     ]
     notes = [_cost(one) for one in material.shown if one.facts.cost_basis]
     notes += [line for one in material.shown for line in _problems(one)]
+    notes += [
+        f"- {code(name)} gave equal scores within the first ten in {percent(share)} of its "
+        "answers: there its own order decides."
+        for name, share in sorted(head.tied.items())
+        if share
+    ]
     if notes:
         parts.append("\n".join(notes))
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

@@ -15,6 +15,7 @@ import numpy as np
 from ecm.contracts.measured import GateCheck, Measure
 from ecm.evaluation.reporting.canvas import FAINT, INK, framed, picture, style_of
 from ecm.evaluation.reporting.estimates import ALL, Estimates, Slice
+from ecm.evaluation.reporting.gate_tables import limit_of
 from ecm.evaluation.reporting.glossary import LABELS
 from ecm.evaluation.reporting.intervals import Interval
 from ecm.evaluation.reporting.material import RANKED, Contender, Material
@@ -138,7 +139,7 @@ def _limits(material: Material) -> dict[Measure, float]:
     checks: Sequence[GateCheck] = () if gates is None else gates.checks
     names = {measure.value: measure for measure in Measure}
     return {
-        names[one.name]: one.threshold
+        names[one.name]: limit_of(one)
         for one in checks
         if one.name in names and one.unit == "points"
     }

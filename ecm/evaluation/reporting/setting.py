@@ -9,7 +9,7 @@ from typing import Final
 
 from ecm.contracts.evaluation import LabelSource, Split
 from ecm.contracts.measured import EngineFacts
-from ecm.evaluation.reporting.gate_tables import changed, label_of
+from ecm.evaluation.reporting.gate_tables import changed, detectable_of, label_of, limit_of
 from ecm.evaluation.reporting.material import Material
 from ecm.evaluation.reporting.operation import uneven
 from ecm.evaluation.reporting.text import (
@@ -26,11 +26,18 @@ from ecm.evaluation.reporting.text import (
 
 TARGET_KAPPA: Final = 0.6
 _SHORT: Final = 12
+_BLUNT: Final = 2.0
+"""Times the limit from which on what a gate would find is too much to rely on it."""
 
 
 def cautions_section(material: Material) -> str:
     """What a reader must know before relying on the verdict; empty when there is nothing."""
-    lines = [*_of_labels(material), *_of_engines(material), *_of_queries(material)]
+    lines = [
+        *(f"- {words(remark)}." for remark in material.summary.remarks),
+        *_of_labels(material),
+        *_of_engines(material),
+        *_of_queries(material),
+    ]
     return "## Before relying on it\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
@@ -74,6 +81,11 @@ def setting_section(material: Material) -> str:
         names = listed(code(one.engine_id) for one in missing)
         parts.insert(2, f"Without figures: {names}. {words(head.reason)}")
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _baseline_is_gone(material: Material) -> bool:
+    """Whether the run was compared with one that is not at hand."""
+    return material.summary.gates is not None and material.baseline is None
 
 
 def _rows(
@@ -167,6 +179,11 @@ def _of_engines(material: Material) -> list[str]:
         if whole.degraded_rate > 0:
             share = percent(whole.degraded_rate, 2)
             lines.append(f"- {code(one.name)} answered {share} without a part of itself.")
+    if _baseline_is_gone(material):
+        lines.append(
+            f"- The answers of the baseline {code(material.summary.head.baseline or '')} are no "
+            "longer kept: the verdicts stand, and no query can be compared with it here."
+        )
     snapshots = {one.facts.snapshot_id for one in material.shown if one.facts.snapshot_id}
     sizes = {one.facts.assets for one in material.shown if one.facts.assets is not None}
     if len(snapshots) > 1 or len(sizes) > 1:
@@ -193,10 +210,10 @@ def _of_queries(material: Material) -> list[str]:
         lines.append("- The labels were made for another version of the query set.")
     gates = material.summary.gates
     for check in gates.checks if gates is not None else ():
-        if check.detectable is not None and check.detectable > abs(check.threshold) > 0:
+        if check.detectable is not None and check.detectable > _BLUNT * check.threshold > 0:
             lines.append(
                 f"- {label_of(check.name)}: with {counted(check.queries, 'query', 'queries')} only "
-                f"a change of {changed(check, check.detectable).lstrip('+')} or more would be seen "
-                f"four times in five; the limit is {changed(check, check.threshold)}."
+                f"a change of {detectable_of(check)} or more is found four times in five; the "
+                f"limit is {changed(check, limit_of(check))}."
             )
     return lines

@@ -9,7 +9,15 @@ import math
 from typing import Final
 
 from ecm.contracts.measured import GateCheck, GateReport, RunState, Verdict
-from ecm.evaluation.reporting.gate_tables import changed, label_of, span, value_of
+from ecm.evaluation.reporting.gate_tables import (
+    changed,
+    detectable_of,
+    label_of,
+    limit_of,
+    rising,
+    span,
+    value_of,
+)
 from ecm.evaluation.reporting.material import Material
 from ecm.evaluation.reporting.text import code, counted, listed, percent, words
 
@@ -45,20 +53,23 @@ def word_of(verdict: Verdict, gated: bool) -> str:
 
 
 def needed(check: GateCheck) -> int | None:
-    """How many queries would tell, if the true change is the one measured; None: no number would,
-    or nothing is known of it.
+    """How many queries would tell, if the true change is the one measured; None: it is not a matter
+    of their number, or no reasonable number would.
 
-    Intervals narrow with the square root of the number of queries: the half that reaches over the
-    threshold has to shrink to the distance between them.
+    Intervals narrow with the square root of the number of queries. An estimate within the limit
+    passes once the interval reaches no further than the limit; one beyond it blocks once the
+    interval excludes that nothing changed.
     """
     if check.change is None or check.lower is None or check.upper is None:
         return None
-    distance = abs(check.change - check.threshold)
-    worse = check.upper if check.threshold > 0 else check.lower
-    half = abs(worse - check.change)
-    if distance == 0 or half == 0 or check.queries == 0:
+    sign = 1.0 if rising(check) else -1.0
+    worse, ends = sign * check.change, sorted((sign * check.lower, sign * check.upper))
+    beyond = worse > check.threshold
+    reach = worse - ends[0] if beyond else ends[1] - worse
+    room = worse if beyond else check.threshold - worse
+    if room <= 0 or reach <= room:
         return None
-    exact = check.queries * (half / distance) ** 2
+    exact = check.queries * (reach / room) ** 2
     return None if exact > _MOST else _rounded(exact)
 
 
@@ -82,7 +93,7 @@ def _sentence(gates: GateReport | None, failed: str | None, material: Material) 
             return f"**It may not ship** ({named}): {_said(first)}.{also}"
         case Verdict.INCONCLUSIVE:
             unsure = [one for one in gates.checks if one.verdict is Verdict.INCONCLUSIVE]
-            told = "; ".join(f"{_said(one)}: {_what_would_tell(one)}" for one in unsure)
+            told = ". ".join(_unsure(one) for one in unsure)
             return f"**It cannot be told whether it may ship** ({named}). {told}."
         case Verdict.WARN:
             warned = [one for one in gates.checks if one.verdict is Verdict.WARN]
@@ -102,37 +113,37 @@ def _said(check: GateCheck) -> str:
     sides = f"{value_of(check, check.baseline)} to {value_of(check, check.candidate)}"
     return (
         f"{label_of(check.name)} went from {sides}, a change of {changed(check, check.change)}"
-        f"{_interval(check)}, where {changed(check, check.threshold)} is the limit"
+        f"{_interval(check)}, and {changed(check, limit_of(check))} is the limit"
     )
 
 
 def _interval(check: GateCheck) -> str:
-    if check.lower is None or check.upper is None:
+    if check.lower is None or check.upper is None or check.lower == check.upper:
         return ""
     return f" ({percent(check.confidence, 0)} interval {span(check)})"
 
 
-def _what_would_tell(check: GateCheck) -> str:
+def _unsure(check: GateCheck) -> str:
+    """Why a gate cannot tell, and what would."""
+    if check.change is None:
+        return _said(check)
     many = needed(check)
-    if check.lower is None:
-        return words(check.reason) or "there is no interval"
     if many is None:
-        return "it lies so near the limit that no reasonable number of queries would tell"
+        return f"{_said(check)}: {words(check.reason)}"
     return (
-        f"about {counted(many, 'query', 'queries')} would tell, if the true change is as measured; "
-        f"these were {check.queries:,}"
+        f"{_said(check)}: about {counted(many, 'query', 'queries')} would tell, if the true change "
+        f"is as measured, and these were {check.queries:,} ({words(check.reason)})"
     )
 
 
 def _least_sure(gates: GateReport) -> str:
     """What the first gate on quality would not have seen."""
-    seen = next((c for c in gates.checks if c.detectable is not None and c.unit == "points"), None)
-    if seen is None or seen.detectable is None:
+    seen = next((c for c in gates.checks if c.detectable is not None and not rising(c)), None)
+    if seen is None:
         return ""
-    least = changed(seen, math.copysign(seen.detectable, seen.threshold or -1.0))
     return (
-        f"With {counted(seen.queries, 'query', 'queries')} a change of {label_of(seen.name)} "
-        f"smaller than {least} could have gone unseen."
+        f"With {counted(seen.queries, 'query', 'queries')}, damage to {label_of(seen.name)} of "
+        f"{detectable_of(seen)} or more is found four times in five; less can go unseen."
     )
 
 
