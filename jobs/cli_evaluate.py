@@ -9,6 +9,8 @@ import typer
 
 from jobs import (
     cli_evaluate_engines,
+    cli_evaluate_labels,
+    cli_evaluate_learn,
     cli_evaluate_queries,
     cli_evaluate_report,
     cli_evaluate_run,
@@ -21,6 +23,8 @@ evaluate = typer.Typer(
 )
 PARTS = (
     cli_evaluate_engines,
+    cli_evaluate_labels,
+    cli_evaluate_learn,
     cli_evaluate_queries,
     cli_evaluate_report,
     cli_evaluate_run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from ecm.errors import ConfigError
 if TYPE_CHECKING:
     from ecm.evaluation.labels.work import LabelWork
     from ecm.evaluation.shelf import Shelf
+
+INCONCLUSIVE = 3
+"""The exit code where what there is cannot tell."""
 
 NameArgument = Annotated[
     str | None,
@@ -48,9 +51,6 @@ def shelf_of(settings: Profile) -> Shelf:
 
 def work_of(settings: Profile, name: str | None) -> LabelWork:
     """The work on a label set, or on the only one there is work for. Raises ConfigError."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from ecm.contracts.evaluation import Name
     from ecm.evaluation.labels.work import LabelWork, work_names
     from ecm.evidence.storage import open_storage
 
@@ -64,10 +64,28 @@ def work_of(settings: Profile, name: str | None) -> LabelWork:
                 f"name one of {', '.join(there)}" if there else "ecm evaluate labels pool NAME …",
             )
         name = there[0]
+    return LabelWork(storage, settings.tenant, checked_name(name))
+
+
+def checked_name(name: str) -> str:
+    """A name that a label set can have. Raises ConfigError."""
+    from ecm.contracts.evaluation import Name
+
+    return _checked(Name, name, "label set", "lower case letters, digits, . _ -")
+
+
+def checked_labeler(name: str) -> str:
+    """A name that a labeler can have. Raises ConfigError."""
+    from ecm.contracts.evaluation import Labeler
+
+    return _checked(Labeler, name, "labeler", "letters, digits, @ . _ -")
+
+
+def _checked(kind: Any, name: str, what: str, may_have: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        checked: str = TypeAdapter(Name).validate_python(name)
+        found: str = TypeAdapter(kind).validate_python(name)
     except ValidationError as error:
-        raise ConfigError(
-            f"no label set can be named {name!r}", "labels.name", "lower case, digits, . _ -"
-        ) from error
-    return LabelWork(storage, settings.tenant, checked)
+        raise ConfigError(f"no {what} has the name {name!r}", "labels.name", may_have) from error
+    return found

@@ -1,4 +1,4 @@
-"""Judging in a terminal, for those without a browser: what is known of a picture in words, and keys.
+"""Judging in a terminal, for those without a browser: pictures in words, and keys.
 
 Knows how keys are read and what is printed; the rules are `ecm.evaluation.labels.sitting`'s. Unlike
 the page it shows what models say of a picture, since there is nothing else to go by but its path:

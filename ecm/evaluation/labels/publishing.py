@@ -104,6 +104,16 @@ def publish_weak(
     return _published(shelf, name, queries, merge, None, now)
 
 
+def preview_weak(
+    shelf: Shelf, name: str, queries: Queries, weak: Sequence[Label], now: float
+) -> NewVersion:
+    """What `publish_weak` would make, without making it."""
+    there = newest(shelf, name)
+    merged = with_weak(_base(there), weak, {query.query_id for query in queries.queries})
+    head = _head(shelf, name, queries.head, there, merged, None, now) if merged.is_new else None
+    return NewVersion(head, merged, None)
+
+
 def publish_told(
     shelf: Shelf, name: str, queries: Queries, told: Sequence[Label], now: float
 ) -> NewVersion:
