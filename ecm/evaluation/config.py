@@ -54,8 +54,11 @@ class EvaluationGates(Contract):
     confidence: float = Field(default=0.95, ge=0.5, lt=1, description="of two-sided intervals")
     resamples: int = Field(default=10_000, ge=1_000, le=100_000)
     min_queries: int = Field(default=20, ge=2, description="below it nothing can be told")
-    max_unjudged: float = Field(
-        default=0.2, ge=0, le=1, description="share of first tens that may be without a label"
+    max_unjudged_apart: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="by which the sides' shares of first tens without a label may differ",
     )
     max_left_out: float = Field(
         default=0.1, ge=0, le=1, description="share of queries that the baseline may fail"

@@ -107,7 +107,9 @@ def quality_check(
 def not_told(pairing: Pairing, pairs: Pairs, gates: EvaluationGates) -> str:
     """Why quality cannot be judged whatever it is; empty where it can.
 
-    Rankings that are the same need no labels to be as good.
+    Where an answer is not labelled it counts as none, for either side alike: with labels of one
+    answer per query most of a first ten has none. What would mislead is that one side found more of
+    what nobody has looked at than the other.
     """
     count = len(pairs.baseline)
     if count < gates.min_queries:
@@ -116,7 +118,7 @@ def not_told(pairing: Pairing, pairs: Pairs, gates: EvaluationGates) -> str:
         return f"the baseline failed {pairs.left_out} of {count + pairs.left_out} queries"
     unjudged = pairing.quality(Measure.UNJUDGED_10)
     before, after = float(unjudged.baseline.mean()), float(unjudged.candidate.mean())
-    if max(before, after) > gates.max_unjudged and not pairing.same_rankings():
+    if abs(after - before) > gates.max_unjudged_apart:
         return (
             f"{100 * after:.0f} % of the candidate's first ten are without a label, "
             f"{100 * before:.0f} % of the baseline's: label these first"

@@ -28,8 +28,6 @@ from ecm.errors import ContractError
 from ecm.evaluation.measures import JUDGED_ROUND, Measured
 from ecm.evaluation.significance import Values
 
-_RANKS = 50
-"""Ranks that measures look at."""
 HARMFUL = frozenset({Measure.ZERO_RESULTS, Measure.UNJUDGED_10})
 """Measures that are better when lower."""
 
@@ -144,13 +142,6 @@ class Pairing:
         """US dollars for a thousand answers of either side."""
         return self._cost(self.baseline), self._cost(self.candidate)
 
-    def same_rankings(self) -> bool:
-        """Whether both rank the same assets alike as deep as is measured, in every query."""
-        return all(
-            self._ranked(self.baseline, query) == self._ranked(self.candidate, query)
-            for query in self.queries
-        )
-
     def unlike(self) -> str:
         """Why latencies do not compare; empty where they do."""
         if not self._rounds:
@@ -173,12 +164,6 @@ class Pairing:
 
     def _answer(self, side: Side, query: EvaluationQuery, round_: int) -> EngineAnswer | None:
         return side.given.get(query.query_id, {}).get(round_)
-
-    def _ranked(self, side: Side, query: EvaluationQuery) -> tuple[str, ...] | None:
-        answer = self._answer(side, query, JUDGED_ROUND)
-        if answer is None or answer.error is not None:
-            return None
-        return tuple(found.asset_id for found in answer.ranked[:_RANKS])
 
     def _degraded_alone(self, query: EvaluationQuery, round_: int) -> bool:
         before = self._answer(self.baseline, query, round_)
