@@ -137,7 +137,7 @@ def evaluate_compare(
     gates, found = compared.gates, compared.found
     code = exit_code_of(gates.verdict)
     figures = (compared.baseline.figures, compared.candidate.figures)
-    remarks = [*found.gates, *found.latency, *found.remarks]
+    remarks = [*found.gates, *found.remarks]
     value = {
         "gates": gates.model_dump(mode="json"),
         "figures": [one.model_dump(mode="json") for one in figures],

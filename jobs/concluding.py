@@ -18,7 +18,6 @@ from ecm.errors import ConfigError
 from ecm.evaluation.comparing import (
     Comparability,
     SideOf,
-    Snapshots,
     comparability,
     side_of,
     tempered,
@@ -27,9 +26,11 @@ from ecm.evaluation.config import EvaluationGates, load_gates
 from ecm.evaluation.gates import Side, judge
 from ecm.evaluation.judgements import Judgements
 from ecm.evaluation.measures import Measured, measured
+from ecm.evaluation.promotion import go_or_no_go
 from ecm.evaluation.report import Contender, Earlier, contenders, report_of
 from ecm.evaluation.runs import REPORT, Runs
 from ecm.evaluation.schedules import verdict_of
+from ecm.evaluation.settings import Snapshots
 from ecm.evaluation.shelf import Labels, Queries, Shelf
 from ecm.evidence.storage import STORE_HEADER, open_storage
 from ecm.evidence.store import EvidenceStore
@@ -120,12 +121,17 @@ def conclude(desk: Desk, head: RunHead, answers: Sequence[Answered], sets: Sets)
     judgements = Judgements.of(sets.labels)
     figures = figures_of(head, answers, sets.asked, judgements)
     compared, other = None, None
+    remarks: tuple[str, ...] = ()
     if head.baseline is not None and head.candidate is not None:
         baseline = side_named(desk, head, answers, head.baseline)
         candidate = side_of(head, head.candidate, answers)
-        compared = compare(desk, baseline, candidate, sets.asked, judgements, head.snapshots)
-        if baseline.plan.run_id != head.run_id:
-            other = contender_of(desk, baseline, compared.baseline)
+        if baseline.asked & candidate.asked:
+            compared = compare(desk, baseline, candidate, sets.asked, judgements, head.snapshots)
+            remarks = (*compared.found.gates, *compared.found.remarks)
+            if baseline.plan.run_id != head.run_id:
+                other = contender_of(desk, baseline, compared.baseline)
+        else:
+            remarks = (f"{baseline.name} and {candidate.name} have answered no common query",)
     gates = compared.gates if compared is not None else None
     summary = Summary(
         head=head,
@@ -133,7 +139,7 @@ def conclude(desk: Desk, head: RunHead, answers: Sequence[Answered], sets: Sets)
         gates=gates,
         verdict=verdict_of(head, gates),
         failed_gate=next(iter(gates.failed), None) if gates is not None else None,
-        remarks=_remarks(compared),
+        remarks=remarks,
     )
     lines = tuple(line for one in figures for line in one.queries)
     report = report_of(
@@ -203,8 +209,10 @@ def compare(
         given = tuple(one for one in side.answers if one.query_id in found.common)
         plan = side.plan
         sides.append(Side(name, of, given, chosen, plan.machine, plan.concurrency))
-    gates = judge(sides[0], sides[1], desk.gates(), candidate.plan.seed)
-    return Compared(tempered(gates, found), found, sides[0].measured, sides[1].measured)
+    gates, seed = desk.gates(), candidate.plan.seed
+    report = judge(sides[0], sides[1], gates, seed)
+    report = go_or_no_go(report, sides[0], sides[1], gates, seed)
+    return Compared(tempered(report, found), found, sides[0].measured, sides[1].measured)
 
 
 def measured_side(
@@ -235,12 +243,6 @@ def contender_of(desk: Desk, side: SideOf, of: Measured) -> Contender:
     summary = kept.summary.model_copy(update={"figures": (of.figures,)})
     (found,) = contenders(summary, of.queries, side.answers, side.plan.run_id)
     return found
-
-
-def _remarks(compared: Compared | None) -> tuple[str, ...]:
-    if compared is None:
-        return ()
-    return (*compared.found.gates, *compared.found.latency, *compared.found.remarks)
 
 
 def earlier_report(desk: Desk, head: RunHead) -> Earlier | None:

@@ -6,17 +6,17 @@ are inconclusive and say why, or it is a remark. Knows contracts alone.
     other tenant, other queries        refused
     other snapshot, other depth        every gate that passes is inconclusive (a block stays one),
                                        unless any snapshot will do
-    other machine, other concurrency   the gate of latency is inconclusive, the others stand
     other labels                       both sides are measured anew by the labels of the candidate
     one side was not asked everything  the queries that both have answered; every gate that passes
                                        is inconclusive
+
+Latencies of other machines are the gates' own business (`pairing.Pairing.unlike`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
 
 from ecm.contracts.measured import (
     Answered,
@@ -27,10 +27,8 @@ from ecm.contracts.measured import (
     Verdict,
 )
 from ecm.errors import ConfigError
-
-Snapshots = Literal["same", "any"]
-LATENCY_GATES: Final = frozenset({"p95_latency"})
-_ORDER = (Verdict.PASS, Verdict.WARN, Verdict.INCONCLUSIVE, Verdict.BLOCK)
+from ecm.evaluation.gates import worst
+from ecm.evaluation.settings import Snapshots
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,12 @@ class SideOf:
 
 @dataclass(frozen=True)
 class Comparability:
-    """What of two sides is not the same: reasons for all gates, reasons for that of latency, and
-    remarks that touch no gate. `common`: queries that both were asked.
+    """What of two sides is not the same: reasons why no gate can pass, and remarks that touch none.
+    `common`: queries that both were asked.
     """
 
     common: frozenset[str]
     gates: tuple[str, ...] = ()
-    latency: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -106,7 +103,7 @@ def comparability(
             f"{baseline.name} and {candidate.name} have no query in common",
             "evaluation.other_queries",
         )
-    gates, latency, remarks = [], [], []
+    gates, remarks = [], []
     least = min(len(ours.queries), len(theirs.queries))
     if len(common) < least:
         gates.append(f"only {len(common)} of {least} queries were asked of both")
@@ -123,11 +120,7 @@ def comparability(
         )
     if ours.run_id != theirs.run_id:
         remarks.append("latencies are of runs of different times")
-        if ours.machine != theirs.machine:
-            latency.append(f"the baseline ran on {theirs.machine or 'an unnamed machine'}")
-        if ours.concurrency != theirs.concurrency:
-            latency.append(f"the baseline was asked by {theirs.concurrency} at once")
-    return Comparability(common, tuple(gates), tuple(latency), tuple(remarks))
+    return Comparability(common, tuple(gates), tuple(remarks))
 
 
 def tempered(report: GateReport, found: Comparability) -> GateReport:
@@ -135,20 +128,18 @@ def tempered(report: GateReport, found: Comparability) -> GateReport:
 
     A gate that blocks goes on to: what is worse on other assets is for somebody to look at.
     """
-    if not found.gates and not found.latency:
+    if not found.gates:
         return report
 
     def of(check: GateCheck) -> GateCheck:
-        timed = found.latency if check.name in LATENCY_GATES else ()
-        reasons = (*found.gates, *timed)
-        if not reasons or (check.verdict is Verdict.BLOCK and not timed):
+        if check.verdict is Verdict.BLOCK:
             return check
-        said = "; ".join(filter(None, [*reasons, check.reason]))
+        said = "; ".join(filter(None, [*found.gates, check.reason]))
         return check.model_copy(update={"verdict": Verdict.INCONCLUSIVE, "reason": said})
 
     checks = tuple(of(one) for one in report.checks)
     promotion = tuple(of(one) for one in report.promotion)
-    verdict = max((one.verdict for one in checks), key=_ORDER.index, default=Verdict.INCONCLUSIVE)
+    verdict = worst(one.verdict for one in checks)
     go = report.go
     if go and any(one.verdict is not Verdict.PASS for one in promotion):
         go = False

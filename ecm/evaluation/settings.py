@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ecm.contracts.measured import MAX_RESULTS, Schedule
-from ecm.evaluation.comparing import Snapshots
 from ecm.evaluation.drawing import Part
 
+Snapshots = Literal["same", "any"]
 SetName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(@[1-9][0-9]{0,5})?$")
 ]
