@@ -92,7 +92,7 @@ def paired(
     differences = candidate - baseline
     change = math.fsum(differences) / len(differences)
     resampled = _means(differences[:, None], resamples, seed)[:, 0]
-    reach = _reach(np.abs(resampled - change), len(differences), confidence)
+    reach = reach_of(np.abs(resampled - change), len(differences), confidence)
     return Paired(
         queries=len(differences),
         change=change,
@@ -124,7 +124,7 @@ def paired_relative(
     means = _means(np.stack([baseline, candidate], axis=1), resamples, seed)
     there = means[means[:, 0] > 0]
     resampled = there[:, 1] / there[:, 0] - 1
-    reach = _reach(np.abs(resampled - change), len(baseline), confidence)
+    reach = reach_of(np.abs(resampled - change), len(baseline), confidence)
     return Paired(
         queries=len(baseline),
         change=change,
@@ -175,7 +175,7 @@ def paired_quantile(
     logs = _log_quantiles(candidate[answered], quantile, drawn)
     logs -= _log_quantiles(baseline[answered], quantile, drawn)
     middle, resampled = logs[0], logs[1:]
-    reach = _reach(np.abs(resampled - middle), queries, confidence)
+    reach = reach_of(np.abs(resampled - middle), queries, confidence)
     ratio = float(after / before)
     return Paired(
         queries=queries,
@@ -236,7 +236,7 @@ def _log_quantiles(latencies: Values, quantile: float, counts: npt.NDArray[np.fl
     return np.concatenate(parts)
 
 
-def _reach(distances: Values, queries: int, confidence: float) -> float:
+def reach_of(distances: Values, queries: int, confidence: float) -> float:
     """How far `confidence` of the resampled estimates lie from the estimate, widened."""
     from scipy.special import ndtr
 

@@ -30,6 +30,7 @@ SHOWN: Final = 5
 TOP: Final = 10
 _MISSED: Final = 3
 _LEAST: Final = 1e-9
+_RELEVANT: Final = "relevance"
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ class _Drawing:
             score += f", was {number(one.earlier)} ({points(one.change)})"
         about = [query.query_type.value, query.kind.value.replace("_", " "), query.difficulty.value]
         asks = [
-            f"**{place}. {_title(query)}** {score}",
-            f"{code(query.query_id)}: {', '.join(about)}; "
+            f"#### {place}. {_title(query)}",
+            f"{score}. {code(query.query_id)}: {', '.join(about)}; "
             f"{counted(relevant, 'relevant asset')} known.",
         ]
         if query.shown_asset_id is not None:
@@ -142,7 +143,8 @@ class _Drawing:
                 for rank, (asset_id, what) in enumerate(zip(first, said, strict=True), start=1)
             ]
             more = [""] * (SHOWN - len(first))
-            rows += [[code(name), *pictures, *more], ["", *said, *more]]
+            marked = [f"**{what}**" if what.startswith(_RELEVANT) else what for what in said]
+            rows += [[code(name), *pictures, *more], ["", *marked, *more]]
         return table(["", *(str(rank) for rank in range(1, SHOWN + 1))], rows, left=SHOWN + 1)
 
     def _told(self, query: EvaluationQuery, relevance: Mapping[str, int]) -> str:
@@ -205,7 +207,7 @@ def _judged(asset_id: str, relevance: Mapping[str, int], complete: bool) -> str:
     value = relevance.get(asset_id, 0 if complete else None)
     if value is None:
         return "not judged"
-    return f"relevance {value}" if value >= RELEVANT else "not relevant"
+    return f"{_RELEVANT} {value}" if value >= RELEVANT else "not relevant"
 
 
 def _missed(found: Sequence[str], relevance: Mapping[str, int]) -> list[str]:

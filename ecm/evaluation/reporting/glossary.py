@@ -38,8 +38,9 @@ MEANINGS: Final = (
     ("degraded", "share of answers in which a part of the engine did not take part."),
     (
         "interval",
-        "where the true value lies with 95 % confidence: percentile bootstrap over queries, 10,000 "
-        "resamples, paired for changes. p95: by order statistics; rates: Wilson.",
+        "where the true value lies with 95 % confidence: bootstrap over queries, 10,000 resamples, "
+        "paired for changes. Tables and gates draw their own, so that last digits may differ; a "
+        "gate leaves out queries that the baseline failed. p95: order statistics; rates: Wilson.",
     ),
     ("pp", "percentage points: 0.7000 to 0.6900 is −1.00 pp."),
     (

@@ -1,8 +1,8 @@
 """How sure a mean is: bootstrap intervals of many columns at once.
 
-Efron's percentile bootstrap over queries: each resample counts how often every query was drawn, so
-that one matrix of counts serves all columns, and columns of one call stay paired. Knows numbers
-only. The gates have intervals of their own; where a report shows those, it shows theirs.
+The interval of `significance`, drawn another way: each resample counts how often every query was
+drawn, so that one matrix of counts serves all columns, and columns of one call stay paired. Knows
+numbers only. The gates have intervals of their own; where a report shows those, it shows theirs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from ecm.evaluation.significance import reach_of
 
 CONFIDENCE: Final = 0.95
 RESAMPLES: Final = 10_000
@@ -52,11 +54,11 @@ def _of_whole(columns: npt.NDArray[np.float64], seed: int) -> list[Interval]:
     means = columns.mean(axis=0)
     if count < FEWEST:
         return [Interval(float(mean), None, None, count) for mean in means]
-    tail = (1.0 - CONFIDENCE) / 2.0
-    lower, upper = np.quantile(_resampled(columns, seed), [tail, 1.0 - tail], axis=0)
+    distances = np.abs(_resampled(columns, seed) - means)
+    reaches = (reach_of(column, count, CONFIDENCE) for column in distances.T)
     return [
-        Interval(float(mean), float(low), float(high), count)
-        for mean, low, high in zip(means, lower, upper, strict=True)
+        Interval(float(mean), float(mean) - reach, float(mean) + reach, count)
+        for mean, reach in zip(means, reaches, strict=True)
     ]
 
 

@@ -110,8 +110,9 @@ def _what_coverage_means(material: Material) -> str:
         )
     if max(shares.values(), default=0.0) > MUCH:
         return (
-            "**Much of the top ten is not judged**, of all engines alike: absolute figures are "
-            "lower bounds, comparisons hold."
+            "**Much of the first ten is not judged.** Figures are lower bounds, and where engines "
+            "find different assets it is unsure which are better. Have what they found judged: "
+            "`ecm evaluate labels`."
         )
     return "What is not judged counts as not relevant; the shares are small enough and alike."
 

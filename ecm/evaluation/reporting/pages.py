@@ -28,6 +28,7 @@ overflow-wrap:break-word}
 h1{font-size:1.8rem;line-height:1.25;margin:0 0 1rem}
 h2{font-size:1.3rem;margin:2.6rem 0 .8rem;padding-bottom:.25rem;border-bottom:1px solid var(--line)}
 h3{font-size:1.08rem;margin:1.6rem 0 .6rem}
+h4{font-size:1rem;margin:1.8rem 0 .4rem}
 p,ul{margin:.6rem 0}p,li{max-width:50rem}li{margin:.25rem 0}
 a{color:var(--link)}
 code{font:.88em/1.4 ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace}
@@ -42,7 +43,7 @@ img{max-width:100%;height:auto;vertical-align:middle;border-radius:4px}
 img.plot{display:block;margin:1rem 0;background:#fff;padding:.4rem;border:1px solid var(--line)}
 nav{font-size:.9rem;color:var(--faint)}
 @media print{:root{--ink:#000;--paper:#fff;--faint:#444;--line:#bbb;--band:#f4f4f4}
-body{max-width:none;padding:0;font-size:10pt}h2,h3{break-after:avoid}
+body{max-width:none;padding:0;font-size:10pt}h2,h3,h4{break-after:avoid}
 table,img,pre{break-inside:avoid}.wide{overflow:visible}}
 """
 _LARGE: Final = ".png"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from ecm.contracts.evaluation import LabelSource, Split
-from ecm.contracts.measured import EngineFacts
+from ecm.contracts.measured import EngineFacts, GateReport
 from ecm.evaluation.reporting.gate_tables import changed, detectable_of, label_of, limit_of
 from ecm.evaluation.reporting.material import Material
 from ecm.evaluation.reporting.operation import uneven
@@ -97,7 +97,7 @@ def _rows(
 
 def _engine(facts: EngineFacts, name: str) -> list[str]:
     what = words(facts.description)
-    if facts.stands_for:
+    if facts.stands_for and "stands in" not in what:
         what += f" **A recorded contract stands in for {words(facts.stands_for)}.**"
     ranking = words(facts.ranking_profile or "", 64)
     if facts.ranking_digest:
@@ -208,12 +208,19 @@ def _of_queries(material: Material) -> list[str]:
         lines.append(f"- {counted(unknown, 'query', 'queries')} of the run are not in the set.")
     if head.label_set.query_set_digest != head.query_set.digest:
         lines.append("- The labels were made for another version of the query set.")
-    gates = material.summary.gates
-    for check in gates.checks if gates is not None else ():
-        if check.detectable is not None and check.detectable > _BLUNT * check.threshold > 0:
-            lines.append(
-                f"- {label_of(check.name)}: with {counted(check.queries, 'query', 'queries')} only "
-                f"a change of {detectable_of(check)} or more is found four times in five; the "
-                f"limit is {changed(check, limit_of(check))}."
-            )
-    return lines
+    return [*lines, *_of_gates(material.summary.gates)]
+
+
+def _of_gates(gates: GateReport | None) -> list[str]:
+    """What gates would not see: those that find only much more than their limit."""
+    blunt = [
+        f"{label_of(check.name)} {detectable_of(check)} (limit {changed(check, limit_of(check))})"
+        for check in (gates.checks if gates is not None else ())
+        if check.detectable is not None and check.detectable > _BLUNT * check.threshold > 0
+    ]
+    if not blunt:
+        return []
+    return [
+        "- **Small damage can go unseen.** With so many queries a gate finds in four cases of five "
+        f"no less than: {'; '.join(blunt)}."
+    ]

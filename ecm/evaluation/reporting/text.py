@@ -20,7 +20,7 @@ SPACE: Final = "\N{NO-BREAK SPACE}"
 NONE: Final = "\N{EN DASH}"
 """What a cell without a number holds."""
 MAX_QUERY: Final = 120
-MAX_REASON: Final = 240
+MAX_REASON: Final = 400
 
 _SPECIAL: Final = re.compile(r"[\\`*_{}\[\]<>|~&!#$^=@]")
 _LINK: Final = re.compile(r"(?i)(?<=[a-z])(:)(?=//)|(?<=\bwww)(\.)")

@@ -6,6 +6,7 @@ Knows the verdicts of gates as they were given; judges nothing itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from ecm.contracts.measured import GateCheck, GateReport, RunState, Verdict
@@ -31,7 +32,7 @@ _STATES: Final = {
 def verdict_of(material: Material) -> str:
     """The verdict in one paragraph, with what else must be known to believe it."""
     summary = material.summary
-    lines = [_sentence(summary.gates, summary.failed_gate, material)]
+    lines = [_sentence(summary.gates, summary.failed_gate)]
     if summary.gates is not None and summary.gates.go is not None:
         lines.append(_promotion(summary.gates))
     if summary.head.state is not RunState.COMPLETE:
@@ -79,41 +80,45 @@ def _rounded(exact: float) -> int:
     return int(math.ceil(exact / size) * size)
 
 
-def _sentence(gates: GateReport | None, failed: str | None, material: Material) -> str:
+def _sentence(gates: GateReport | None, failed: str | None) -> str:
+    """The verdict in a sentence, and a line for every gate that it rests on."""
     if gates is None or not gates.checks:
         why = "it has no baseline to be compared with" if gates is None else "no gate was set"
         return f"**Nothing was gated:** {why}. The figures below stand for themselves."
-    named = f"{code(gates.candidate)} against {code(gates.baseline)}"
+    sides = f"{code(gates.candidate)} against {code(gates.baseline)}"
+    decisive = [one for one in gates.checks if one.verdict is gates.verdict]
+    names = listed(label_of(one.name) for one in decisive)
     match gates.verdict:
         case Verdict.BLOCK:
-            first = next((one for one in gates.checks if one.name == failed), None)
-            first = first or next(c for c in gates.checks if c.verdict is Verdict.BLOCK)
-            others = [label_of(name) for name in gates.failed if name != first.name]
-            also = f" Also blocked by: {listed(others)}." if others else ""
-            return f"**It may not ship** ({named}): {_said(first)}.{also}"
+            decisive.sort(key=lambda one: one.name != failed)
+            told = f"**It may not ship:** {names} of {sides} {_fail(decisive)} the gate."
         case Verdict.INCONCLUSIVE:
-            unsure = [one for one in gates.checks if one.verdict is Verdict.INCONCLUSIVE]
-            told = ". ".join(_unsure(one) for one in unsure)
-            return f"**It cannot be told whether it may ship** ({named}). {told}."
+            told = f"**It cannot be told whether it may ship:** {names} of {sides} is in doubt."
+            told = told.replace(" is in doubt", " are in doubt") if len(decisive) > 1 else told
         case Verdict.WARN:
-            warned = [one for one in gates.checks if one.verdict is Verdict.WARN]
-            told = "; ".join(_said(one) for one in warned)
-            return f"**It may ship, with a warning** ({named}): {told}."
+            told = f"**It may ship, with a warning:** {names} of {sides}."
         case Verdict.PASS:
-            return (
-                f"**It may ship** ({named}): all {counted(len(gates.checks), 'gate')} pass. "
-                f"{_least_sure(gates)}"
-            ).rstrip()
+            told = f"**It may ship:** {sides} passes {counted(len(decisive), 'gate')}."
+            return f"{told} {_least_sure(gates)}".rstrip()
+    return "\n".join([told, "", *(f"- {_why(one)}." for one in decisive)])
+
+
+def _fail(decisive: Sequence[GateCheck]) -> str:
+    return "fails" if len(decisive) == 1 else "fail"
+
+
+def _why(check: GateCheck) -> str:
+    return _unsure(check) if check.verdict is Verdict.INCONCLUSIVE else _said(check)
 
 
 def _said(check: GateCheck) -> str:
     """One gate in words: what it was, what it is, what is allowed."""
     if check.change is None:
-        return f"{label_of(check.name)} could not be measured ({words(check.reason)})"
+        return f"{label_of(check.name)}: not measured, {words(check.reason)}"
     sides = f"{value_of(check, check.baseline)} to {value_of(check, check.candidate)}"
     return (
-        f"{label_of(check.name)} went from {sides}, a change of {changed(check, check.change)}"
-        f"{_interval(check)}, and {changed(check, limit_of(check))} is the limit"
+        f"{label_of(check.name)}: {sides}, a change of {changed(check, check.change)}"
+        f"{_interval(check)}; the limit is {changed(check, limit_of(check))}"
     )
 
 
@@ -128,11 +133,12 @@ def _unsure(check: GateCheck) -> str:
     if check.change is None:
         return _said(check)
     many = needed(check)
+    told = f"{_said(check)}. {words(check.reason[:1].upper() + check.reason[1:])}"
     if many is None:
-        return f"{_said(check)}: {words(check.reason)}"
+        return told
     return (
-        f"{_said(check)}: about {counted(many, 'query', 'queries')} would tell, if the true change "
-        f"is as measured, and these were {check.queries:,} ({words(check.reason)})"
+        f"{told}. About {counted(many, 'query', 'queries')} would tell, if the true change is as "
+        f"measured; these were {check.queries:,}"
     )
 
 
