@@ -189,8 +189,8 @@ def labels_stats(
     def show(console: Console) -> None:
         console.print(
             f"{name}, version {head.label_version}: {covered.labelled} of {covered.queries} "
-            f"queries have labels, {covered.with_relevant} something relevant, {covered.complete} are "
-            f"complete; {covered.per_query_median:g} labels a query (median)"
+            f"queries have labels, {covered.with_relevant} something relevant, "
+            f"{covered.complete} are complete; {covered.per_query_median:g} labels a query (median)"
         )
         for title, counts in (("source", covered.by_source), ("relevance", covered.by_relevance)):
             rows: list[list[object]] = [[what, count] for what, count in counts.items()]

@@ -10,7 +10,7 @@ const HINTS = {
   known_item: "One particular picture is looked for, by its name or by words that are in it",
   class: "Pictures that show this",
   caption: "The picture that this sentence describes",
-  image: "Pictures like this one",
+  image: "Pictures like the one shown",
   layout: "Pictures that look like this: colours, places, proportions",
   mixed: "Pictures for which all of this holds",
   log: "Somebody has searched for this",
@@ -95,8 +95,8 @@ function drawProgress() {
 const spanOf = (seconds) => (seconds < 90 ? `${Math.max(1, Math.round(seconds))} s` : `${Math.round(seconds / 60)} min`);
 
 function drawPair(pair) {
-  $("hint").textContent = HINTS[pair.kind] || "";
-  $("question").textContent = pair.text || "Like this picture";
+  $("hint").textContent = pair.text ? HINTS[pair.kind] || "" : "";
+  $("question").textContent = pair.text || "Pictures like this one";
   $("question").classList.toggle("long", (pair.text || "").length > 60);
   $("shown").hidden = !pair.shown;
   if (pair.shown) $("shown").firstElementChild.src = pictureOf(pair.shown, "small");
