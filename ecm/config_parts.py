@@ -201,6 +201,10 @@ class ServeConfig(Part):
     log_impressions: bool = Field(
         default=False, description="each search stores by itself what it has shown, and its words"
     )
+    experiments: bool = Field(
+        default=False,
+        description="searches are answered by the arms of experiments that ecm experiment starts",
+    )
 
     def size_of(self, name: Deployment) -> DeploymentSize:
         """Replicas and bounds of a deployment, with what holds for all where it says nothing."""

@@ -18,6 +18,7 @@ from jobs import (
     cli_compare,
     cli_evaluate,
     cli_evidence,
+    cli_experiment,
     cli_feedback,
     cli_history,
     cli_jobs,
@@ -77,6 +78,7 @@ cli_worker.register(app)
 cli_keys.register(app)
 cli_admin_log.register(app)
 cli_feedback.register(app)
+cli_experiment.register(app)
 cli_evaluate.register(app)
 
 Sources = Annotated[

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 from pydantic import Field
@@ -20,10 +21,11 @@ from ray.serve.handle import DeploymentHandle
 
 from ecm.config import Profile
 from ecm.contracts.identity import Contract
-from ecm.contracts.search import Axis, SearchRequest
+from ecm.contracts.search import Axis, SearchRequest, SearchResponse
 from ecm.errors import EcmError, QueryError, SnapshotNotFound
 from ecm.evidence.history import asset_history, find_asset
 from ecm.evidence.reader import SnapshotReader
+from ecm.evidence.storage import open_storage
 from ecm.evidence.story import AssetHistory
 from ecm.opening import model_notes
 from ecm.search.asking import Begun
@@ -34,13 +36,16 @@ from ecm.search.engine import SearchEngine
 from ecm.search.kept_encodings import KeptEncodings
 from ecm.search.ordered import Gathered, NotReranked
 from ecm.search.plan import Plan
+from ecm.search.profile import RankingProfile
 from ecm.search.rerank import Reranked
+from serve.experiments import ArmAnswer, Drawn, FollowedExperiments
 from serve.exposition import Told, told
 from serve.followed import Followed
 from serve.meters import SearchMeters
 from serve.reach import Late, Unreachable
 from serve.stages import EncoderStage, RerankStage
 from serve.tracing import open_tracer
+from serve.trying import Trying
 
 Answer = TypeVar("Answer")
 
@@ -104,13 +109,28 @@ class Candidates:
         self._closing.callback(self._tracer.close)
         self._followed = Followed(profile)
         self._closing.callback(self._followed.close)
+        self._experiments = FollowedExperiments(
+            lambda: open_storage(profile.evidence), served.snapshot_poll_seconds
+        )
+        self._trying = Trying(self._experiments, self)
+        self._tries = served.experiments
+        if self._tries:
+            self._experiments.refresh()
+            self._closing.callback(self._experiments.close)
 
     def __del__(self) -> None:
         """Called by Serve when a replica ends in order, its requests answered."""
         self._closing.close()
 
-    async def search(self, request: SearchRequest, asked_at: float, request_id: str) -> bytes:
-        """The SearchResponse as JSON; raises as `SearchEngine.search` does.
+    async def search(
+        self,
+        request: SearchRequest,
+        asked_at: float,
+        request_id: str,
+        drawn: Drawn | None = None,
+    ) -> bytes | ArmAnswer:
+        """The SearchResponse as JSON, and by which arm where one was `drawn`; raises as
+        `SearchEngine.search` does.
 
         What it has waited since `asked_at` (Unix seconds of who asks: clocks of a cluster are kept
         together) is taken from its time. Late when nobody waits for it any more.
@@ -118,31 +138,60 @@ class Candidates:
         self._followed.follow()
         try:
             waited = max(0.0, time.time() - asked_at)
-            return await self._search(request, waited, request_id)
+            return await self._search(request, waited, request_id, drawn)
         except EcmError as error:
             self._meters.failed(error.code)
             raise
 
-    async def _search(self, request: SearchRequest, waited: float, request_id: str) -> bytes:
+    async def _search(
+        self, request: SearchRequest, waited: float, request_id: str, drawn: Drawn | None
+    ) -> bytes | ArmAnswer:
         if waited > self._seconds:
             raise Late("the search waited for longer than it may take")
         engine = self._followed.engines.engine_for(request)
         left_ms = (request.timeout_ms or self._seconds * 1000.0) - waited * 1000.0
         bounded = request.model_copy(update={"timeout_ms": max(LEAST_MS, left_ms)})
-        plan, begun = await self._in_thread(_begun, engine, bounded)
-        encoded: list[EncodedQuery] = []
-        if plan.encodings:
-            seconds = (plan.deadline - time.perf_counter()) * ENCODE_SHARE
-            reached = engine.reader.ref.transforms
-            encoded = await self._encoder.encode(plan.encodings, reached, seconds)
-        gathered = await self._in_thread(engine.gather, plan, encoded, begun)
-        reranked = await self._reranked(plan, gathered)
-        return await self._in_thread(self._answer, engine, plan, gathered, reranked, request_id)
+        if drawn is not None:
+            return await self._tried(engine, bounded, request_id, drawn)
+        steps = await self._stages(engine, bounded, None)
+        return await self.in_thread(self._answer, engine, *steps, request_id)
 
-    async def _in_thread(self, work: Callable[..., Answer], *given: object) -> Answer:
+    async def _tried(
+        self, engine: SearchEngine, request: SearchRequest, request_id: str, drawn: Drawn
+    ) -> ArmAnswer:
+        answer, gathered, counted = await self._trying.answer(engine, request, drawn)
+        body = await self.in_thread(self._told, answer, gathered, request_id)
+        return replace(counted, body=body)
+
+    async def found(
+        self, engine: SearchEngine, request: SearchRequest, ranking: RankingProfile | None = None
+    ) -> tuple[SearchResponse, Gathered]:
+        """The answer of an engine, reranked by `ranking` (None: the one in force)."""
+        plan, gathered, reranked = await self._stages(engine, request, ranking)
+        return await self.in_thread(engine.answer, plan, gathered, reranked), gathered
+
+    async def _stages(
+        self, engine: SearchEngine, request: SearchRequest, ranking: RankingProfile | None
+    ) -> tuple[Plan, Gathered, Reranked | NotReranked | None]:
+        plan, begun = await self.in_thread(_begun, engine, request)
+        encoded = await self.encoded(engine, plan)
+        gathered = await self.in_thread(engine.gather, plan, encoded, begun)
+        return plan, gathered, await self.reranked(plan, gathered, ranking)
+
+    async def encoded(self, engine: SearchEngine, plan: Plan) -> list[EncodedQuery]:
+        """What a plan needs encoded, in its order."""
+        if not plan.encodings:
+            return []
+        seconds = (plan.deadline - time.perf_counter()) * ENCODE_SHARE
+        reached = engine.reader.ref.transforms
+        return await self._encoder.encode(plan.encodings, reached, seconds)
+
+    async def in_thread(self, work: Callable[..., Answer], *given: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
 
-    async def _reranked(self, plan: Plan, gathered: Gathered) -> Reranked | NotReranked | None:
+    async def reranked(
+        self, plan: Plan, gathered: Gathered, ranking: RankingProfile | None = None
+    ) -> Reranked | NotReranked | None:
         """A later page is ranked as the first one was, so it is waited for until the deadline."""
         if gathered.rerank is None:
             return None
@@ -150,7 +199,7 @@ class Candidates:
         if plan.cursor is not None:
             seconds = max(seconds, plan.deadline - time.perf_counter())
         with gathered.laps.lap("rerank"):
-            return await self._reranker.rerank(gathered.rerank, seconds)
+            return await self._reranker.rerank(gathered.rerank, seconds, ranking)
 
     def _answer(
         self,
@@ -160,8 +209,10 @@ class Candidates:
         reranked: Reranked | NotReranked | None,
         request_id: str,
     ) -> bytes:
+        return self._told(engine.answer(plan, gathered, reranked), gathered, request_id)
+
+    def _told(self, answer: SearchResponse, gathered: Gathered, request_id: str) -> bytes:
         """Made into text here: who asked for it only passes it on."""
-        answer = engine.answer(plan, gathered, reranked)
         stages = gathered.laps.milliseconds
         self._meters.answered(answer, stages)
         self._tracer.searched(request_id, time.time(), answer.took_ms, stages)
@@ -215,6 +266,8 @@ class Candidates:
         self._followed.follow()
         reader = self._followed.engines.current().reader
         degraded, trouble = dict(reader.broken), [self._followed.trouble]
+        if self._tries:
+            trouble += [self._experiments.trouble, self._trying.trouble]
         try:
             reached, said = await self._encoder.reaches(), NO_MODEL
             self._complete = True
@@ -247,6 +300,8 @@ class Candidates:
     async def check_health(self) -> None:
         """Asked by Serve from time to time: following goes on even when nobody searches."""
         self._followed.follow()
+        if self._tries:
+            self._experiments.follow()
 
     def _reader(self) -> SnapshotReader | None:
         try:

@@ -25,7 +25,9 @@ from serve.api import new_api
 from serve.asset_api import Showing, asset_routes
 from serve.bounds import Edge
 from serve.calls import Calls
+from serve.counting import Counting
 from serve.door import Door, door_of
+from serve.experimenting import Experimenting
 from serve.exposition import Counted, Told, metrics_routes, told
 from serve.feedback_api import ImpressionsKept, feedback_routes
 from serve.feedback_writing import FeedbackWriter
@@ -47,9 +49,9 @@ def _edge() -> Edge:
     return edge
 
 
-def _searching(_: Request) -> Searching:
+def _searching(request: Request) -> Searching:
     searching: Searching = serve.get_replica_context().servable_object.searching
-    return searching
+    return searching.heard(request)
 
 
 def _records(_: Request) -> Records:
@@ -150,18 +152,32 @@ class Ingress:
         self.searching = (
             ImpressionsKept(*asked, self.feedback) if served.log_impressions else Searching(*asked)
         )
+        self.counting: Counting | None = None
         self.showing = Showing(self.door, self._calls, candidates)
         own = serve.get_replica_context()
         myself = serve.get_deployment_handle(own.deployment, own.app_name)
         self.counted = Counted((myself, candidates, *others))
         log = AccessLog(served.access_log)
         self.edge = Edge(served.ingress.ongoing, seconds, log, access=self.door.access)
+        if served.experiments:
+            self.counting = Counting(
+                own.replica_id.unique_id,
+                lambda: open_storage(profile.evidence),
+                served.snapshot_poll_seconds,
+                self.edge.meters.registry,
+            )
+            self.counting.experiments.refresh()
+            words = served.log_impressions
+            self.searching = Experimenting(
+                *asked, self.searching, self.counting, self.feedback, words
+            )
 
     def __del__(self) -> None:
         """Called by Serve when a replica ends in order: what has not been written yet is."""
-        feedback = getattr(self, "feedback", None)  # none where it could not be made
-        if feedback is not None:
-            feedback.close()
+        for name in ("counting", "feedback"):
+            part = getattr(self, name, None)  # none where it could not be made
+            if part is not None:
+                part.close()
 
     def _feedback_store(self) -> FeedbackStore:
         return FeedbackStore(open_storage(self._profile.evidence))
@@ -188,4 +204,11 @@ class Ingress:
     async def metrics(self) -> Told:
         """What this replica has counted."""
         self.edge.meters.awaited(self._calls.reach)
+        if self.counting is not None:
+            self.counting.gauges()
         return told(self.edge.meters)
+
+    async def check_health(self) -> None:
+        """Asked by Serve from time to time: experiments are followed even when nobody searches."""
+        if self.counting is not None:
+            self.counting.go_on()

@@ -12,6 +12,7 @@ from ray import serve
 from ecm.config import Profile
 from ecm.opening import search_parts
 from ecm.search.opening import open_reranker
+from ecm.search.profile import RankingProfile
 from ecm.search.rerank import Reranked, RerankQuestion
 from serve.exposition import Told, told
 from serve.meters import RerankMeters
@@ -25,10 +26,15 @@ class Reranker:
         self._reranker = open_reranker(search_parts(profile))
         self._meters = RerankMeters()
 
-    async def rerank(self, question: RerankQuestion) -> Reranked:
-        """Contributions per candidate, in the order asked."""
+    async def rerank(
+        self, question: RerankQuestion, ranking: RankingProfile | None = None
+    ) -> Reranked:
+        """Contributions per candidate, in the order asked, by the ranking in force or by another
+        one, whose models are the same.
+        """
         started = time.perf_counter()
-        answer = await asyncio.to_thread(self._reranker.rerank, question)
+        asked = self._reranker if ranking is None else self._reranker.ranked_by(ranking)
+        answer = await asyncio.to_thread(asked.rerank, question)
         self._meters.reranked(len(question.asset_ids), time.perf_counter() - started)
         return answer
 

@@ -124,6 +124,10 @@ class Searching:
         self._batch_at_once = batch_at_once
         self._wall = wall
 
+    def heard(self, request: Request) -> "Searching":
+        """The searches of one request, where its headers matter to them."""
+        return self
+
     async def answer(self, caller: Caller, question: SearchBody) -> bytes:
         """The SearchResponse as JSON. Raises Failed."""
         asked, now = asked_by(caller, question), self._wall()

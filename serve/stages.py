@@ -18,6 +18,7 @@ from ecm.errors import EcmError, Overloaded
 from ecm.search.encoders import EncodedQuery, EncodingRequest
 from ecm.search.kept_encodings import KeptEncodings
 from ecm.search.ordered import NotReranked
+from ecm.search.profile import RankingProfile
 from ecm.search.rerank import Reranked, RerankQuestion
 from serve.reach import Late, Reach, Unreachable
 
@@ -85,11 +86,16 @@ class RerankStage:
         self.reach = Reach("reranker", handle)
         self._handle = handle
 
-    async def rerank(self, question: RerankQuestion, seconds: float) -> Reranked | NotReranked:
-        """The new order within `seconds`, or why there is none."""
+    async def rerank(
+        self, question: RerankQuestion, seconds: float, ranking: RankingProfile | None = None
+    ) -> Reranked | NotReranked:
+        """The new order within `seconds`, or why there is none; by the ranking in force, or by the
+        one that is given.
+        """
+        given = (question,) if ranking is None else (question, ranking)
         try:
             answer: Reranked = await self.reach.ask(
-                lambda: self._handle.rerank.remote(question), seconds
+                lambda: self._handle.rerank.remote(*given), seconds
             )
         except Unreachable as error:
             return NotReranked(LostReason.UNREACHABLE, error.message)

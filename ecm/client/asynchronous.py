@@ -32,6 +32,8 @@ class AsyncClient:
         base_url: of the service, as http://host:8000.
         api_key: a text of `ecm keys create`; None: of a service without keys.
         tenant: whom an operator's key speaks for; None: whom the key says.
+        unit, session: who asks and when together, in words of your own: experiments deal by them,
+            only keyed hashes are stored. Feedback names the same ones.
         timeout: seconds to wait for an answer each time.
         retries: how often a call is sent again; see Retries.
         transport: how it is sent, for tests and proxies; None: over the network.
@@ -44,6 +46,8 @@ class AsyncClient:
         api_key: str | None = None,
         *,
         tenant: str | None = None,
+        unit: str | None = None,
+        session: str | None = None,
         timeout: float = 30.0,
         retries: int | Retries = 2,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -54,7 +58,7 @@ class AsyncClient:
         self._sleep = sleep
         self._http = httpx.AsyncClient(
             base_url=self._url,
-            headers=calls.common_headers(api_key, tenant),
+            headers=calls.common_headers(api_key, tenant, unit, session),
             timeout=timeout,
             transport=transport,
             follow_redirects=False,

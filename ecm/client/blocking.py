@@ -34,6 +34,8 @@ class Client:
         base_url: of the service, as http://host:8000.
         api_key: a text of `ecm keys create`; None: of a service without keys.
         tenant: whom an operator's key speaks for; None: whom the key says.
+        unit, session: who asks and when together, in words of your own: experiments deal by them,
+            only keyed hashes are stored. Feedback names the same ones.
         timeout: seconds to wait for an answer each time.
         retries: how often a call is sent again; see Retries.
         transport: how it is sent, for tests and proxies; None: over the network.
@@ -46,6 +48,8 @@ class Client:
         api_key: str | None = None,
         *,
         tenant: str | None = None,
+        unit: str | None = None,
+        session: str | None = None,
         timeout: float = 30.0,
         retries: int | Retries = 2,
         transport: httpx.BaseTransport | None = None,
@@ -56,7 +60,7 @@ class Client:
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=self._url,
-            headers=calls.common_headers(api_key, tenant),
+            headers=calls.common_headers(api_key, tenant, unit, session),
             timeout=timeout,
             transport=transport,
             follow_redirects=False,

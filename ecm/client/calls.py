@@ -159,10 +159,21 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def common_headers(api_key: str | None, tenant: str | None) -> dict[str, str]:
-    """Of every request. Raises ConfigError for a key or tenant that no header can hold."""
+def common_headers(
+    api_key: str | None,
+    tenant: str | None,
+    unit: str | None = None,
+    session: str | None = None,
+) -> dict[str, str]:
+    """Of every request. Raises ConfigError for a name that no header can hold."""
     headers = {"Accept": "application/json, image/*, */*;q=0.1"}
-    for name, value in (("X-API-Key", api_key), ("X-Tenant", tenant)):
+    said = (
+        ("X-API-Key", api_key),
+        ("X-Tenant", tenant),
+        ("X-Ecm-Unit", unit),
+        ("X-Ecm-Session", session),
+    )
+    for name, value in said:
         if value is None:
             continue
         if not value or not value.isascii() or not value.isprintable():

@@ -127,7 +127,7 @@ class Definition(Contract):
     guards: Guards = Guards()
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     ratio_alpha: float = Field(
-        default=0.001, gt=0, lt=0.5, description="below this the arms are not what was dealt"
+        default=0.02, gt=0, lt=0.5, description="below this the arms are not what was dealt"
     )
     margin: float = Field(default=0.02, gt=0, lt=1)
     min_units: int = Field(default=100, ge=2, le=10_000_000, description="per arm, to be judged")
@@ -214,7 +214,8 @@ class ArmTally(Contract):
 class ReplicaTally(Contract):
     """The counts of one ingress replica, written over from time to time.
 
-    `unassigned` requests named no unit and got control.
+    `unassigned` requests named no unit and got control. `untried` were to be answered by an arm and
+    got control all the same, for what `trouble` says.
     """
 
     format_version: Literal[1] = 1
@@ -222,6 +223,8 @@ class ReplicaTally(Contract):
     at: float
     arms: tuple[ArmTally, ...] = ()
     unassigned: int = Field(default=0, ge=0)
+    untried: int = Field(default=0, ge=0)
+    trouble: str = Field(default="", max_length=1024)
 
 
 class OnlineVerdict(StrEnum):

@@ -128,10 +128,30 @@ class Experiment:
         return next((event.at for event in self.events if event.stage == stage), None)
 
 
+class ExperimentRecords:
+    """Experiments as they are read again and again: what was read once is never read twice, since
+    no event changes. Not thread-safe.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._known: dict[str, Experiment] = {}
+
+    def all(self) -> tuple[Experiment, ...]:
+        """Every experiment on record, oldest first. Raises StoreCorrupt, StoreUnavailable."""
+        names = sorted(filter(_RECORD.match, self._storage.children(EXPERIMENTS)))
+        for name in names:
+            known = self._known.get(name)
+            if known is None or known.open:
+                found = _read(self._storage, name, known.events if known else ())
+                if found is not None:
+                    self._known[name] = found
+        return tuple(self._known[name] for name in names if name in self._known)
+
+
 def all_experiments(storage: Storage) -> tuple[Experiment, ...]:
     """Every experiment on record, oldest first. Raises StoreCorrupt, StoreUnavailable."""
-    names = filter(_RECORD.match, storage.children(EXPERIMENTS))
-    return tuple(filter(None, (_read(storage, name) for name in sorted(names))))
+    return ExperimentRecords(storage).all()
 
 
 def named(storage: Storage, experiment_id: str | None) -> Experiment:
@@ -214,18 +234,18 @@ def _check_room(before: Iterable[Experiment], wanted: Definition) -> None:
             )
 
 
-def _read(storage: Storage, record: str) -> Experiment | None:
+def _read(storage: Storage, record: str, known: tuple[ExperimentEvent, ...]) -> Experiment | None:
     folder = f"{EXPERIMENTS}/{record}"
     names = sorted(filter(_EVENT.match, storage.children(folder)))
-    events = [_event(storage, f"{folder}/{name}") for name in names]
+    events = (*known, *(_event(storage, f"{folder}/{name}") for name in names[len(known) :]))
     if not events:
         return None  # its first event is being written
     terms = events[0].terms
-    if not _is_whole(events) or terms is None:
+    if len(names) < len(known) or not _is_whole(events) or terms is None:
         raise _damaged(f"{folder}: events are missing")
     if max(event.stage for event in events) >= len(terms.definition.steps()):
         raise _damaged(f"{folder}: a stage that it does not have")
-    return Experiment(record, terms, tuple(events))
+    return Experiment(record, terms, events)
 
 
 def _is_whole(events: Sequence[ExperimentEvent]) -> bool:

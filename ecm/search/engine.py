@@ -111,7 +111,7 @@ class SearchEngine:
         other.ranking, other._digest = ranking, ranking.digest()
         other.telling = replace(self.telling, ranking=ranking, digest=other._digest)
         other.candidates = Candidates(self.reader, ranking.boosts())
-        other._reranker = FeatureReranker(ranking)
+        other._reranker = self._reranker.ranked_by(ranking)
         other._recent = Recent(self._config.remembered_rankings)
         return other
 

@@ -28,6 +28,10 @@ class ReadingReranker:
         self._features = FeatureReranker(profile)
         self._reading = profile.rerank.reading if profile.rerank is not None else Reading()
 
+    def ranked_by(self, profile: RankingProfile) -> ReadingReranker:
+        """See `Reranker.ranked_by`."""
+        return ReadingReranker(self._scorer, profile)
+
     def rerank(self, question: RerankQuestion) -> Reranked:
         """See `Reranker.rerank`. A query without words is ordered by features alone.
 

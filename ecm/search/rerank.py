@@ -65,6 +65,10 @@ class Reranker(Protocol):
 
     def rerank(self, question: RerankQuestion) -> Reranked: ...
 
+    def ranked_by(self, profile: RankingProfile) -> Reranker:
+        """The same one with the weights of another profile."""
+        ...
+
 
 class FeatureReranker:
     """The weighted sum of what the axes and the features say, less what the penalties do.
@@ -75,6 +79,10 @@ class FeatureReranker:
 
     def __init__(self, profile: RankingProfile) -> None:
         self._weights = profile.rerank
+
+    def ranked_by(self, profile: RankingProfile) -> FeatureReranker:
+        """See `Reranker.ranked_by`."""
+        return FeatureReranker(profile)
 
     def rerank(self, question: RerankQuestion) -> Reranked:
         """See `Reranker.rerank`."""

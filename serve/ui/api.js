@@ -18,6 +18,9 @@ export class Problem extends Error {
   get passes() { return this.status === 429 || this.status === 503; }
 }
 
+/** What this tab is called in feedback, and towards experiments: nobody's name, and gone with the tab. */
+export const session = crypto.getRandomValues(new Uint32Array(4)).join("-");
+
 const locked = new Set();
 
 /** Calls `told` whenever the service refuses for want of a key. */
@@ -90,7 +93,8 @@ export async function perhaps(path, signal) {
 
 /** The answer to a question, and the id of the request that brought it. */
 export async function search(body, signal) {
-  const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
+  const headers = { "Content-Type": "application/json", "X-Ecm-Session": session };
+  const sent = { method: "POST", headers, body: JSON.stringify(body), signal };
   const answer = await reach("v1/search", sent);
   return { ...(await answer.json()), request_id: answer.headers.get("X-Request-Id") };
 }

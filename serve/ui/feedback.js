@@ -1,10 +1,9 @@
 // What a person opened and how long they looked: told to the service, so that its ranking can be judged by it.
 // That a hit was shown, the service knows itself. Nobody waits for any of this.
 
-import { post } from "./api.js";
+import { post, session } from "./api.js";
 
 const SHORTEST = 1;
-const session = crypto.getRandomValues(new Uint32Array(4)).join("-");
 
 let looked = null;
 let refused = false;
