@@ -60,7 +60,7 @@ class Learned(Part):
     code: str = Field(description="version, and digest of the sources that rank and learn")
     seed: int = Field(ge=0)
     folds: int = Field(ge=2)
-    regularisers: dict[str, float]
+    regularisers: dict[str, float | None] = Field(description="null: nothing was let move")
     cv_ndcg_10: dict[str, float]
     held_out: HeldOut | None = None
     command: str

@@ -1,0 +1,237 @@
+"""Learns weights three ways from examples: one row for all, a row per type, factors per query.
+
+Knows which is drawn to which, and how profiles are read and written as rows; knows no engine, no
+file and no held-out query.
+
+    global      one row, drawn to the mean of the rows in force: what the others are compared with
+    per type    a row per type, drawn to the one in force
+    per query   factors on the rows per type, drawn to 1
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ecm.search.per_query import PerQuery
+from ecm.search.profile import RankingProfile
+from ecm.search.query_features import QUERY_FEATURES
+from ecm.search.weights import PRIOR, AxisWeights, FeatureWeights, ShownWeights, TypeWeights
+from ecm.tuning.choosing import STRONGEST, Choice, chosen, folds_of
+from ecm.tuning.examples import AXES, ROWS, WEIGHTS, Example, Floats
+from ecm.tuning.factors import Spread, factors, learned_factors, round_to, section_of
+from ecm.tuning.objective import Batch
+from ecm.tuning.rows import LEAST, RAISED, absolute, learned_rows, mixed
+
+FOR_ROWS: Final = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, STRONGEST)
+FOR_ONE: Final = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+FOR_FACTORS: Final = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, STRONGEST)
+_COUNT: Final = len(AXES)
+Said = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What came out. `one` float64 (p,), `rows` (r, p); `per_query` None: factors did not help.
+
+    `scores`: nDCG@10 of each example, float64 (q,), by kind of weights, each query ranked by what
+    was learned from other folds with the regulariser chosen; `in_force` learned nothing.
+    """
+
+    one: Floats
+    rows: Floats
+    per_query: PerQuery | None
+    regularisers: dict[str, float]
+    scores: dict[str, Floats]
+
+
+def learnt(
+    examples: Sequence[Example],
+    in_force: RankingProfile,
+    *,
+    seed: int,
+    folds: int,
+    per_query: bool = True,
+    said: Said = lambda _: None,
+) -> Learnt:
+    """Learn from examples, gathered with a profile in force that reranks.
+
+    The same examples, profile and numbers give the same outcome. Raises ConfigError where there
+    are too few groups for so many folds.
+    """
+    rows_now = rows_of(in_force)
+    fold, whole = folds_of(examples, folds, seed), Batch(examples)
+
+    def like_type(batch: Batch) -> Floats:
+        return absolute(mixed(batch.mixture, rows_now), batch.answering)
+
+    start = rows_now[present(whole)].mean(axis=0, keepdims=True)
+    said("one row for all")
+    by_one = chosen(examples, fold, _one_from(start), FOR_ONE, within=0.0)
+    one = rounded(learned_rows(whole, _alike(whole), start, by_one.regulariser), start)
+    said("a row per type")
+    by_type = chosen(examples, fold, _rows_from(rows_now), FOR_ROWS)
+    rows = rounded(_moved_rows(whole, rows_now, by_type.regulariser), rows_now)
+    told = {"in_force": whole.ndcg(like_type(whole)), "global": by_one.scores}
+    told["per_type"] = by_type.scores
+    used = {"global": by_one.regulariser, "per_type": by_type.regulariser}
+    section = None
+    if per_query:
+        said("factors per query")
+        by_query = chosen(examples, fold, _factors_from(rows_now, by_type), FOR_FACTORS)
+        told["per_query"], used["per_query"] = by_query.scores, by_query.regulariser
+        if by_query.regulariser != STRONGEST:
+            spread = Spread.of(whole.told)
+            found = learned_factors(whole, rows, spread, by_query.regulariser)
+            section = section_of(found, spread)
+    return Learnt(one[0], rows, section, used, told)
+
+
+def nested(
+    examples: Sequence[Example], in_force: RankingProfile, *, seed: int, folds: int, said: Said
+) -> dict[str, Floats]:
+    """nDCG@10 of each example, float64 (q,), by kind of weights: everything, the regulariser too,
+    is chosen without the fold that is judged.
+    """
+    fold = folds_of(examples, folds, seed + 1)
+    kinds = ("in_force", "global", "per_type", "per_query")
+    scores = {kind: np.zeros(len(examples)) for kind in kinds}
+    for number in range(folds):
+        said(f"fold {number + 1} of {folds}")
+        own = fold == number
+        rest = [one for one, mine in zip(examples, own, strict=True) if not mine]
+        held = Batch([one for one, mine in zip(examples, own, strict=True) if mine])
+        found = learnt(rest, in_force, seed=seed, folds=folds)
+        now = mixed(held.mixture, rows_of(in_force))
+        typed = mixed(held.mixture, found.rows)
+        weights = {
+            "in_force": now,
+            "global": mixed(_alike(held), found.one[None]),
+            "per_type": typed,
+            "per_query": typed * _factors_by(found.per_query, held),
+        }
+        for kind, own_weights in weights.items():
+            scores[kind][own] = held.ndcg(absolute(own_weights, held.answering))
+    return scores
+
+
+def rows_of(profile: RankingProfile) -> Floats:
+    """The rows of a profile, float64 (r, p), features in units of RAISED of its fusion.
+
+    Raises ValueError for a profile without `rerank`.
+    """
+    if profile.rerank is None:
+        raise ValueError("a profile without rerank has no weights of features")
+    found = []
+    for name in ROWS:
+        axes = getattr(profile.shown if name in ("alone", "with_text") else profile.weights, name)
+        own = getattr(profile.rerank.weights, name)
+        scale = RAISED / own[PRIOR] if own.get(PRIOR) else 1.0
+        features = [scale * own.get(feature, 0.0) for feature in WEIGHTS[_COUNT:]]
+        found.append([*(getattr(axes, axis) for axis in AXES), *features])
+    return np.array(found)
+
+
+def profile_of(rows: Floats, like: RankingProfile, version: str) -> RankingProfile:
+    """A profile with rows float64 (r, p) as its weights, and all else as another one has it."""
+    assert like.rerank is not None, "rows are those of a profile that reranks"
+    axes = {
+        name: AxisWeights(**dict(zip(AXES, row[:_COUNT], strict=True)))
+        for name, row in zip(ROWS, rows.tolist(), strict=True)
+    }
+    features = {
+        name: {PRIOR: RAISED}
+        | {n: w for n, w in zip(WEIGHTS[_COUNT:], row[_COUNT:], strict=True) if w}
+        for name, row in zip(ROWS, rows.tolist(), strict=True)
+    }
+    weights = FeatureWeights.model_validate(features)
+    return like.model_copy(
+        update={
+            "version": version,
+            "weights": TypeWeights(**{name: axes[name] for name in TypeWeights.model_fields}),
+            "shown": ShownWeights(**{name: axes[name] for name in ShownWeights.model_fields}),
+            "rerank": like.rerank.model_copy(update={"weights": weights}),
+            "per_query": None,
+            "learned": None,
+        }
+    )
+
+
+def present(batch: Batch) -> list[int]:
+    """Places of the rows that some query of a batch has."""
+    return [int(place) for place in np.flatnonzero(batch.mixture.sum(axis=0) > 0)]
+
+
+def rounded(rows: Floats, prior: Floats) -> Floats:
+    """Rows as a file holds them; an axis that had no weight and gained none is left without."""
+    found = np.array([[round_to(w, 4) for w in row] for row in rows.tolist()])
+    found[np.abs(found) < 1e-4] = 0.0
+    axes = found[:, :_COUNT]
+    axes[(prior[:, :_COUNT] < LEAST) & (axes <= 2 * LEAST)] = 0.0
+    return found
+
+
+def _alike(batch: Batch) -> Floats:
+    return np.ones((len(batch.examples), 1))
+
+
+def _one_from(start: Floats) -> Callable[[Batch, float], Callable[[Batch], Floats]]:
+    def learn(batch: Batch, regulariser: float) -> Callable[[Batch], Floats]:
+        one = learned_rows(batch, _alike(batch), start, regulariser)
+        return lambda held: absolute(mixed(_alike(held), one), held.answering)
+
+    return learn
+
+
+def _moved_rows(batch: Batch, prior: Floats, regulariser: float) -> Floats:
+    if regulariser == STRONGEST:
+        return prior
+    return learned_rows(batch, batch.mixture, prior, regulariser)
+
+
+def _rows_from(prior: Floats) -> Callable[[Batch, float], Callable[[Batch], Floats]]:
+    def learn(batch: Batch, regulariser: float) -> Callable[[Batch], Floats]:
+        rows = _moved_rows(batch, prior, regulariser)
+        return lambda held: absolute(mixed(held.mixture, rows), held.answering)
+
+    return learn
+
+
+def _factors_from(
+    prior: Floats, by_type: Choice
+) -> Callable[[Batch, float], Callable[[Batch], Floats]]:
+    """Factors are judged on rows that were learned without the fold, too."""
+
+    def learn(batch: Batch, regulariser: float) -> Callable[[Batch], Floats]:
+        rows = _moved_rows(batch, prior, by_type.regulariser)
+        if regulariser == STRONGEST:
+            return lambda held: absolute(mixed(held.mixture, rows), held.answering)
+        spread = Spread.of(batch.told)
+        found = learned_factors(batch, rows, spread, regulariser)
+        return lambda held: absolute(
+            mixed(held.mixture, rows) * factors(found, spread.standardised(held.told)),
+            held.answering,
+        )
+
+    return learn
+
+
+def _factors_by(section: PerQuery | None, batch: Batch) -> Floats:
+    """Factors (q, p) as a search applies them: none to a query unlike those learned from."""
+    found = np.ones((len(batch.examples), len(WEIGHTS)))
+    if section is None:
+        return found
+    for place, told in enumerate(batch.told.tolist()):
+        named: dict[str, float] = {
+            name: value
+            for name, value in zip(QUERY_FEATURES, told, strict=True)
+            if not math.isnan(value)
+        }
+        if section.knows(named):
+            own = section.factors_of(named)
+            found[place] = [own.get(name, 1.0) for name in WEIGHTS]
+    return found
