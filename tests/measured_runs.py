@@ -40,6 +40,8 @@ from ecm.contracts.measured import (
     Verdict,
 )
 from ecm.contracts.search import QueryType
+from ecm.evaluation.config import EvaluationGates
+from ecm.evaluation.gates import Side, judge
 from ecm.evaluation.judgements import Judgements
 from ecm.evaluation.measures import measured
 from ecm.evaluation.shelf import Labels, Queries, digest_of
@@ -162,7 +164,7 @@ def label_set(queries: Queries, *, version: int = 1, seed: int = 11, judged: flo
         labels=len(labels),
         query_set=queries.head.name,
         query_set_digest=queries.head.digest,
-        by_source={source: sources.count(source) for source in set(sources)},
+        by_source={source: sources.count(source) for source in sorted(set(sources))},
         complete=tuple(one.query_id for one in queries.queries if int(one.query_id[2:]) % 4 == 0),
         agreement={"cohen_kappa": 0.55, "ac1": 0.82, "pabak": 0.79} if sources else {},
     )
@@ -279,3 +281,15 @@ def thumbnail(asset_id: str) -> bytes:
     target = io.BytesIO()
     picture.save(target, "JPEG", quality=80)
     return target.getvalue()
+
+
+def judged_run(run: MeasuredRun, baseline: str, candidate: str) -> MeasuredRun:
+    """The run with what the gates of the product say of two of its engines."""
+    judgements = run.judgements
+
+    def side(engine_id: str) -> Side:
+        of = measured(engine_id, run.queries.queries, run.answers, judgements)
+        return Side(engine_id, of, run.answers, run.queries.queries, run.summary.head.machine)
+
+    gates = EvaluationGates(max_unjudged_apart=1.0)
+    return gated(run, judge(side(baseline), side(candidate), gates, run.summary.head.seed))

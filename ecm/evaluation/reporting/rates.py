@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+
 CONFIDENCE: Final = 0.95
 _Z: Final = 1.959963984540054
 
@@ -34,14 +36,12 @@ def quantile_interval(values: Sequence[float], share: float) -> tuple[float, flo
     >>> quantile_interval([1.0, 2.0], 0.95) is None
     True
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     count = len(values)
-    if count == 0:
-        return None
     tail = (1 - CONFIDENCE) / 2
-    first = int(binom.ppf(tail, count, share))
-    last = int(binom.ppf(1 - tail, count, share))
+    below = bdtr(np.arange(count, dtype=np.float64), count, share)
+    first, last = np.searchsorted(below, [tail, 1 - tail]).tolist()
     if last >= count:
         return None
     ordered = sorted(values)
