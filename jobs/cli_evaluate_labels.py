@@ -181,6 +181,7 @@ def labels_batch(
             f"{value['queries']} queries, each for {overlap} labelers; {made.left} pairs are left"
         )
         console.print("  " + ", ".join(f"{kind} {count}" for kind, count in by_type.items()))
+        console.print(f"  {value['checks']} of them checks, {checks} asked for")
         console.print(f"next: ecm evaluate labels serve {work.name} --labeler NAME")
 
     emit(value, as_json, show)

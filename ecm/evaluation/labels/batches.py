@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Final
 
-from ecm.contracts.evaluation import EvaluationQuery, Label, LabelSource
+from ecm.contracts.evaluation import EvaluationQuery, Label, LabelSource, Relevance
 from ecm.contracts.identity import digest
 from ecm.contracts.labelling import BatchPair, PooledPair
 from ecm.contracts.search import QueryType
 from ecm.evaluation.labels.standing import Pair, Standing, State
 from ecm.evaluation.labels.work import Drawn
 
-GOOD: Final = 2
-BAD: Final = 0
+GOOD: Final[Relevance] = 2
+BAD: Final[Relevance] = 0
 _URGENCY: Final = {LabelSource.WEAK: 1, LabelSource.HUMAN: 2}
 """What has no label at all comes first, then what no person has judged, then what one has."""
 
@@ -53,20 +53,22 @@ def draw(
 
     Query types get pairs in proportion to their queries that have any left. Within a type what has
     no label comes first, then what is labelled weakly, then what one labeler has judged; the
-    queries take turns, and of each what some engine ranks higher comes first. `taken` is not drawn
-    again, nor is what is settled. Checks are settled pairs, good and bad in turn.
+    queries take turns, since few judgements of many queries tell more than many of few (Carterette
+    et al., "Evaluation over thousands of queries", SIGIR 2008), and of each what some engine ranks
+    higher comes first. `taken` is not drawn again, nor is what is settled. Checks are pairs of
+    which the answer is known, good and bad in turn: adjudicated, or of a complete query.
     """
     types = {query.query_id: query.query_type for query in queries}
     waiting: defaultdict[QueryType, list[PooledPair]] = defaultdict(list)
     for one in pool:
-        if one.query_id in types and one.pair not in taken and not _is_settled(one, known):
+        if one.query_id in types and one.pair not in taken and not is_settled(one, known):
             waiting[types[one.query_id]].append(one)
     sizes = {kind: len({one.query_id for one in some}) for kind, some in waiting.items()}
     lists = {kind: _in_turn(some, known, size.seed) for kind, some in waiting.items()}
     chosen = [
         pair for kind, count in _shares(sizes, lists, size.pairs) for pair in lists[kind][:count]
     ]
-    checks = _checks(known, types, {*taken, *(one.pair for one in chosen)}, size)
+    checks = _checks(pool, known, types, {*taken, *(one.pair for one in chosen)}, size)
     drawn = [BatchPair(query_id=one.query_id, asset_id=one.asset_id) for one in chosen]
     return tuple(sorted((*drawn, *checks), key=lambda one: one.pair))
 
@@ -121,7 +123,8 @@ def checks_of(batches: Iterable[Drawn]) -> dict[Pair, int]:
     return {one.pair: one.check for b in batches for one in b.pairs if one.check is not None}
 
 
-def _is_settled(one: PooledPair, known: Known) -> bool:
+def is_settled(one: PooledPair, known: Known) -> bool:
+    """Whether it is known what holds of a pair, so that nobody needs to judge it."""
     label = known.labels.get(one.pair)
     if label is None:
         return one.query_id in known.complete
@@ -167,22 +170,28 @@ def _shares(
 
 
 def _checks(
-    known: Known, types: Mapping[str, QueryType], taken: Collection[Pair], size: Draw
+    pool: Sequence[PooledPair],
+    known: Known,
+    types: Mapping[str, QueryType],
+    taken: Collection[Pair],
+    size: Draw,
 ) -> list[BatchPair]:
-    settled = [
-        label
+    relevances = {
+        pair: label.relevance
         for pair, label in known.labels.items()
-        if label.label_source is LabelSource.ADJUDICATED
-        and label.query_id in types
-        and pair not in taken
-    ]
-    ordered = sorted(settled, key=lambda one: _hash(size.seed, one.query_id, one.asset_id))
-    good = [label for label in ordered if label.relevance == GOOD]
-    bad = [label for label in ordered if label.relevance == BAD]
-    in_turn = [label for label in chain(*zip_longest(good, bad)) if label is not None]
+        if label.label_source is LabelSource.ADJUDICATED or label.query_id in known.complete
+    }
+    for one in pool:
+        if one.query_id in known.complete:
+            relevances.setdefault(one.pair, BAD)
+    able = [pair for pair in relevances if pair[0] in types and pair not in taken]
+    ordered = sorted(able, key=lambda pair: _hash(size.seed, *pair))
+    good = [pair for pair in ordered if relevances[pair] == GOOD]
+    bad = [pair for pair in ordered if relevances[pair] == BAD]
+    in_turn = [pair for pair in chain(*zip_longest(good, bad)) if pair is not None]
     return [
-        BatchPair(query_id=label.query_id, asset_id=label.asset_id, check=label.relevance)
-        for label in in_turn[: size.checks]
+        BatchPair(query_id=pair[0], asset_id=pair[1], check=relevances[pair])
+        for pair in in_turn[: size.checks]
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from ecm.contracts.labelling import Batch, BatchPair, Pool
 from ecm.contracts.measured import Answered
 from ecm.errors import ConfigError, StoreUnavailable
-from ecm.evaluation.labels.batches import Draw, draw
+from ecm.evaluation.labels.batches import Draw, draw, is_settled
 from ecm.evaluation.labels.pooling import PoolResult, joined, pooled
 from ecm.evaluation.labels.publishing import known_of
 from ecm.evaluation.labels.standing import Pair, State, standings
@@ -94,8 +94,8 @@ def make_batch(
         )
     known = known_of(shelf, work.name)
     for _ in range(_TRIES):
-        taken = {one.pair for batch in work.batches() for one in batch.pairs}
-        pairs = draw(pool, queries.queries, known, taken | _settled(work), size)
+        taken = {one.pair for batch in work.batches() for one in batch.pairs} | _settled(work)
+        pairs = draw(pool, queries.queries, known, taken, size)
         if not pairs:
             raise ConfigError(
                 f"no pair of the pools of {work.name} is left to judge",
@@ -115,8 +115,9 @@ def make_batch(
             seed=size.seed,
         )
         if work.add_batch(head, pairs):
-            drawn = taken | {one.pair for one in pairs}
-            return MadeBatch(head, pairs, sum(one.pair not in drawn for one in pool))
+            taken |= {one.pair for one in pairs}
+            left = [one for one in pool if one.pair not in taken and not is_settled(one, known)]
+            return MadeBatch(head, pairs, len(left))
     raise StoreUnavailable(f"others keep drawing batches for {work.name}", hint="try again")
 
 

@@ -32,9 +32,9 @@ _CHUNK: Final = 20_000
 class WeakRules:
     """What makes a label.
 
-    With credible bounds of `confidence` (both together) around the attractiveness: relevance 2
-    where the lower one reaches `good`, 1 where it reaches `partly`, 0 where the upper one stays
-    below `partly`; else, and with less than `min_looks` looks at it, none.
+    With credible bounds of `confidence` (both together) around the attractiveness: relevance 0
+    where the upper one stays below `partly`; where the lower one reaches `partly`, 2 or 1, whichever
+    side of `good` is likelier; else, and with less than `min_looks` looks at it, none.
     """
 
     good: float = 0.4
@@ -172,8 +172,6 @@ def _summarised(
 def _relevance(one: Attraction, rules: WeakRules) -> Relevance | None:
     if one.looks < rules.min_looks:
         return None
-    if one.lower >= rules.good:
-        return 2
     if one.lower >= rules.partly:
-        return 1
+        return 2 if one.classes[2] > one.classes[1] else 1
     return 0 if one.upper < rules.partly else None
