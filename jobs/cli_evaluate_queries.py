@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,6 +79,9 @@ SeedOption = Annotated[int, typer.Option("--seed", min=0, help="What is chosen f
 
 def register(group: typer.Typer) -> None:
     """Add these commands to `ecm evaluate`."""
+    from jobs import cli_evaluate_refresh
+
+    cli_evaluate_refresh.register(queries)
     group.add_typer(queries, name="queries")
 
 
@@ -114,18 +118,20 @@ def queries_build(
     """
     from ecm.evaluation.datasets.building import Named, build_queries
     from ecm.evaluation.datasets.sources import draw
+    from jobs.evaluate_sets import keep, kept_already, next_versions
     from jobs.evaluate_sources import Wanted, open_shelf, open_sources
 
     settings = open_profile(profile, home, overrides, tenant)
     shelf = open_shelf(settings)
     wanted = Wanted(labels, asked, logs, feedback, min_units, looks, locale)
-    with _progress("looking at pictures") as progress:
+    with looking() as progress:
         sources, made_from = open_sources(settings, wanted, seed, progress)
+    version, label_version = next_versions(shelf, name)
     named = Named(
         tenant_id=settings.tenant,
         name=name,
-        version=_next(shelf.versions("query_sets", name)),
-        label_version=_next(shelf.versions("label_sets", name)),
+        version=version,
+        label_version=label_version,
         now=time.time(),
         seed=seed,
         made_from={**made_from, "count": str(count), "held_out": str(held_out)},
@@ -137,14 +143,11 @@ def queries_build(
         )
     if not sources.files:
         note("no file of what people know: labels are weak, from the assets' own evidence")
-    if not shelf.add_queries(built.queries.head, built.queries.queries) or not shelf.add_labels(
-        built.labels.head, built.labels.labels
-    ):
-        raise ConfigError(
-            f"somebody else has just made version {named.version} of {name}",
-            "evaluation.taken",
-            "do it again",
-        )
+    if there := kept_already(shelf, built.queries, built.labels):
+        note(f"version {there[0].head.version} is the same already: nothing new was kept")
+        built = replace(built, queries=there[0], labels=there[1])
+    else:
+        keep(shelf, built.queries, built.labels)
     emit(built_value(built), as_json, lambda console: show_built(built, console))
 
 
@@ -275,15 +278,11 @@ def _show_left(left: Mapping[str, int]) -> None:
         note(f"left out: {number} {why}")
 
 
-def _next(versions: tuple[int, ...]) -> int:
-    return versions[-1] + 1 if versions else 1
-
-
 @contextmanager
-def _progress(what: str) -> Iterator[Progress]:
+def looking() -> Iterator[Progress]:
     """A bar on stderr; nothing is drawn where that is no terminal."""
     from rich.progress import Progress as Bar
 
     with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task("looking at pictures", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

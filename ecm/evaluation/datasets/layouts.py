@@ -149,7 +149,8 @@ def mixed_drafts(
                 for asset_id in candidates
                 if met[asset_id]
             )
-            if not answers or len(answers) > len(candidates) // 2:
+            full = any(one.relevance == 2 for one in answers)
+            if not full or len(answers) > len(candidates) // 2:
                 continue
             yield _mixed(thing, wanted, answers, text=texts[0])
             others = [asset_id for asset_id in candidates if not met[asset_id]]

@@ -54,26 +54,62 @@ class Tied:
     ties: frozenset[str]
 
 
-def components(tied: Iterable[Tied]) -> list[list[Tied]]:
-    """Queries that are tied over any number of steps, in a fixed order."""
-    parent: dict[str, str] = {}
+class _Joined:
+    """Ties that hang together, over any number of steps."""
 
-    def root(tie: str) -> str:
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def root(self, tie: str) -> str:
+        parent = self._parent
         parent.setdefault(tie, tie)
         while parent[tie] != tie:
             parent[tie] = parent[parent[tie]]
             tie = parent[tie]
         return tie
 
+    def join(self, ties: Iterable[str]) -> str:
+        """Make some ties one, and give its root."""
+        first, *others = sorted({self.root(tie) for tie in ties})
+        for other in others:
+            self._parent[other] = first
+        return first
+
+
+def components(tied: Iterable[Tied]) -> list[list[Tied]]:
+    """Queries that are tied over any number of steps, in a fixed order."""
+    joined = _Joined()
     ordered = sorted(tied, key=lambda one: one.query_id)
     for one in ordered:
-        first, *others = sorted(one.ties)
-        for other in others:
-            parent[root(other)] = root(first)
+        joined.join(one.ties)
     found: dict[str, list[Tied]] = defaultdict(list)
     for one in ordered:
-        found[root(min(one.ties))].append(one)
+        found[joined.root(min(one.ties))].append(one)
     return list(found.values())
+
+
+def compatible(
+    settled: Iterable[Tied], sides: Mapping[str, Split], more: Iterable[Tied]
+) -> set[str]:
+    """Ids of those of `more` that cannot be beside what is settled and the others before them:
+    each would tie the two sides together.
+    """
+    joined = _Joined()
+    of_root: dict[str, set[Split]] = {}
+    unfit: set[str] = set()
+    old = [(one, {sides[one.query_id]}) for one in settled if one.query_id in sides]
+    # Those that have a side already are never unfit; that of one that comes again is known.
+    new = [
+        (one, {sides[one.query_id]} if one.query_id in sides else set[Split]())
+        for one in sorted(more, key=lambda one: one.query_id)
+    ]
+    for number, (one, own) in enumerate([*old, *new]):
+        there = own.union(*(of_root.get(joined.root(tie), set()) for tie in one.ties))
+        if number >= len(old) and len(there) > 1:
+            unfit.add(one.query_id)
+            continue
+        of_root[joined.join(one.ties)] = there
+    return unfit
 
 
 def sides_of(

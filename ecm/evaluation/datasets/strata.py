@@ -119,6 +119,15 @@ def apportioned(count: int, shares: Mapping[_Part, float]) -> dict[_Part, int]:
     return found
 
 
+def apportioned_by_size(count: int, sizes: Mapping[_Part, int]) -> dict[_Part, int]:
+    """At most `count` of all in whole numbers by their sizes, of none more than there are."""
+    total = sum(sizes.values())
+    if count >= total:
+        return dict(sizes)
+    found = apportioned(count, {part: size / total for part, size in sizes.items()})
+    return {part: min(number, sizes[part]) for part, number in found.items()}
+
+
 def in_turn(graded: Sequence[Graded], seed: int) -> list[Graded]:
     """Queries of one stratum in the order they are taken: kinds by their shares, groups in turn."""
     kinds: dict[QueryKind, list[Graded]] = defaultdict(list)

@@ -1,0 +1,228 @@
+"""A query set renewed in part: some queries leave, others come, and every side stays as it was.
+
+What was held out once is never learned from, whether it is still asked or not: queries that come
+take the side of whatever of any earlier version they are tied to, and those that are tied to both
+do not come. Knows no file and no clock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ecm.contracts.evaluation import Difficulty, EvaluationQuery, Label, QueryKind, Split
+from ecm.contracts.search import QueryType
+from ecm.evaluation.datasets.building import Built, Named, headed, labels_of, query_of, tied
+from ecm.evaluation.datasets.chance import drawn as drawn_number
+from ecm.evaluation.datasets.difficulty import graded
+from ecm.evaluation.datasets.drafts import Draft, Graded
+from ecm.evaluation.datasets.known import KnownAssets
+from ecm.evaluation.datasets.sources import Drawn
+from ecm.evaluation.datasets.splits import (
+    HELD_OUT_SHARE,
+    Tied,
+    compatible,
+    sides_of,
+    ties_of_query,
+)
+from ecm.evaluation.datasets.strata import Cell, apportioned_by_size, stratified
+from ecm.evaluation.shelf import Labels, Queries
+
+_Stratum = tuple[QueryType, Difficulty]
+
+
+@dataclass(frozen=True)
+class Past:
+    """Earlier versions of a set, the newest last, each with the labels that are the newest for it.
+
+    There is at least one version.
+    """
+
+    versions: tuple[tuple[Queries, Labels], ...]
+
+    @property
+    def newest(self) -> tuple[Queries, Labels]:
+        return self.versions[-1]
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """The new version. `gone` are those whose assets are not there any more; they left first.
+
+    `unplaced` counts drafts that did not come since they are tied to both sides.
+    """
+
+    built: Built
+    left: tuple[str, ...]
+    gone: tuple[str, ...]
+    came: tuple[str, ...]
+    unplaced: int
+
+
+def refreshed(
+    past: Past,
+    drawn: Drawn,
+    known: KnownAssets,
+    named: Named,
+    share: float,
+    held_out: float = HELD_OUT_SHARE,
+) -> Refreshed:
+    """Replace a share of the newest version, 0-1; never less than what has to go.
+
+    Queries that were never asked come first, then those of earlier versions that had left.
+    """
+    queries, labels = past.newest
+    answers = _answers(labels.labels)
+    gone = tuple(one.query_id for one in queries.queries if _is_gone(one, answers, known))
+    left = _leaving(queries.queries, gone, share, named)
+    kept = [one for one in queries.queries if one.query_id not in left]
+    fixed, sides = _settled(past)
+    ever = set(sides)
+    before = {one.query_id for one in queries.queries}
+    pool = [one for one in graded(drawn.drafts, known) if one.draft.query_id not in before]
+    fresh = [one for one in pool if one.draft.query_id not in ever]
+    again = [one for one in pool if one.draft.query_id in ever]
+    there = Counter((one.query_type, one.difficulty) for one in kept)
+    came: list[Graded] = []
+    unplaced = 0
+    cells: tuple[Cell, ...] = ()
+    for candidates in (fresh, again):
+        more, now, barred = _chosen(candidates, fixed, sides, queries.head.queries, named, there)
+        cells = _together(cells, now)
+        unplaced += barred
+        came += more
+        there.update((one.draft.query_type, one.difficulty) for one in more)
+        fixed = [*fixed, *(tied(one.draft) for one in more)]
+    placed = sides_of(fixed, held_out, named.seed, sides)
+    lines = kept + [
+        query_of(one, side, known.created_at)
+        for one in came
+        if (side := placed[one.draft.query_id]) is not None
+    ]
+    by_id = {draft.query_id: draft for draft in drawn.drafts}
+    said = [
+        *_kept_labels(kept, labels, by_id, known),
+        *(label for one in came for label in labels_of(one.draft)),
+    ]
+    complete = [one.draft.query_id for one in came if one.draft.complete]
+    complete += _still_complete(kept, labels, by_id)
+    built = Built(*headed(named, lines, said, complete), cells, drawn.left)
+    ids = tuple(sorted(one.draft.query_id for one in came))
+    return Refreshed(built, tuple(sorted(left)), tuple(sorted(gone)), ids, unplaced)
+
+
+def _chosen(
+    candidates: Sequence[Graded],
+    fixed: Sequence[Tied],
+    sides: Mapping[str, Split],
+    count: int,
+    named: Named,
+    there: Mapping[_Stratum, int],
+) -> tuple[list[Graded], tuple[Cell, ...], int]:
+    """Those that come, and how the strata stand then; how many could be put on no side."""
+    barred: set[str] = set()
+    while True:
+        usable = [one for one in candidates if one.draft.query_id not in barred]
+        chosen = stratified(usable, count, named.seed, there)
+        unfit = compatible(fixed, sides, (tied(one.draft) for one in chosen.queries))
+        if not unfit:
+            return list(chosen.queries), chosen.cells, len(barred)
+        barred |= unfit
+
+
+def _together(before: tuple[Cell, ...], now: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """The strata as they stand now, with all that there was to choose from."""
+    if not before:
+        return now
+    more = {(one.query_type, one.difficulty): one.available - one.taken for one in before}
+    return tuple(
+        replace(one, available=one.available + more[one.query_type, one.difficulty]) for one in now
+    )
+
+
+def _settled(past: Past) -> tuple[list[Tied], dict[str, Split]]:
+    """Every query that was ever asked, with its ties as they were last, and its side."""
+    found: dict[str, Tied] = {}
+    sides: dict[str, Split] = {}
+    for queries, labels in past.versions:
+        answers = _answers(labels.labels)
+        for one in queries.queries:
+            ties = ties_of_query(one, answers[one.query_id])
+            found[one.query_id] = Tied(one.query_id, one.query_type, ties)
+            sides[one.query_id] = one.split
+    return list(found.values()), sides
+
+
+def _answers(labels: Iterable[Label]) -> defaultdict[str, set[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for label in labels:
+        if label.relevance:
+            found[label.query_id].add(label.asset_id)
+    return found
+
+
+def _is_gone(query: EvaluationQuery, answers: Mapping[str, set[str]], known: KnownAssets) -> bool:
+    """Whether what it shows, or everything that answers it, is not in the snapshot any more."""
+    shown, own = query.shown_asset_id, answers.get(query.query_id, set())
+    return (shown is not None and shown not in known.by_id) or (
+        bool(own) and not own & known.by_id.keys()
+    )
+
+
+def _leaving(
+    queries: Sequence[EvaluationQuery], gone: Sequence[str], share: float, named: Named
+) -> set[str]:
+    """Those that are gone, and of every stratum and side alike so many more by chance."""
+    left = set(gone)
+    more = round(share * len(queries)) - len(left)
+    if more <= 0:
+        return left
+    strata: dict[tuple[QueryType, Difficulty, Split], list[str]] = defaultdict(list)
+    for one in queries:
+        if one.query_id not in left:
+            strata[one.query_type, one.difficulty, one.split].append(one.query_id)
+    sizes = {stratum: len(ids) for stratum, ids in sorted(strata.items())}
+    for stratum, number in apportioned_by_size(more, sizes).items():
+        by_chance = sorted(
+            strata[stratum],
+            key=lambda one: drawn_number(named.seed, "leaves", str(named.version), one),
+        )
+        left.update(by_chance[:number])
+    return left
+
+
+def _kept_labels(
+    kept: Sequence[EvaluationQuery],
+    labels: Labels,
+    drafts: Mapping[str, Draft],
+    known: KnownAssets,
+) -> list[Label]:
+    """What was said of queries that stay, of assets that are there; and what is known now of
+    assets that nothing was said of.
+    """
+    ids = {one.query_id for one in kept}
+    said = {
+        (label.query_id, label.asset_id): label
+        for label in labels.labels
+        if label.query_id in ids and label.asset_id in known.by_id
+    }
+    for query_id in ids & drafts.keys():
+        for label in labels_of(drafts[query_id]):
+            said.setdefault((query_id, label.asset_id), label)
+    return list(said.values())
+
+
+def _still_complete(
+    kept: Sequence[EvaluationQuery], labels: Labels, drafts: Mapping[str, Draft]
+) -> list[str]:
+    """Queries of look of which every asset was judged, and is again now."""
+    before = set(labels.head.complete)
+    return [
+        one.query_id
+        for one in kept
+        if one.query_id in before
+        and one.query_id in drafts
+        and drafts[one.query_id].complete
+        and one.kind is QueryKind.LAYOUT
+    ]

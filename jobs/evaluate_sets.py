@@ -1,0 +1,122 @@
+"""Versions of query sets on a tenant's shelf: kept as new ones, read with the labels they have.
+
+Knows how versions are numbered; what is in them is known to `ecm.evaluation.datasets`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecm.errors import ConfigError
+from ecm.evaluation.datasets.exchange import FILES
+from ecm.evaluation.datasets.refreshing import Past
+from ecm.evaluation.shelf import Labels, Queries, Shelf
+
+MOST_BYTES = 1 << 30
+
+
+def next_versions(shelf: Shelf, name: str) -> tuple[int, int]:
+    """The numbers that a new query set and its label set get."""
+    return (
+        _next(shelf.versions("query_sets", name)),
+        _next(shelf.versions("label_sets", name)),
+    )
+
+
+def kept_already(shelf: Shelf, queries: Queries, labels: Labels) -> tuple[Queries, Labels] | None:
+    """The newest version of a set where it asks the same, with labels that say the same; or None.
+
+    Newer labels of it, by people say, do not matter: they are not made anew.
+    """
+    name = queries.head.name
+    versions = shelf.versions("query_sets", name)
+    if not versions:
+        return None
+    there = shelf.queries(name, versions[-1])
+    if there.head.digest != queries.head.digest:
+        return None
+    for number in shelf.versions("label_sets", name):
+        said = shelf.labels(name, number)
+        if (said.head.query_set_digest, said.head.digest) == (
+            there.head.digest,
+            labels.head.digest,
+        ):
+            return there, said
+    return None
+
+
+def labelled(shelf: Shelf, name: str, version: int | None = None) -> tuple[Queries, Labels]:
+    """A version (the newest, None) with the newest labels of it.
+
+    Raises ConfigError: there is no such version, or no labels of it.
+    """
+    queries = shelf.queries(name, version)
+    for number in reversed(shelf.versions("label_sets", name)):
+        labels = shelf.labels(name, number)
+        if labels.head.query_set_digest == queries.head.digest:
+            return queries, labels
+    raise ConfigError(
+        f"no labels {name} of query set {name}, version {queries.head.version}",
+        "evaluation.no_set",
+        "build the set again",
+    )
+
+
+def past_of(shelf: Shelf, name: str) -> Past:
+    """All versions of a set, oldest first. Raises ConfigError when there is none."""
+    newest_queries = shelf.queries(name)
+    numbers = shelf.versions("query_sets", name)
+    earlier = [number for number in numbers if number < newest_queries.head.version]
+    found = [labelled(shelf, name, number) for number in earlier]
+    return Past((*found, labelled(shelf, name, newest_queries.head.version)))
+
+
+def keep(shelf: Shelf, queries: Queries, labels: Labels) -> None:
+    """Put both on the shelf. Raises ConfigError when somebody else took the number."""
+    if not shelf.add_queries(queries.head, queries.queries) or not shelf.add_labels(
+        labels.head, labels.labels
+    ):
+        raise ConfigError(
+            f"somebody else has just made version {queries.head.version} of {queries.head.name}",
+            "evaluation.taken",
+            "do it again",
+        )
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files into a folder that has none of them. Raises ConfigError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            with (folder / name).open("xb") as file:
+                file.write(data)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{error.filename} is there already", "evaluation.output", "name another folder"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {folder}: {error.strerror}", "evaluation.output"
+        ) from error
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """The files of an exported set that a folder has. Raises ConfigError."""
+    found = {}
+    for name in FILES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            if path.stat().st_size > MOST_BYTES:
+                raise ConfigError(f"{path} has more than {MOST_BYTES} bytes", "evaluation.input")
+            found[name] = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read {path}: {error.strerror}", "evaluation.input"
+            ) from error
+    return found
+
+
+def _next(versions: tuple[int, ...]) -> int:
+    return versions[-1] + 1 if versions else 1
