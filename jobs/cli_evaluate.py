@@ -15,6 +15,7 @@ from jobs import (
     cli_evaluate_report,
     cli_evaluate_run,
     cli_evaluate_runs,
+    cli_evaluate_smoke,
 )
 
 evaluate = typer.Typer(
@@ -29,6 +30,7 @@ PARTS = (
     cli_evaluate_report,
     cli_evaluate_run,
     cli_evaluate_runs,
+    cli_evaluate_smoke,
 )
 """Each adds its commands by `register(group)`."""
 

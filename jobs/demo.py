@@ -130,10 +130,10 @@ def questions(folder: Path, *, packaged: bool) -> Questions:
     return Questions(first)
 
 
-def index(folder: Path, home: Path) -> dict[str, Any]:
+def index(folder: Path, home: Path, options: Sequence[str] = ()) -> dict[str, Any]:
     """`ecm index` as a user would call it; the JSON it prints. Dead images are told, not fatal."""
-    options = ("--home", str(home), "--json", "--max-dead=1000000")
-    command = ("jobs.cli", "index", str(folder), *options)
+    said = ("--home", str(home), "--json", "--max-dead=1000000", *options)
+    command = ("jobs.cli", "index", str(folder), *said)
     with started(command, stdout=subprocess.PIPE) as process:
         output, _ = process.communicate()
     if process.returncode != 0:

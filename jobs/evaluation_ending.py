@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from jobs.evaluating import Told
 
+Outcome = TypeVar("Outcome")
+
 
 @dataclass(frozen=True)
 class Accepting:
@@ -43,13 +45,15 @@ class Accepting:
 class Ending:
     """What is done with a finished run: where its files go, and who accepts it beforehand.
 
-    `on_failure`: a file for an issue, written where the exit code is not 0.
+    `on_failure`: a file for an issue, written where the exit code is not 0. `told` hears of what
+    came of it before it is printed.
     """
 
     out: Path | None
     as_json: bool
     on_failure: Path | None = None
     accept: Accepting | None = None
+    told: Callable[[Summary], None] = lambda summary: None
 
 
 def acceptance_of(reason: str | None, by: str | None) -> Accepting | None:
@@ -66,17 +70,10 @@ def acceptance_of(reason: str | None, by: str | None) -> Accepting | None:
 def carry_out(settings: Profile, run: Callable[[Told], Concluded], ending: Ending) -> None:
     """Run it watched, print what came of it, write what is to be written, and exit with its code.
 
-    Ctrl-C and SIGTERM end it with what it has, which is said. Raises typer.Exit.
+    Raises typer.Exit.
     """
-    watched = _Watched()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with watched:
-            done = run(watched.told)
-    except KeyboardInterrupt:
-        note(watched.interrupted())
-        raise typer.Exit(INTERRUPTED) from None
+    done = watched(run)
+    ending.told(done.summary)
     if ending.out is not None:
         write_files(ending.out, done)
     code = exit_code(done.summary)
@@ -100,6 +97,22 @@ def carry_out(settings: Profile, run: Callable[[Told], Concluded], ending: Endin
     emit(value, ending.as_json, show)
     if code is not ExitCode.PASS:
         raise typer.Exit(code.value)
+
+
+def watched(run: Callable[[Told], Outcome]) -> Outcome:
+    """Run it with progress on stderr. Ctrl-C and SIGTERM end it, and what there is then is said.
+
+    Raises typer.Exit where it was interrupted.
+    """
+    watching = _Watched()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with watching:
+            return run(watching.told)
+    except KeyboardInterrupt:
+        note(watching.interrupted())
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def accept(desk: Desk, summary: Summary, accepting: Accepting) -> Acceptance:
