@@ -13,13 +13,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Final
 
+from ecm.client.where import made
 from ecm.contracts.evaluation import EvaluationQuery
 from ecm.contracts.identity import TenantId
 from ecm.contracts.measured import EngineFacts, EngineProblem
 from ecm.contracts.search import Axis, SearchRequest
 from ecm.errors import EcmError, ImageError, QueryError, StoreUnavailable
 from ecm.evaluation.engines.base import EngineTrouble, Reply
-from ecm.evaluation.engines.internal import check_depth, check_same, reply_of
+from ecm.evaluation.engines.internal import check_page, check_same, reply_of
 from ecm.evaluation.engines.vectors import Vector, VectorField
 from ecm.evidence.reader import SnapshotReader
 from ecm.search.encoders import EncodedQuery, EncodingRequest, QueryEncoder
@@ -102,15 +103,15 @@ class InProcess:
         )
 
     def ask(self, query: EvaluationQuery, depth: int, seconds: float) -> Reply:
-        check_depth(depth)
-        request = SearchRequest(
-            tenant_id=self._tenant_id,
-            text=query.query_text,
-            asset_id=query.shown_asset_id,
-            limit=depth,
-        )
+        check_page(depth)
+        said = {
+            "tenant_id": self._tenant_id,
+            "text": query.query_text,
+            "asset_id": query.shown_asset_id,
+            "limit": depth,
+        }
         try:
-            response = self._engine.search(request)
+            response = self._engine.search(made(SearchRequest, said))
         except EcmError as error:
             raise EngineTrouble(str(error), _problem_of(error)) from error
         check_same(self.facts, response)

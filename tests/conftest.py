@@ -31,6 +31,10 @@ def _postgres() -> bool:
     return binaries() is not None
 
 
+def _qdrant() -> bool:
+    return importlib.util.find_spec("qdrant_edge") is not None
+
+
 def _rapidocr() -> bool:
     return all(importlib.util.find_spec(name) for name in ("rapidocr", "onnxruntime"))
 
@@ -44,6 +48,7 @@ NEEDS: dict[str, tuple[Callable[[], bool], str]] = {
     "jq": (lambda: shutil.which("jq") is not None, "apt-get install jq"),
     "chromium": (_chromium, "apt-get install chromium"),
     "postgres": (_postgres, "pip install pgserver"),
+    "qdrant": (_qdrant, "pip install -e '.[evaluate]'"),
     "rapidocr": (_rapidocr, "pip install -e '.[ocr]'"),
     "turbojpeg": (_turbojpeg, "apt-get install libturbojpeg0"),
 }

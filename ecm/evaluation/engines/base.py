@@ -118,10 +118,8 @@ def ranked(found: Sequence[Scored], query: EvaluationQuery, depth: int) -> tuple
     """The results with their ranks: without the asset that the query shows, cut at `depth`.
 
     Raises EngineTrouble `garbled` for an asset that comes twice, a score that is no finite number,
-    or a name that is none of an asset; ContractError for a depth out of bounds.
+    or a name that is none of an asset.
     """
-    if not 1 <= depth <= MAX_RESULTS:
-        raise ContractError(f"a depth is between 1 and {MAX_RESULTS}, not {depth}")
     kept: list[RankedAsset] = []
     seen: set[str] = set()
     for one in found:
@@ -131,6 +129,12 @@ def ranked(found: Sequence[Scored], query: EvaluationQuery, depth: int) -> tuple
                 RankedAsset(asset_id=one.asset_id, rank=len(kept) + 1, score=one.score, why=one.why)
             )
     return tuple(kept)
+
+
+def check_depth(depth: int) -> None:
+    """Raises ContractError for a depth out of bounds."""
+    if not 1 <= depth <= MAX_RESULTS:
+        raise ContractError(f"a depth is between 1 and {MAX_RESULTS}, not {depth}")
 
 
 def _check(one: Scored, seen: set[str]) -> None:

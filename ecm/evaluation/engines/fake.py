@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ecm.contracts.evaluation import EvaluationQuery
-from ecm.contracts.measured import EngineFacts, EngineKind
+from ecm.contracts.measured import EngineFacts, EngineKind, EngineProblem
 from ecm.evaluation.engines.base import EngineTrouble, Reply, Scored
 
 
@@ -53,8 +53,8 @@ class Scripted:
 class FakeBackend:
     """Says to each query what `script` has for its next attempt; the last goes on for ever.
 
-    A query without a script is answered by `answers`, and without those by nothing. Scores are 1,
-    1/2, 1/3, …
+    A query without a script is answered by `answers`, and without those by `always`. Scores are 1,
+    1/2, 1/3, …; a shown asset is unknown unless it is in one of them.
     """
 
     facts: EngineFacts = field(
@@ -63,6 +63,7 @@ class FakeBackend:
         )
     )
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    always: Sequence[str] = ()
     script: Mapping[str, Sequence[Scripted]] = field(default_factory=dict)
     clock: FakeClock = field(default_factory=FakeClock)
 
@@ -86,13 +87,16 @@ class FakeBackend:
         said = (
             lines[min(place, len(lines) - 1)]
             if lines
-            else Scripted(tuple(self.answers.get(query.query_id, ())))
+            else Scripted(tuple(self.answers.get(query.query_id, self.always)))
         )
         self.clock.pass_by(said.seconds)
         if said.trouble is not None:
             raise said.trouble
-        found = tuple(Scored(one, 1.0 / rank) for rank, one in enumerate(said.found, start=1))
-        return Reply(found, said.degraded)
+        shown = query.shown_asset_id
+        if shown is not None and shown not in said.found:
+            raise EngineTrouble(f"no asset {shown}", EngineProblem.REFUSED)
+        found = [Scored(one, 1.0 / rank) for rank, one in enumerate(said.found, start=1)]
+        return Reply(tuple(found), said.degraded)
 
     def close(self) -> None:
         """Counted."""

@@ -53,7 +53,7 @@ class HttpService:
         self.facts = self._asked(facts)
 
     def ask(self, query: EvaluationQuery, depth: int, seconds: float) -> Reply:
-        check_depth(depth)
+        check_page(depth)
         response = self._answer(query.query_text, query.shown_asset_id, depth)
         check_same(self.facts, response)
         return reply_of(response)
@@ -95,7 +95,7 @@ class HttpService:
             raise trouble_of(error) from error
 
 
-def check_depth(depth: int) -> None:
+def check_page(depth: int) -> None:
     """Raises EngineTrouble `refused` for more results than a search gives."""
     if depth > MOST_RESULTS:
         raise EngineTrouble(

@@ -27,6 +27,7 @@ from ecm.evaluation.engines.base import (
     Backend,
     EngineTrouble,
     NeverOpened,
+    check_depth,
     ranked,
 )
 from ecm.evaluation.engines.budget import Budget
@@ -115,6 +116,7 @@ class Patient:
 
         Raises ContractError for a depth out of bounds.
         """
+        check_depth(depth)
         price = self.facts.cost_per_1k_usd / 1000.0
         attempts, trouble, latency = 0, None, None
         while not self.given_up:

@@ -31,9 +31,8 @@ TEXT: Final = "text"
 _FORMAT: Final = 1
 _MARKER: Final = "whole.json"
 _SHARD: Final = "shard"
-_REWRITTEN: Final = frozenset({"edge_config.json", "tracker_journal.dat"})
-"""Files that are written whenever an index is opened."""
-_BATCH: Final = 256
+_REWRITTEN: Final = frozenset({"edge_config.json", "segment.json", "tracker_journal.dat"})
+"""Files that are written whenever an index is opened or closed; damage to them shows then."""
 
 
 class _Whole(Contract):
@@ -169,16 +168,16 @@ def _fill(corpus: Corpus, config: OpenSourceConfig, folder: Path) -> None:
         field: dict(zip(column.rows.tolist(), range(len(column.rows)), strict=True))
         for field, column in corpus.columns.items()
     }
-    for first in range(0, len(corpus.ids), _BATCH):
-        points = []
-        for place in range(first, min(first + _BATCH, len(corpus.ids))):
-            vectors = {
-                field.value: corpus.columns[field].vectors[row].tolist()
-                for field, places in rows.items()
-                if (row := places.get(place)) is not None
-            }
-            points.append(qdrant.Point(place, vectors, {TEXT: corpus.texts[place]}))
-        shard.update(qdrant.UpdateOperation.upsert_points(points))
+    # One at a time, which takes no longer: within a batch they are stored in any order, and equal
+    # scores are found in the order of storing.
+    for place, text in enumerate(corpus.texts):
+        vectors = {
+            field.value: corpus.columns[field].vectors[row].tolist()
+            for field, places in rows.items()
+            if (row := places.get(place)) is not None
+        }
+        point = qdrant.Point(place, vectors, {TEXT: text})
+        shard.update(qdrant.UpdateOperation.upsert_points([point]))
     shard.optimize()
     shard.flush()
     shard.close()
