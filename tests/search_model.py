@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.search_model_queries import factors, features
 from tests.search_model_signals import Signals
 from tests.search_model_words import FIELDS, SPOKEN, STEMS, Asked, Asset, Scores, Words, holds
 
@@ -23,12 +24,15 @@ AXES = ("vv", "x", "mv", "fts")
 
 @dataclass(frozen=True)
 class Answer:
-    """Asset ids in order with score and summands by name; relevance of each; how many were cut."""
+    """Asset ids in order with score and summands by name; relevance of each; how many were cut; what
+    the axes counted.
+    """
 
     hits: list[tuple[str, float, dict[str, float]]]
     relevance: Scores
     cut: int
     reranked: int
+    weights: dict[str, float]
 
 
 def best(scores: Mapping[str, float], limit: int) -> list[str]:
@@ -76,7 +80,9 @@ class Model:
                        q.candidates)
             for axis, scores in every.items()
         }  # fmt: skip
-        weights, row = self._weights(q), self._features(q)
+        own_factors = factors(self.profile.get("per_query"), q, features(q, ranked, every))
+        weights = {a: w * own_factors.get(a, 1.0) for a, w in self._weights(q).items()}
+        row = {n: w * own_factors.get(n, 1.0) for n, w in self._features(q).items()}
         summands = self._fused(ranked, every, weights)
         fused = {a: math.fsum(parts.values()) for a, parts in summands.items()}
         pool = best(fused, len(fused))
@@ -109,7 +115,7 @@ class Model:
         kept = [a for a in order if least is None or relevance[a] >= least]
         return Answer(
             [(a, scores[a], {n: v for n, v in parts[a].items() if v}) for a in kept],
-            relevance, len(order) - len(kept), depth,
+            relevance, len(order) - len(kept), depth, weights,
         )  # fmt: skip
 
     def _says(self, q: Asked, row: int) -> bool:

@@ -48,7 +48,8 @@ class Asset:
 @dataclass(frozen=True)
 class Asked:
     """A question taken apart: `vectors` and `unwanted` are (vector, centred) by axis; `fits` is how
-    well the layout that it describes fits assets, and `look` how much it is about that.
+    well the layout that it describes fits assets, and `look` how much it is about that. `wanted`
+    are all its words; `whole`: every axis that it calls for answers.
     """
 
     tenant: str
@@ -68,6 +69,8 @@ class Asked:
     candidates: int = 200
     rerank: bool = True
     min_relevance: float | str | None = None
+    wanted: str = ""
+    whole: bool = True
 
 
 def holds(node: Mapping[str, Any], one: Asset) -> bool:

@@ -169,11 +169,12 @@ def asked_of(drawn: Drawn, assets: Sequence[Asset], encoder: Oracle, told: Searc
         drawable = {a: one.vectors["x"] for a, one in own.items() if "x" in one.vectors}
         fits = {a: float(layout.scores(vector[None])[0]) for a, vector in drawable.items()}
         vectors["x"] = (np.ones(1), False)
+    answering = tuple(
+        a.value for a in Axis if a not in lost and ((a == "fts" and a in axes) or a in vectors)
+    )
     return Asked(
         tenant=drawn.tenant,
-        axes=tuple(
-            a.value for a in Axis if a not in lost and ((a == "fts" and a in axes) or a in vectors)
-        ),
+        axes=answering,
         words=tuple(dict.fromkeys(wanted.split())),
         phrases=(drawn.phrase,) if any(STEMS[word] for word in drawn.phrase or ()) else (),
         absent=tuple(tuple(text.split()) for text in drawn.absent),
@@ -189,4 +190,6 @@ def asked_of(drawn: Drawn, assets: Sequence[Asset], encoder: Oracle, told: Searc
         candidates=fields["candidates"],
         rerank=fields["rerank"] == "auto",
         min_relevance=fields["min_relevance"],
+        wanted=wanted,
+        whole=len(answering) == len(axes),
     )

@@ -57,7 +57,29 @@ DEEP = {
         "penalties": {"conflict": 0.5, "low_confidence": 0.4, "spam": 0.3, "unwanted": 0.9},
     },
 }
-PROFILES = (PROFILE, DEEP, {**DEEP, "version": "by-scores", "fusion": "dbsf"})
+WIDE = {"low": -1e6, "high": 1e6}
+PREDICTED = {
+    **DEEP,
+    "version": "predicted",
+    "per_query": {
+        "most": 3.0,
+        "features": {
+            "words": {"mean": 1.5, "scale": 0.5, "low": 0.0, "high": 2.0},  # four words are many
+            "shown": {"mean": 0.5, "scale": 0.5, **WIDE},
+            "top.vv": {"mean": 0.6, "scale": 0.2, **WIDE},
+            "found.fts": {"mean": 0.2, "scale": 0.1, **WIDE},
+            "overlap.vv.mv": {"mean": 0.3, "scale": 0.2, **WIDE},
+            "confidence": {"mean": 0.6, "scale": 0.2, **WIDE},
+        },
+        "factors": {
+            "vv": {"bias": 0.1, "of": {"words": -0.4, "top.vv": 0.8, "shown": 0.3}},
+            "fts": {"bias": -0.2, "of": {"found.fts": 0.7, "confidence": 0.2}},
+            "sim.mv": {"bias": 0.0, "of": {"overlap.vv.mv": -0.5}},
+            "tag_overlap": {"bias": 0.0, "of": {"words": 2.0}},
+        },
+    },
+}
+PROFILES = (PROFILE, DEEP, {**DEEP, "version": "by-scores", "fusion": "dbsf"}, PREDICTED)
 
 
 @dataclass(frozen=True)
@@ -91,9 +113,9 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Corpus]]:
 
 
 @settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-@given(data=st.data(), number=st.integers(0, CORPORA - 1), profile=st.sampled_from(range(3)))
+@given(data=st.data(), number=st.integers(0, CORPORA - 1), profile=st.sampled_from(range(4)))
 def test_the_service_answers_as_the_model_does(
     corpora: list[Corpus], data: st.DataObject, number: int, profile: int
 ) -> None:
@@ -118,10 +140,11 @@ def test_the_service_answers_as_the_model_does(
 def _same(told: SearchResponse, model: Answer) -> None:
     scores = {asset_id: score for asset_id, score, _ in model.hits}
     parts = {asset_id: summands for asset_id, _, summands in model.hits}
+    assert told.ranking.weights == pytest.approx(model.weights, abs=BY_FLOAT32)
     assert told.ranking.reranked == model.reranked
     assert told.ranking.cut == model.cut
     assert told.matched == len(told.hits) == len(model.hits)
-    by_places = BY_FLOAT32 if model.reranked else EXACT
+    by_places = BY_FLOAT32 if model.reranked or told.ranking.weights_by == "query" else EXACT
     near = by_places if told.ranking.fusion == "rrf" else BY_SCORES
     for hit, (_, score, _) in zip(told.hits, model.hits, strict=True):
         assert math.isclose(hit.score, scores[hit.asset_id], rel_tol=0, abs_tol=near)
