@@ -26,6 +26,7 @@ from ecm.evidence.storage import Storage
 
 EVALUATION: Final = "evaluation"
 HEAD: Final = "set.json"
+_NAME: Final = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION: Final = re.compile(r"^[0-9]{6}$")
 Line = TypeVar("Line", bound=Contract)
 Head = TypeVar("Head", QuerySet, LabelSet)
@@ -86,14 +87,17 @@ class Shelf:
         Raises StoreCorrupt where head and queries are not of each other.
         """
         self._check(head, head.queries, queries)
+        self._check_once(head.name, [one.query_id for one in queries])
         return self._add("query_sets", head.name, head.version, head, queries)
 
     def queries(self, name: str, version: int | None = None) -> Queries:
         """A query set, the newest version by default. Raises ConfigError, StoreCorrupt."""
         where = self._where("query_sets", name, version)
         head = self._head(QuerySet, where)
+        self._check_place(where, head.name, head.version)
         found = self._lines(EvaluationQuery, f"{where}/{head.digest}.jsonl")
         self._check(head, head.queries, found)
+        self._check_once(head.name, [one.query_id for one in found])
         return Queries(head, found)
 
     def add_labels(self, head: LabelSet, labels: Sequence[Label]) -> bool:
@@ -102,14 +106,17 @@ class Shelf:
         Raises StoreCorrupt where head and labels are not of each other.
         """
         self._check(head, head.labels, labels)
+        self._check_once(head.name, [(one.query_id, one.asset_id) for one in labels])
         return self._add("label_sets", head.name, head.label_version, head, labels)
 
     def labels(self, name: str, version: int | None = None) -> Labels:
         """A label set, the newest version by default. Raises ConfigError, StoreCorrupt."""
         where = self._where("label_sets", name, version)
         head = self._head(LabelSet, where)
+        self._check_place(where, head.name, head.label_version)
         found = self._lines(Label, f"{where}/{head.digest}.jsonl")
         self._check(head, head.labels, found)
+        self._check_once(head.name, [(one.query_id, one.asset_id) for one in found])
         return Labels(head, found)
 
     def names(self, kind: str) -> tuple[str, ...]:
@@ -117,7 +124,9 @@ class Shelf:
         return self._storage.children(f"{self._folder}/{kind}")
 
     def versions(self, kind: str, name: str) -> tuple[int, ...]:
-        """Versions of a set that are whole, oldest first."""
+        """Versions of a set that are whole, oldest first; none of what cannot be a name."""
+        if not _NAME.fullmatch(name):
+            return ()
         where = f"{self._folder}/{kind}/{name}"
         numbers = filter(_VERSION.match, self._storage.children(where))
         return tuple(
@@ -185,3 +194,13 @@ class Shelf:
             raise StoreCorrupt(f"a set of tenant {head.tenant_id}, not {self.tenant_id}")
         if count != len(lines) or head.digest != digest_of(lines):
             raise StoreCorrupt(f"set {head.name}: its lines are not those its head tells of")
+
+    def _check_once(self, name: str, keys: Sequence[str] | Sequence[tuple[str, str]]) -> None:
+        """Each query, and each label of a query and an asset, is there once."""
+        if len(set(keys)) < len(keys):
+            raise StoreCorrupt(f"set {name}: a line is there twice")
+
+    def _check_place(self, where: str, name: str, version: int) -> None:
+        """A set that was copied to another name or number is not that set."""
+        if not where.endswith(f"/{name}/{version:06d}"):
+            raise StoreCorrupt(f"{where} holds version {version} of {name}")
