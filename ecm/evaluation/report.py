@@ -25,9 +25,11 @@ from ecm.evaluation.reporting.setting import cautions_section, setting_section
 from ecm.evaluation.reporting.tables import measures_section, strata_section
 from ecm.evaluation.reporting.text import code, day
 from ecm.evaluation.reporting.thumbs import FOLDER, Thumbs
+from ecm.evaluation.reporting.trend import told_of
 from ecm.evaluation.reporting.verdict import verdict_of, word_of
 from ecm.evaluation.shelf import Queries
 
+INTERVALS = f"{FOLDER}/intervals.json"
 __all__ = ["Contender", "Earlier", "Report", "contenders", "report_of"]
 
 
@@ -35,7 +37,8 @@ __all__ = ["Contender", "Earlier", "Report", "contenders", "report_of"]
 class Report:
     """A report: `name` is what its file is called where a person keeps it.
 
-    `files` are the pictures that it shows, by the name that it links them by, relative to it.
+    `files` are the pictures that it shows, by the name that it links them by, relative to it; and
+    INTERVALS, its figures with their intervals for whoever follows them over time.
     """
 
     name: str
@@ -87,7 +90,9 @@ def report_of(
         glossary(),
     ]
     markdown = "\n".join(part for part in parts if part)
-    return Report(report_name(summary), markdown, {**plots, **thumbs.files})
+    told = told_of(material, estimates).model_dump_json().encode() + b"\n"
+    files = {**plots, **thumbs.files, INTERVALS: told}
+    return Report(report_name(summary), markdown, files)
 
 
 def report_name(summary: Summary) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ecm.contracts.measured import GateReport, RunState, Verdict
-from ecm.evaluation.report import Earlier, Report, report_of
+from ecm.evaluation.report import INTERVALS, Earlier, Report, report_of
 from tests.measured_runs import (
     NOW,
     THREE,
@@ -115,7 +115,7 @@ def test_everything_that_was_compared_is_named() -> None:
 
 def test_pictures_are_those_that_are_shown(blocked_report: Report) -> None:
     shown = set(re.findall(r"!\[[^\]]*\]\(([^)]*)\)", blocked_report.markdown))
-    assert shown == set(blocked_report.files)
+    assert shown | {INTERVALS} == set(blocked_report.files)
     assert {
         "report_files/measures.png",
         "report_files/strata.png",

@@ -32,9 +32,17 @@ _STATES: Final = {
 def verdict_of(material: Material) -> str:
     """The verdict in one paragraph, with what else must be known to believe it."""
     summary = material.summary
-    lines = [_sentence(summary.gates, summary.failed_gate)]
-    if summary.gates is not None and summary.gates.go is not None:
-        lines.append(_promotion(summary.gates))
+    gates = summary.gates
+    if gates is not None and summary.verdict is not gates.verdict:
+        lines = [
+            "**It cannot be told whether it may ship:** the run is not complete, and what is not "
+            f"complete has not passed, though {code(gates.candidate)} against "
+            f"{code(gates.baseline)} is {gates.verdict.value} by its gates so far."
+        ]
+    else:
+        lines = [_sentence(gates, summary.failed_gate)]
+    if gates is not None and gates.go is not None:
+        lines.append(_promotion(gates))
     if summary.head.state is not RunState.COMPLETE:
         why = words(summary.head.reason) or _STATES[summary.head.state]
         lines.append(f"**The run is not complete** ({summary.head.state.value}): {why}.")
