@@ -13,41 +13,18 @@ from starlette.testclient import TestClient
 
 from ecm.client import Client, Retries
 from ecm.config import Profile
-from ecm.contracts.evaluation import (
-    Difficulty,
-    EvaluationQuery,
-    QueryKind,
-    QuerySource,
-    Split,
-)
 from ecm.contracts.measured import EngineFacts, EngineKind
-from ecm.contracts.search import QueryType
 from ecm.evaluation.engines.fake import FakeBackend
 from ecm.evaluation.engines.internal import HttpService
 from ecm.evaluation.engines.patient import Patience, Patient
 from jobs.engines import open_engines
+from tests.engine_queries import asked
 from tests.local_service import LocalService
+
+__all__ = ["ONCE", "TENANT", "Park", "Through", "asked", "facts_of"]
 
 TENANT = "ann"
 ONCE = Patience(retries=0, gives_up_after=100)
-
-
-def asked(
-    text: str | None = None, shown: str | None = None, query_id: str = "q1"
-) -> EvaluationQuery:
-    """A query of words, of a shown asset, or both."""
-    return EvaluationQuery(
-        query_id=query_id,
-        query_text=text,
-        shown_asset_id=shown,
-        query_type=QueryType.SEMANTIC if text else QueryType.VISUAL,
-        kind=QueryKind.CLASS if text else QueryKind.IMAGE,
-        source=QuerySource.WRITTEN,
-        created_at=0.0,
-        difficulty=Difficulty.EASY,
-        split=Split.HELD_OUT,
-        group=(text or shown or "")[:200],
-    )
 
 
 class Through(httpx.BaseTransport):
