@@ -37,6 +37,8 @@ from jobs.label_views import consensus_value
 
 if TYPE_CHECKING:
     from ecm.evaluation.labels.consensus import Consensus, OneLabeler
+    from ecm.evaluation.labels.work import LabelWork
+    from ecm.evaluation.shelf import Shelf
 
 WORST = 10
 """Queries that are shown of those that labelers differ over."""
@@ -175,19 +177,33 @@ def labels_agreement(
     from ecm.evaluation.labels.standing import standings
 
     settings = open_profile(profile, home, overrides, tenant)
-    work = work_of(settings, name)
+    shelf, work = shelf_of(settings), work_of(settings, name)
     found = consensus(standings(work.votes()), checks_of(work.batches()), target)
     emit(
         {"tenant_id": settings.tenant, "name": work.name, **consensus_value(found)},
         as_json,
-        lambda console: _show_consensus(console, work.name, found),
+        lambda console: _show_consensus(console, work.name, found, _texts(shelf, work)),
     )
     codes = {Enough.MISSED: FAILED, Enough.UNTOLD: INCONCLUSIVE}
     if found.enough in codes:
         raise typer.Exit(codes[found.enough])
 
 
-def _show_consensus(console: Console, name: str, found: Consensus) -> None:
+def _texts(shelf: Shelf, work: LabelWork) -> dict[str, str]:
+    """What the queries of the batches ask, by id."""
+    from ecm.evaluation.labels.publishing import queries_by_digest
+
+    sets = {(one.head.query_set, one.head.query_set_digest) for one in work.batches()}
+    return {
+        query.query_id: query.query_text or "a picture"
+        for name, digest in sorted(sets)
+        for query in queries_by_digest(shelf, name, digest).queries
+    }
+
+
+def _show_consensus(
+    console: Console, name: str, found: Consensus, texts: Mapping[str, str]
+) -> None:
     between = "" if found.lower is None else f" ({found.lower:.2f} to {found.upper:.2f})"
     whose = "Cohen's" if found.kind == "Cohen" else "Fleiss'"
     console.print(
@@ -213,11 +229,17 @@ def _show_consensus(console: Console, name: str, found: Consensus) -> None:
     if two:
         console.print(table_of("two by two", ["one", "other", "pairs", "alike", "kappa"], two))
     queries: list[list[object]] = [
-        [one.query_id, one.pairs, one.differing, _said(one.distance)]
+        [
+            one.query_id,
+            one.pairs,
+            one.differing,
+            _said(one.distance),
+            texts.get(one.query_id, "-"),
+        ]
         for one in found.queries[:WORST]
     ]
     if queries:
-        columns = ["query", "pairs", "differing", "distance"]
+        columns = ["query", "pairs", "differing", "distance", "asks"]
         console.print(table_of("queries that labelers differ over most", columns, queries))
 
 

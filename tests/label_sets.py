@@ -210,3 +210,25 @@ def drawn(
         seed=number,
     )
     return Drawn(head, lines)
+
+
+def labelled_home(folder: Path, pictures: int = 1) -> Path:
+    """An indexed home of the fake models with queries and labels named `gold`, a run and its pool,
+    all of tenant t: two queries, one of which shows a picture.
+    """
+    from tests.factories import Indexer, fake_profile, gallery
+
+    indexer = Indexer(fake_profile(folder))
+    assets = indexer.add(gallery(pictures))
+    indexer.publish()
+    shelf = Shelf(LocalStorage(folder / "store"), TENANT)
+    queries = [
+        query("red", "something red"),
+        query("like", None, assets[0], QueryType.VISUAL, QueryKind.IMAGE),
+    ]
+    head = put_queries(shelf, queries)
+    put_labels(shelf, head, [label("red", assets[0], 2, LabelSource.WEAK, "captions")])
+    answers = [answered(one.query_id, assets[1:4], "internal") for one in queries]
+    answers += [answered(one.query_id, assets[2:6], "other") for one in queries]
+    put_run(shelf, head, answers)
+    return folder

@@ -33,8 +33,8 @@ class WeakRules:
     """What makes a label.
 
     With credible bounds of `confidence` (both together) around the attractiveness: relevance 0
-    where the upper one stays below `partly`; where the lower one reaches `partly`, 2 or 1, whichever
-    side of `good` is likelier; else, and with less than `min_looks` looks at it, none.
+    where the upper one stays below `partly`; where the lower one reaches `partly`, 2 or 1, as one
+    side of `good` or the other is likelier; else, and with less than `min_looks` looks, none.
     """
 
     good: float = 0.4

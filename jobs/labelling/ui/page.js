@@ -63,7 +63,7 @@ function draw() {
   $("task").hidden = !pair;
   $("done").hidden = Boolean(pair) || !work.ended;
   for (const id of ["undo", "done-undo"]) $(id).disabled = work.back >= work.earlier.length;
-  const mark = pair && `${work.part} ${work.back} ${pair.query_id} ${pair.asset_id}`;
+  const mark = pair ? `${work.part} ${work.back} ${pair.query_id} ${pair.asset_id}` : `${work.part} ${work.ended}`;
   if (mark !== before) {
     before = mark;
     if (pair) drawPair(pair);
