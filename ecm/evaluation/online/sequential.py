@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from ecm.errors import ContractError
 
@@ -140,6 +140,9 @@ class RatioMoments:
         return max(squares, 0.0) / (self.count - 1) / (mean * mean)
 
 
+Sums = TypeVar("Sums", Moments, RatioMoments)
+
+
 @dataclass(frozen=True, slots=True)
 class Events:
     """How often something happened in how many trials of one arm."""
@@ -160,8 +163,7 @@ def difference(control: Moments, treatment: Moments, plan: Plan) -> Always | Non
     """The mean of treatment less that of control; None before either has `least` units."""
     if min(control.count, treatment.count) < plan.least:
         return None
-    error = math.sqrt(control.variance / control.count + treatment.variance / treatment.count)
-    return _of_two(treatment.mean - control.mean, error, control.count, treatment.count, plan)
+    return _of_two(treatment.mean - control.mean, control, treatment, plan)
 
 
 def ratio_difference(control: RatioMoments, treatment: RatioMoments, plan: Plan) -> Always | None:
@@ -172,8 +174,7 @@ def ratio_difference(control: RatioMoments, treatment: RatioMoments, plan: Plan)
         return None
     if not control.below or not treatment.below:
         return None
-    error = math.sqrt(control.variance / control.count + treatment.variance / treatment.count)
-    return _of_two(treatment.ratio - control.ratio, error, control.count, treatment.count, plan)
+    return _of_two(treatment.ratio - control.ratio, control, treatment, plan)
 
 
 def rate_ratio(control: Events, treatment: Events, plan: Plan) -> Always | None:
@@ -213,10 +214,16 @@ def preference(wins: int, losses: int, plan: Plan) -> Always | None:
     return Always(decided, (wins - losses) / decided, 2 * lower - 1, 2 * upper - 1)
 
 
-def _of_two(estimate: float, error: float, ones: int, others: int, plan: Plan) -> Always:
-    """Arms of different sizes tell as much as `balanced` units in two of the same size."""
-    balanced = 4 * ones * others / (ones + others)
-    return _around(estimate, error, balanced, ones + others, plan)
+def _of_two(estimate: float, control: Sums, treatment: Sums, plan: Plan) -> Always:
+    """A difference. Arms of different sizes tell as much as `balanced` units in two of one size.
+
+    An arm varies as its own units do, or as those of both where that is more: a small arm that has
+    not met a rare event yet does not know how much it varies.
+    """
+    ones, others = control.count, treatment.count
+    both = (control + treatment).variance
+    error = math.sqrt(max(control.variance, both) / ones + max(treatment.variance, both) / others)
+    return _around(estimate, error, 4 * ones * others / (ones + others), ones + others, plan)
 
 
 def _around(estimate: float, error: float, told: float, units: int, plan: Plan) -> Always:
