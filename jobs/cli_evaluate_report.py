@@ -6,11 +6,11 @@ Knows how they are asked for and where their files go; what they say is known to
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ecm.errors import ConfigError
+from ecm.errors import ConfigError, StoreCorrupt
 from jobs.edge import (
     HomeOption,
     JsonOption,
@@ -20,16 +20,21 @@ from jobs.edge import (
     emit,
     note,
     open_profile,
+    table_of,
+    utc,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-    from ecm.contracts.measured import Summary
+    from ecm.contracts.measured import Schedule, Summary
     from ecm.evaluation.report import Contender, Report
+    from ecm.evaluation.reporting.trend import RunTold, Trend
     from jobs.concluding import Desk, Sets
 
 LAST = "last"
+PAGE = "index.html"
 
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Write it with its pictures there.")
@@ -39,6 +44,7 @@ OutOption = Annotated[
 def register(group: typer.Typer) -> None:
     """Add these commands to `ecm evaluate`."""
     group.command("report")(evaluate_report)
+    group.command("trend")(evaluate_trend)
 
 
 def evaluate_report(
@@ -89,6 +95,51 @@ def evaluate_report(
             console.print(report.markdown, markup=False, emoji=False)
         else:
             console.print(f"report: {out / report.name}")
+
+    emit(value, as_json, show)
+
+
+def evaluate_trend(
+    schedule: Annotated[
+        Literal["smoke", "nightly", "release", "run"] | None,
+        typer.Option("--schedule", help="Only runs of this one; all by default."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write index.html, trend.png and reports/."),
+    ] = None,
+    reports: Annotated[
+        int, typer.Option("--reports", min=0, help="Pages of the newest so many reports.")
+    ] = 30,
+    profile: ProfileOption = None,
+    home: HomeOption = None,
+    tenant: TenantOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how the runs that are kept have developed: quality, latency, errors, verdicts.
+
+    With --out the folder gets a page that needs nothing else, its picture, and the newest reports
+    as pages it links to: copy it to where people look. Points of other queries or labels are not
+    joined by a line, for their figures do not compare.
+
+    ecm evaluate trend --schedule nightly
+
+    ecm evaluate trend --schedule nightly --out trend/
+    """
+    from ecm.contracts.measured import Schedule
+    from jobs.concluding import Desk
+
+    desk = Desk.of(open_profile(profile, home, overrides, tenant))
+    trend = _trend(desk, None if schedule is None else Schedule(schedule))
+    if out is not None:
+        _write_trend(desk, trend, out, reports)
+    value = {**trend.model_dump(mode="json"), "out": str(out) if out is not None else None}
+
+    def show(console: Console) -> None:
+        console.print(_trend_table(trend))
+        if out is not None:
+            console.print(f"page: {out / PAGE}")
 
     emit(value, as_json, show)
 
@@ -173,3 +224,87 @@ def _write(out: Path, summary: Summary, report: Report, page: bool) -> list[str]
     for name, data in files.items():
         write(out / name, data)
     return sorted(files)
+
+
+def _trend(desk: Desk, schedule: Schedule | None) -> Trend:
+    """The trend of the finished runs of a tenant. Raises StoreCorrupt."""
+    from ecm.evaluation.reporting.trend import trend_of
+
+    kept = (one.summary for one in desk.runs.all())
+    chosen = [
+        (summary, _told(desk, summary.head.run_id))
+        for summary in kept
+        if summary is not None and schedule in (None, summary.head.schedule)
+    ]
+    return trend_of(desk.shelf.tenant_id, schedule, chosen)
+
+
+def _told(desk: Desk, run_id: str) -> RunTold | None:
+    """The intervals beside a report; None: it was made without. Raises StoreCorrupt."""
+    from pydantic import ValidationError
+
+    from ecm.evaluation.report import INTERVALS
+    from ecm.evaluation.reporting.trend import RunTold
+
+    data = desk.runs.file(run_id, INTERVALS)
+    try:
+        return None if data is None else RunTold.model_validate_json(data)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"]
+        raise StoreCorrupt(f"{INTERVALS} of run {run_id}: {said}") from error
+
+
+def _write_trend(desk: Desk, trend: Trend, out: Path, reports: int) -> None:
+    """The page, its picture, and the pages of the newest reports as they were written."""
+    from ecm.evaluation.reporting.trend_page import PICTURE, report_page, trend_page
+    from ecm.evaluation.reporting.trend_plot import trend_plot
+    from jobs.evaluation_ending import write
+
+    pages = {}
+    for run in trend.runs[::-1][:reports]:
+        page = _kept_page(desk, run.run_id)
+        if page is not None:
+            pages[run.run_id] = page
+    picture = trend_plot(trend)
+    if picture is not None:
+        write(out / PICTURE, picture)
+    for run_id, page in pages.items():
+        write(out / report_page(run_id), page.encode())
+    write(out / PAGE, trend_page(trend, picture, pages).encode())
+
+
+def _kept_page(desk: Desk, run_id: str) -> str | None:
+    """The report that is kept of a run as a page; None: there is none."""
+    from ecm.evaluation.report import FOLDER
+    from ecm.evaluation.reporting.pages import page_of
+    from ecm.evaluation.runs import REPORT
+
+    markdown = desk.runs.file(run_id, REPORT)
+    if markdown is None:
+        return None
+    names = (f"{FOLDER}/{name}" for name in desk.shelf.files(run_id, FOLDER))
+    files = {name: desk.runs.file(run_id, name) or b"" for name in names}
+    return page_of(f"Evaluation {run_id}", markdown.decode(), files)
+
+
+def _trend_table(trend: Trend) -> Table:
+    from ecm.evaluation.reporting.text import SPACE, milliseconds, number, percent
+
+    rows: list[list[object]] = [
+        [
+            utc(run.at),
+            run.run_id,
+            "-" if run.verdict is None else run.verdict.value,
+            run.failed_gate or "",
+            point.engine_id,
+            number(point.ndcg_10.value),
+            number(point.recall_50.value),
+            milliseconds(point.p95_ms.value),
+            percent(point.error_rate.value).replace(SPACE, " "),
+            ", ".join(run.changed),
+        ]
+        for run in trend.runs
+        for point in run.points
+    ]
+    columns = ["ended", "run", "verdict", "failed", "engine", "nDCG@10", "Recall@50", "p95 ms"]
+    return table_of(f"runs of {trend.tenant_id}", [*columns, "errors", "changed"], rows)

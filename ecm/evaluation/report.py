@@ -30,7 +30,7 @@ from ecm.evaluation.reporting.verdict import verdict_of, word_of
 from ecm.evaluation.shelf import Queries
 
 INTERVALS = f"{FOLDER}/intervals.json"
-__all__ = ["Contender", "Earlier", "Report", "contenders", "report_of"]
+__all__ = ["FOLDER", "INTERVALS", "Contender", "Earlier", "Report", "contenders", "report_of"]
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def _engine(point: TrendPoint) -> str:
         _figure(point.error_rate, percent),
         f"{point.judged:,}",
     ]
-    cells = "".join(f'<td class="right">{_text(figure)}</td>' for figure in figures)
+    cells = "".join(f'<td class="right">{figure}</td>' for figure in figures)
     return f"<td><code>{_text(point.engine_id)}</code></td>{cells}"
 
 

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 MOST: Final = 7
 """Engines of one picture; beyond it colours and marks would repeat."""
 _DAY: Final = 86_400.0
+_APART: Final = 0.005
+"""Of the width, between the points of two engines, so that intervals do not hide each other."""
 _VERDICTS: Final = {
     Verdict.PASS: ("o", "#0072b2", "pass"),
     Verdict.WARN: ("D", "#e69f00", "warn"),
-    Verdict.INCONCLUSIVE: ("$?$", "#8a8a8a", "cannot tell"),
+    Verdict.INCONCLUSIVE: ("v", "#8a8a8a", "cannot tell"),
     Verdict.BLOCK: ("X", "#d55e00", "block"),
 }
 _DRAWN: Final = {Join.SAME: "-", Join.OTHER_BUILD: ":"}
@@ -100,13 +102,16 @@ def _changes(axes: Axes, trend: Trend) -> None:
 def _panel(axes: Axes, panel: Panel, trend: Trend, engines: Sequence[str]) -> None:
     title, figure_of, joined, scale = panel
     with framed(axes, title):
+        apart = (trend.runs[-1].at - trend.runs[0].at) / _DAY * _APART
         for place, engine in enumerate(engines):
+            aside = (place - (len(engines) - 1) / 2) * apart
             for line in lines_of(trend, engine):
-                points = [(run.at / _DAY, figure_of(point)) for run, point in line]
+                points = [(run.at / _DAY + aside, figure_of(point)) for run, point in line]
                 _line(axes, points, joined(line), style_of(place), scale)
         axes.margins(x=0.03, y=0.12)
         if title.startswith("errors"):
-            axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1.0))
+            top = max(axes.get_ylim()[1], 1.0)
+            axes.set_ylim(-0.06 * top, top)
 
 
 def _line(
