@@ -24,7 +24,7 @@ AXES = ("vv", "x", "mv", "fts")
 
 @dataclass(frozen=True)
 class Answer:
-    """Asset ids in order with score and summands by name; relevance of each; how many were cut; what
+    """Asset ids in order with score and summands by name; relevance of each; how many are cut; what
     the axes counted.
     """
 
