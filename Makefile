@@ -19,7 +19,7 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-vllm test-faults check format constraints-check constraints schemas golden clean
+.PHONY: help setup demo serve smoke test test-vllm test-faults check format constraints-check constraints schemas golden clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ demo: setup ## index real photos, serve, search, explain, stop   [PHOTOS=dir] [H
 
 serve: setup ## keep the search page of the demo's store open   [HOME_DIR=.demo]
 	@$(RUN) -m serve.app --profile L1 --home "$(HOME_DIR)"
+
+smoke: setup ## is this build's search what the repository expects: packaged photos, 50 queries, two minutes
+	@$(RUN) -m jobs.evaluate smoke $(ARGS)
 
 test: setup ## every test; skips are listed with their reason, under CI=true a skipped back end fails
 	@$(RUN) -m pytest $(ARGS)

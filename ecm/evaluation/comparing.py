@@ -118,8 +118,6 @@ def comparability(
             f"the baseline's run was measured by labels {_labels(theirs)}; both are measured "
             f"by {_labels(ours)} here"
         )
-    if ours.run_id != theirs.run_id:
-        remarks.append("latencies are of runs of different times")
     return Comparability(common, tuple(gates), tuple(remarks))
 
 
