@@ -18,7 +18,7 @@ from ecm.evaluation.datasets.files import numbered_lines, read_asked, read_descr
 from ecm.evaluation.datasets.known import KnownAssets, read_known
 from ecm.evaluation.datasets.layouts import Looked
 from ecm.evaluation.datasets.log_words import LogWords, anonymous
-from ecm.evaluation.datasets.looks import look_of
+from ecm.evaluation.datasets.looks import Looks, look_of
 from ecm.evaluation.datasets.sources import Sources
 from ecm.evaluation.shelf import Shelf
 from ecm.evidence.feedback import DamagedBatch, FeedbackStore
@@ -99,7 +99,7 @@ def _looked(reader: SnapshotReader, known: KnownAssets, seed: int, progress: Pro
         if look is not None:
             looks[asset_id] = look
         progress(done, len(chosen))
-    return Looked(looks, every=len(looks) == len(known))
+    return Looked(Looks(looks), every=len(looks) == len(known))
 
 
 def _log_words(settings: Profile, wanted: Wanted) -> LogWords | None:

@@ -109,7 +109,7 @@ def labelled_of(things: Iterable[Thing], knowledge: FileKnowledge) -> tuple[Thin
 
 
 def class_drafts(
-    things: Iterable[Thing], answer: Mapping[str, Answer], source: QuerySource, locale: str
+    things: Iterable[Thing], answer: Mapping[str, Answer], locale: str
 ) -> Iterator[Draft]:
     """A query for every name of every thing; `answer` has what each asset answers with."""
     for thing in things:
@@ -120,7 +120,7 @@ def class_drafts(
                 text=name,
                 kind=QueryKind.CLASS,
                 query_type=type_of(QueryKind.CLASS, name),
-                source=source,
+                source=QuerySource.LABELS,
                 group=thing.group,
                 answers=tuple(answer[asset_id] for asset_id in sorted(thing.assets)),
                 locale=locale,

@@ -17,7 +17,7 @@ PER_THING: Final = 4
 
 
 def image_drafts(
-    things: Sequence[Thing], answer: Mapping[str, Answer], source: QuerySource, seed: int
+    things: Sequence[Thing], answer: Mapping[str, Answer], seed: int, locale: str
 ) -> Iterator[Draft]:
     """Queries that show an asset of one thing alone, so that it is clear what it is shown for."""
     alone = {asset_id for asset_id, those in shown_by(things).items() if len(those) == 1}
@@ -31,8 +31,9 @@ def image_drafts(
                 text=None,
                 kind=QueryKind.IMAGE,
                 query_type=QueryType.VISUAL,
-                source=source,
+                source=QuerySource.LABELS,
                 group=thing.group,
                 answers=tuple(answer[asset_id] for asset_id in others),
                 shown=shown,
+                locale=locale,
             )

@@ -10,13 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from ecm.contracts.evaluation import LabelSource, QueryKind, QuerySource, Relevance
 from ecm.contracts.filters import Colour, Orientation
 from ecm.contracts.search import QueryType
 from ecm.evaluation.datasets.drafts import Answer, Draft, group_of
-from ecm.evaluation.datasets.looks import PictureLook
+from ecm.evaluation.datasets.looks import Looks
 from ecm.evaluation.datasets.things import Thing, shown_by
 
+Grades = npt.NDArray[np.uint8]
+RELEVANCE: Final[tuple[Relevance, ...]] = (0, 1, 2)
 PIXELS: Final = "pixels"
 """Who says so: what is told from pixels."""
 SURE: Final = 0.9
@@ -58,33 +63,35 @@ class Wanted:
         parts = (self.colour, self.place, self.orientation, self.light)
         return " ".join(part for part in parts if part is not None)
 
-    def met(self, look: PictureLook) -> Relevance:
-        """How well a picture does as is wanted."""
+    def grades(self, looks: Looks) -> Grades:
+        """How well pictures do as is wanted: uint8 (n,), 0 to 2."""
         if self.orientation is not None:
-            return 2 if look.orientation is self.orientation else 0
+            return _graded((looks.orientation == self.orientation.value).astype(np.float32), 1, 1)
         if self.light is not None:
-            return _LIGHTS[self.light](look)
+            return _lit(self.light, looks)
         if self.colour is None:
-            return 0
+            return np.zeros(len(looks), np.uint8)
+        here = looks.share(self.colour, self.place)
         if self.place is None:
-            return _graded(look.share(self.colour), _IN_FULL, _IN_PART)
-        here = look.share(self.colour, self.place)
-        if look.elsewhere(self.colour, self.place) > _ELSEWHERE * here:
-            return 0
-        return _graded(here, _HALF_FULL, _HALF_PART)
+            return _graded(here, _IN_FULL, _IN_PART)
+        spread = looks.elsewhere(self.colour, self.place) > _ELSEWHERE * here
+        return _graded(np.where(spread, 0, here), _HALF_FULL, _HALF_PART)
 
 
-def _graded(value: float, full: float, part: float) -> Relevance:
-    if value >= full:
-        return 2
-    return 1 if value >= part else 0
+def _graded(values: npt.NDArray[np.float32], full: float, part: float) -> Grades:
+    return (values >= part).astype(np.uint8) + (values >= full).astype(np.uint8)
 
 
-_LIGHTS: Final = {
-    "dark": lambda look: _graded(1 - look.light, 1 - _DARK, 1 - 1.3 * _DARK),
-    "bright": lambda look: _graded(look.light, _BRIGHT, 0.95 * _BRIGHT),
-    "colourless": lambda look: _graded(1 - look.saturation, 1 - _COLOURLESS, 1 - 1.3 * _COLOURLESS),
-}
+def _lit(light: str, looks: Looks) -> Grades:
+    match light:
+        case "dark":
+            return _graded(-looks.light, -_DARK, -1.3 * _DARK)
+        case "bright":
+            return _graded(looks.light, _BRIGHT, 0.95 * _BRIGHT)
+        case _:
+            return _graded(-looks.saturation, -_COLOURLESS, -1.3 * _COLOURLESS)
+
+
 _LIGHT_WORDS: Final = {
     "dark": ("dark picture", "a photo that is mainly dark"),
     "bright": ("bright picture", "a very bright photo"),
@@ -96,17 +103,16 @@ _LIGHT_WORDS: Final = {
 class Looked:
     """The looks of the assets that were looked at; `every`: of all there are."""
 
-    looks: Mapping[str, PictureLook]
+    looks: Looks
     every: bool
 
     def answers(self, wanted: Sequence[Wanted]) -> tuple[Answer, ...]:
         """Assets that meet all conditions, as well as the one that they meet least."""
-        found = []
-        for asset_id in sorted(self.looks):
-            met = min(one.met(self.looks[asset_id]) for one in wanted)
-            if met:
-                found.append(Answer(asset_id, met, LabelSource.WEAK, PIXELS, SURE))
-        return tuple(found)
+        grades = np.min([one.grades(self.looks) for one in wanted], axis=0)
+        return tuple(
+            Answer(self.looks.ids[place], RELEVANCE[grades[place]], LabelSource.WEAK, PIXELS, SURE)
+            for place in np.flatnonzero(grades)
+        )
 
 
 def layout_drafts(looked: Looked) -> Iterator[Draft]:
@@ -138,14 +144,18 @@ def mixed_drafts(
     Only pictures that show one thing alone count for its colour.
     """
     alone = {asset_id for asset_id, those in shown_by(things).items() if len(those) == 1}
+    place_of = looked.looks.place_of
+    grades: dict[Wanted, Grades] = {}
     for thing in things:
-        candidates = sorted(thing.assets & alone & looked.looks.keys())
+        candidates = sorted(thing.assets & alone & place_of.keys())
         if len(candidates) <= _LEAST:
             continue
         for wanted, texts in _of_things(thing.names[0]):
-            met = {asset_id: wanted.met(looked.looks[asset_id]) for asset_id in candidates}
+            if wanted not in grades:
+                grades[wanted] = wanted.grades(looked.looks)
+            met = {asset_id: grades[wanted][place_of[asset_id]] for asset_id in candidates}
             answers = tuple(
-                _of_thing(answer[asset_id], met[asset_id])
+                _of_thing(answer[asset_id], RELEVANCE[met[asset_id]])
                 for asset_id in candidates
                 if met[asset_id]
             )

@@ -11,6 +11,7 @@ and saturation (both 0-1).
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,17 +63,6 @@ class PictureLook:
     saturation: float
     orientation: Orientation
 
-    def share(self, colour: Colour, place: str | None = None) -> float:
-        """How much of a place (of all, None) has a colour, 0-1."""
-        part = self.shares[PLACES[place]] if place else self.shares
-        return float(part[..., _COLOURS.index(colour)].mean())
-
-    def elsewhere(self, colour: Colour, place: str) -> float:
-        """How much of what is outside a place has a colour, 0-1."""
-        inside = np.zeros((CELLS, CELLS), bool)
-        inside[PLACES[place]] = True
-        return float(self.shares[~inside][:, _COLOURS.index(colour)].mean())
-
 
 PLACES: Final[dict[str, tuple[slice, slice]]] = {
     "left": (slice(None), slice(0, CELLS // 2)),
@@ -81,6 +71,40 @@ PLACES: Final[dict[str, tuple[slice, slice]]] = {
     "bottom": (slice(CELLS // 2, None), slice(None)),
     "centre": (slice(1, -1), slice(1, -1)),
 }
+
+
+class Looks:
+    """The looks of n pictures, in order of their ids: what conditions on them are told from.
+
+    `light` and `saturation` are float32 (n,), `orientation` is str (n,).
+    """
+
+    def __init__(self, looks: Mapping[str, PictureLook]) -> None:
+        self.ids = tuple(sorted(looks))
+        self.place_of = {asset_id: place for place, asset_id in enumerate(self.ids)}
+        those = [looks[asset_id] for asset_id in self.ids]
+        shape = (len(those), CELLS, CELLS, len(_COLOURS))
+        self._shares = np.array([one.shares for one in those], np.float32).reshape(shape)
+        self.light = np.array([one.light for one in those], np.float32)
+        self.saturation = np.array([one.saturation for one in those], np.float32)
+        self.orientation = np.array([one.orientation.value for one in those], np.str_)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def share(self, colour: Colour, place: str | None = None) -> Floats:
+        """How much of a place (of all, None) has a colour, 0-1, float32 (n,)."""
+        cells = self._shares[..., _place(colour)]
+        part = cells if place is None else cells[:, *PLACES[place]]
+        mean: Floats = part.mean(axis=(1, 2), dtype=np.float32)
+        return mean
+
+    def elsewhere(self, colour: Colour, place: str) -> Floats:
+        """How much of what is outside a place has a colour, 0-1, float32 (n,)."""
+        outside = np.ones((CELLS, CELLS), bool)
+        outside[PLACES[place]] = False
+        mean: Floats = self._shares[:, outside, _place(colour)].mean(axis=1, dtype=np.float32)
+        return mean
 
 
 def look_of(picture: bytes, width: int | None, height: int | None) -> PictureLook | None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from ecm.contracts.evaluation import QuerySource
 from ecm.evaluation.datasets.drafts import Answer, Draft, merged
 from ecm.evaluation.datasets.files import Asked, Described, Written
 from ecm.evaluation.datasets.from_files import (
@@ -89,8 +88,8 @@ def draw(sources: Sources, seed: int) -> Drawn:
         said = evident_captions(sources.known, sources.locale)
     drafts = chain(
         said,
-        class_drafts(things, answer, QuerySource.LABELS, sources.locale),
-        image_drafts(labelled, answer, QuerySource.LABELS, seed),
+        class_drafts(things, answer, sources.locale),
+        image_drafts(labelled, answer, seed, sources.locale),
         known_items(sources.known, sources.locale),
         log_drafts(sources.log, sources.locale) if sources.log is not None else (),
         _templates(sources, labelled, answer),
