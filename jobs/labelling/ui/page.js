@@ -87,7 +87,8 @@ function drawProgress() {
   const share = done + left ? (100 * done) / (done + left) : 0;
   $("meter").setAttribute("aria-valuenow", share.toFixed(0));
   $("meter-bar").style.width = `${share}%`;
-  $("progress").textContent = `${done} of ${done + left} ${verb}`;
+  const under = work.unsent.length ? `, ${work.unsent.length} on the way` : "";
+  $("progress").textContent = `${done} of ${done + left} ${verb}${under}`;
   const { pace } = work;
   $("pace").textContent = pace && left ? `${spanOf(pace * left)} left at your pace` : "";
 }
