@@ -31,11 +31,9 @@ from ecm.evaluation.engines.base import EngineTrouble, Reply, Scored
 
 MOST_RESULTS: Final = 200
 """The service gives so many on one page."""
-REMEMBERS: Final = (
-    "the service remembers recent rankings and query vectors: rounds after the first, and queries "
-    "of the warm-up, may be answered from memory (search.remembered_rankings=1 and "
-    "serve.embedding_cache_bytes=0 on the service turn that off)"
-)
+REMEMBERS: Final = "what it was asked before it may answer from memory"
+"""Recent rankings and query vectors: rounds after the first, and queries of the warm-up, come out
+faster. With search.remembered_rankings=1 and serve.embedding_cache_bytes=0 a service forgets."""
 PROBE: Final = "a picture"
 """Asked once when it is opened: what answers is known from an answer alone."""
 
