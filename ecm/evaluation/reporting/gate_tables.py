@@ -45,8 +45,9 @@ _NAMES: Final = {
     "p95_latency": "p95 latency",
     "cost_per_1k": "cost per 1,000 queries",
 }
-_RATES: Final = (Measure.ZERO_RESULTS, Measure.UNJUDGED_10, "error_rate", "degraded_rate")
-_RISING: Final = (*_RATES, "p95_latency", "cost_per_1k")
+RATES: Final = (Measure.ZERO_RESULTS, Measure.UNJUDGED_10, "error_rate", "degraded_rate")
+"""Gates on shares of queries: what happens to some and not to others."""
+_RISING: Final = (*RATES, "p95_latency", "cost_per_1k")
 """Of these more is worse; of all others less is."""
 _GAINS: Final = ("ndcg@10 gain",)
 """Of these the threshold is the least that is wanted."""
@@ -125,7 +126,7 @@ def value_of(check: GateCheck, value: float | None) -> str:
             return f"{milliseconds(value)}{SPACE}ms"
         case "cost_per_1k":
             return f"US${SPACE}{dollars(value)}"
-        case name if name in _RATES:
+        case name if name in RATES:
             return percent(value, 2)
         case _:
             return number(value)

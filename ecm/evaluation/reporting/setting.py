@@ -9,7 +9,7 @@ from typing import Final
 
 from ecm.contracts.evaluation import LabelSource, Split
 from ecm.contracts.measured import EngineFacts, GateReport
-from ecm.evaluation.reporting.gate_tables import changed, detectable_of, label_of, limit_of
+from ecm.evaluation.reporting.gate_tables import RATES, changed, detectable_of, label_of, limit_of
 from ecm.evaluation.reporting.material import Material
 from ecm.evaluation.reporting.operation import uneven
 from ecm.evaluation.reporting.text import (
@@ -216,7 +216,9 @@ def _of_gates(gates: GateReport | None) -> list[str]:
     blunt = [
         f"{label_of(check.name)} {detectable_of(check)} (limit {changed(check, limit_of(check))})"
         for check in (gates.checks if gates is not None else ())
-        if check.detectable is not None and check.detectable > _BLUNT * check.threshold > 0
+        if check.name not in RATES
+        and check.detectable is not None
+        and check.detectable > _BLUNT * check.threshold > 0
     ]
     if not blunt:
         return []
