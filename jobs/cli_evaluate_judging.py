@@ -136,7 +136,7 @@ def labels_judge(
     with keys() as key:
         terminal = Terminal(sitting, Pictures.open(settings), console, key)
         given = terminal.run(Part.SETTLE if settle else Part.JUDGE)
-    left = sitting.progress()
+    left = sitting.look(Part.JUDGE, 0).progress
     value = {
         "name": work.name,
         "labeler": sitting.labeler,

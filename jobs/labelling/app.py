@@ -112,14 +112,15 @@ def _work_routes(app: FastAPI, work: Labelling, tokens: Tokens[Sitting]) -> None
     @app.get("/api/work")
     def waiting(sitting: Mine, part: Part = Part.JUDGE) -> Response:
         """The next pairs, the ones before, and how far the labeler is."""
+        look = sitting.look(part, AT_ONCE)
         return JSONResponse(
             {
                 "labeler": sitting.labeler,
                 "set": sitting.name,
                 "part": part.value,
-                "progress": asdict(sitting.progress()),
-                "waiting": [_told(one, work.pictures) for one in sitting.waiting(part, AT_ONCE)],
-                "earlier": [_told(one, work.pictures) for one in sitting.earlier(part, AT_ONCE)],
+                "progress": asdict(look.progress),
+                "waiting": [_told(one, work.pictures) for one in look.waiting],
+                "earlier": [_told(one, work.pictures) for one in look.earlier],
             }
         )
 
@@ -128,14 +129,14 @@ def _work_routes(app: FastAPI, work: Labelling, tokens: Tokens[Sitting]) -> None
         """Give a vote; durable once this answers."""
         pair = (said.query_id, said.asset_id)
         sitting.say(pair, said.relevance, said.part, work.clock(), said.seconds)
-        return JSONResponse({"progress": asdict(sitting.progress())}, 201)
+        return JSONResponse({"progress": asdict(sitting.look(said.part, 0).progress)}, 201)
 
     @app.get("/api/pictures/{asset_id}")
     async def picture(
         sitting: Mine, asset_id: str, size: Annotated[str, Query(pattern="^(small|large)$")]
     ) -> Response:
         """A JPEG of an asset of the work."""
-        if asset_id not in await run_in_threadpool(sitting.assets):
+        if not await run_in_threadpool(sitting.may_see, asset_id):
             return refused(404, "labels.picture", "no picture of this work")
         read = work.pictures.large if size == "large" else work.pictures.small
         jpeg = await run_in_threadpool(read, asset_id)

@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from ecm.contracts.evaluation import Relevance
 from ecm.contracts.labelling import Part
-from ecm.evaluation.labels.sitting import Sitting, Waiting
+from ecm.evaluation.labels.sitting import Progress, Sitting, Waiting
 from jobs.edge import printable
 from jobs.labelling.pictures import Pictures, Words
 
@@ -49,14 +49,14 @@ class Terminal:
         given = 0
         back = 0
         while True:
-            one = self._pair(part, back)
+            one, done = self._pair(part, back)
             if one is None and back:
                 back -= 1
                 continue
             if one is None:
                 self._console.print("nothing waits for you")
                 return given
-            self._show(one)
+            self._show(one, done)
             began = self._clock()
             key = self._wanted()
             if key in _END:
@@ -70,12 +70,12 @@ class Terminal:
             given += 1
             back = 0
 
-    def _pair(self, part: Part, back: int) -> Waiting | None:
-        """The one before the last `back`, or the next."""
+    def _pair(self, part: Part, back: int) -> tuple[Waiting | None, Progress]:
+        """The one before the last `back`, or the next; and how far the work is."""
+        look = self._sitting.look(part, max(back, 1))
         if back:
-            earlier = self._sitting.earlier(part, back)
-            return earlier[back - 1] if len(earlier) >= back else None
-        return next(iter(self._sitting.waiting(part, 1)), None)
+            return (look.earlier[back - 1] if len(look.earlier) >= back else None), look.progress
+        return (look.waiting[0] if look.waiting else None), look.progress
 
     def _wanted(self) -> str:
         while True:
@@ -85,8 +85,7 @@ class Terminal:
             if key in RELEVANCES or key in _END or key == "u":
                 return key
 
-    def _show(self, one: Waiting) -> None:
-        done = self._sitting.progress()
+    def _show(self, one: Waiting, done: Progress) -> None:
         counts = (
             (done.settled, done.to_settle)
             if one.part is Part.SETTLE

@@ -140,10 +140,10 @@ def test_everybody_sees_an_order_of_their_own_with_the_pairs_of_a_query_together
 ) -> None:
     head = put_queries(shelf_in(tmp_path), [query(f"q{n}") for n in range(6)])
     batch = drawn({(f"q{q}", asset((q, n))): None for q in range(6) for n in range(4)}, head)
-    orders = {who: order_for(batch, who) for who in ("ann", "bob", "carl")}
+    orders = {who: order_for(batch, who, batch.pairs) for who in ("ann", "bob", "carl")}
     assert len(set(orders.values())) == 3
     for who, order in orders.items():
-        assert order == order_for(batch, who)
+        assert order == order_for(batch, who, batch.pairs)
         assert sorted(one.pair for one in order) == [one.pair for one in batch.pairs]
         queries = [one.query_id for one in order]
         assert len([n for n, one in enumerate(queries) if n == 0 or queries[n - 1] != one]) == 6

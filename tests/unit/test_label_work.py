@@ -74,19 +74,20 @@ def test_damaged_votes_are_refused(tmp_path: Path) -> None:
 
 def test_a_labeler_judges_what_waits_and_may_change_their_mind(home: Path) -> None:
     ann = sitting(home, "ann")
-    waiting = ann.waiting(Part.JUDGE, 5)
+    waiting = ann.look(Part.JUDGE, 5).waiting
     assert {(one.query.query_id, one.asset_id) for one in waiting} == {("q1", A), ("q2", B)}
-    assert ann.assets() == {A, B, asset("shown")}
+    assert all(ann.may_see(one) for one in (A, B, asset("shown")))
+    assert not ann.may_see(asset("old"))
     ann.say(("q1", A), 2, Part.JUDGE, NOW, 3.0)
     ann.say(("q2", B), None, Part.JUDGE, NOW + 1)
-    assert ann.waiting(Part.JUDGE, 5) == ()
-    earlier = ann.earlier(Part.JUDGE, 5)
+    assert ann.look(Part.JUDGE, 5).waiting == ()
+    earlier = ann.look(Part.JUDGE, 5).earlier
     assert [one.asset_id for one in earlier] == [B, A]
     ann.say(("q1", A), 0, Part.JUDGE, NOW + 2)
-    assert ann.earlier(Part.JUDGE, 1)[0].said == vote("q1", A, 0, at=NOW + 2).model_copy(
+    assert ann.look(Part.JUDGE, 1).earlier[0].said == vote("q1", A, 0, at=NOW + 2).model_copy(
         update={"seconds": None}
     )
-    now = ann.progress()
+    now = ann.look(Part.JUDGE, 0).progress
     assert (now.judged, now.to_judge) == (2, 0)
     assert len(work_in(home).votes()) == 3
     with pytest.raises(ContractError, match="no batch"):
@@ -97,17 +98,17 @@ def test_only_a_third_person_settles_and_sees_the_votes(home: Path) -> None:
     for who, relevance in (("ann", 0), ("bob", 2)):
         sitting(home, who).say(("q1", A), relevance, Part.JUDGE, NOW)
     carl = sitting(home, "carl")
-    assert [one.votes for one in carl.waiting(Part.JUDGE, 5)] == [()]
-    (one,) = carl.waiting(Part.SETTLE, 5)
+    assert [one.votes for one in carl.look(Part.JUDGE, 5).waiting] == [()]
+    (one,) = carl.look(Part.SETTLE, 5).waiting
     assert [(v.labeler, v.relevance) for v in one.votes] == [("ann", 0), ("bob", 2)]
-    assert sitting(home, "ann").waiting(Part.SETTLE, 5) == ()
+    assert sitting(home, "ann").look(Part.SETTLE, 5).waiting == ()
     with pytest.raises(ContractError, match="does not settle"):
         sitting(home, "ann").say(("q1", A), 2, Part.SETTLE, NOW + 1)
     with pytest.raises(ContractError, match="nobody differs"):
         carl.say(("q2", B), 2, Part.SETTLE, NOW + 1)
     carl.say(("q1", A), 2, Part.SETTLE, NOW + 1)
-    assert carl.waiting(Part.SETTLE, 5) == ()
-    assert carl.progress().settled == 1
+    assert carl.look(Part.SETTLE, 5).waiting == ()
+    assert carl.look(Part.SETTLE, 0).progress.settled == 1
 
 
 def test_publishing_makes_a_version_only_where_something_is_new(home: Path) -> None:

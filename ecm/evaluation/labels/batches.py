@@ -73,16 +73,16 @@ def draw(
     return tuple(sorted((*drawn, *checks), key=lambda one: one.pair))
 
 
-def order_for(batch: Drawn, labeler: str) -> tuple[BatchPair, ...]:
-    """The pairs of a batch as one labeler sees them: shuffled by the seed of the batch and the
-    labeler, with the pairs of a query together, so that each is judged by one measure.
+def order_for(batch: Drawn, labeler: str, pairs: Iterable[BatchPair]) -> tuple[BatchPair, ...]:
+    """Pairs of a batch as one labeler sees them: shuffled by the seed of the batch and the labeler,
+    with the pairs of a query together, so that each is judged by one measure.
     """
     seed = batch.head.seed
 
     def place(one: BatchPair) -> tuple[str, str]:
         return _hash(seed, labeler, one.query_id), _hash(seed, labeler, *one.pair)
 
-    return tuple(sorted(batch.pairs, key=place))
+    return tuple(sorted(pairs, key=place))
 
 
 def to_judge(
@@ -92,15 +92,17 @@ def to_judge(
     fewer than `overlap` others could say; checks wait for everybody. Each pair once.
     """
     seen: set[Pair] = set()
+
+    def waits(one: BatchPair, overlap: int) -> bool:
+        now = standing.get(one.pair)
+        said = len(now.said) if now else 0
+        mine = now is not None and labeler in now.judges()
+        return not mine and one.pair not in seen and (one.check is not None or said < overlap)
+
     for batch in batches:
-        for one in order_for(batch, labeler):
-            now = standing.get(one.pair)
-            said = len(now.said) if now else 0
-            mine = now is not None and labeler in now.judges()
-            wanted = one.check is not None or said < batch.head.overlap
-            if wanted and not mine and one.pair not in seen:
-                seen.add(one.pair)
-                yield one
+        some = [one for one in batch.pairs if waits(one, batch.head.overlap)]
+        seen |= {one.pair for one in some}
+        yield from order_for(batch, labeler, some)
 
 
 def to_settle(

@@ -45,13 +45,23 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Look:
+    """The work at one look: how far it is, the next pairs, and those before, the last one first."""
+
+    progress: Progress
+    waiting: tuple[Waiting, ...]
+    earlier: tuple[Waiting, ...]
+
+
+@dataclass(frozen=True)
 class _Now:
-    """The state of the work at one look."""
+    """The state of the work at one look. `mine` are the labeler's votes that count, in order."""
 
     batches: tuple[Drawn, ...]
+    drawn: frozenset[Pair]
     standing: Mapping[Pair, Standing]
     queries: Mapping[str, EvaluationQuery]
-    votes: tuple[Vote, ...]
+    mine: Mapping[tuple[Pair, Part], Vote]
 
 
 class Sitting:
@@ -66,50 +76,35 @@ class Sitting:
         self._shelf = shelf
         self._work = work
         self._queries: dict[str, Mapping[str, EvaluationQuery]] = {}
+        self._kept: tuple[tuple[int, int], _Now] | None = None
+        self._assets: frozenset[str] = frozenset()
         self._lock = threading.Lock()
 
-    def waiting(self, part: Part, limit: int) -> tuple[Waiting, ...]:
-        """The next pairs, at most `limit`."""
+    def look(self, part: Part, limit: int) -> Look:
+        """Progress, and at most `limit` pairs that wait and that were before."""
         now = self._now()
         if part is Part.SETTLE:
-            pairs = list(to_settle(now.batches, now.standing, self.labeler))[:limit]
+            waiting = list(to_settle(now.batches, now.standing, self.labeler))
+            to_do = sum(1 for _ in to_judge(now.batches, now.standing, self.labeler))
+            progress = self._progress(now, to_do, len(waiting))
         else:
-            some = to_judge(now.batches, now.standing, self.labeler)
-            pairs = [one.pair for one, _ in zip(some, range(limit), strict=False)]
-        return tuple(self._pair(now, pair, part) for pair in pairs)
-
-    def earlier(self, part: Part, limit: int) -> tuple[Waiting, ...]:
-        """The pairs that the labeler said something of, the last one first."""
-        now = self._now()
-        last: dict[Pair, Vote] = {}
-        for vote in now.votes:
-            if (
-                vote.labeler == self.labeler
-                and vote.part is part
-                and self._is_drawn(now, vote.pair)
-            ):
-                last.pop(vote.pair, None)
-                last[vote.pair] = vote
-        return tuple(self._pair(now, pair, part) for pair in list(reversed(last))[:limit])
-
-    def progress(self) -> Progress:
-        """How far the labeler is."""
-        now = self._now()
-        drawn = {one.pair for batch in now.batches for one in batch.pairs}
-        mine = {(v.pair, v.part) for v in now.votes if v.labeler == self.labeler}
-        return Progress(
-            judged=sum(part is Part.JUDGE and pair in drawn for pair, part in mine),
-            to_judge=sum(1 for _ in to_judge(now.batches, now.standing, self.labeler)),
-            settled=sum(part is Part.SETTLE and pair in drawn for pair, part in mine),
-            to_settle=len(to_settle(now.batches, now.standing, self.labeler)),
+            waiting = [one.pair for one in to_judge(now.batches, now.standing, self.labeler)]
+            to_end = len(to_settle(now.batches, now.standing, self.labeler))
+            progress = self._progress(now, len(waiting), to_end)
+        before = [pair for pair, of in now.mine if of is part and pair in now.drawn]
+        return Look(
+            progress=progress,
+            waiting=tuple(self._pair(now, pair, part) for pair in waiting[:limit]),
+            earlier=tuple(self._pair(now, pair, part) for pair in before[: -limit - 1 : -1]),
         )
 
-    def assets(self) -> frozenset[str]:
-        """Every asset that the labeler may look at: of pairs, and shown by their queries."""
-        now = self._now()
-        drawn = [one for batch in now.batches for one in batch.pairs]
-        shown = {now.queries[one.query_id].shown_asset_id for one in drawn}
-        return frozenset({one.asset_id for one in drawn} | {one for one in shown if one})
+    def may_see(self, asset_id: str) -> bool:
+        """Whether an asset is of the work: of a pair, or shown by a query of one."""
+        if asset_id not in self._assets:
+            now = self._now()
+            shown = {now.queries[query_id].shown_asset_id for query_id, _ in now.drawn}
+            self._assets = frozenset({one for _, one in now.drawn} | {one for one in shown if one})
+        return asset_id in self._assets
 
     def say(
         self,
@@ -125,7 +120,7 @@ class Sitting:
         what is not in dispute.
         """
         now = self._now()
-        if not self._is_drawn(now, pair):
+        if pair not in now.drawn:
             raise ContractError(f"no batch of {self.name} has this pair", "labels.vote")
         standing = now.standing.get(pair)
         if part is Part.SETTLE:
@@ -148,13 +143,31 @@ class Sitting:
         return vote
 
     def _now(self) -> _Now:
+        """The work as it is; what is made of it is kept until there is another vote or batch."""
         with self._lock:
-            batches = self._work.batches()
-            votes = self._work.votes()
-            queries: dict[str, EvaluationQuery] = {}
-            for batch in batches:
-                queries |= self._of(batch)
-        return _Now(batches, standings(votes), queries, votes)
+            batches, votes = self._work.batches(), self._work.votes()
+            mark = (len(batches), len(votes))
+            if self._kept is None or self._kept[0] != mark:
+                queries: dict[str, EvaluationQuery] = {}
+                for batch in batches:
+                    queries |= self._of(batch)
+                mine: dict[tuple[Pair, Part], Vote] = {}
+                for vote in votes:
+                    if vote.labeler == self.labeler:
+                        mine.pop((vote.pair, vote.part), None)
+                        mine[vote.pair, vote.part] = vote
+                drawn = frozenset(one.pair for batch in batches for one in batch.pairs)
+                self._kept = mark, _Now(batches, drawn, standings(votes), queries, mine)
+            return self._kept[1]
+
+    def _progress(self, now: _Now, to_do: int, to_end: int) -> Progress:
+        parts = [part for pair, part in now.mine if pair in now.drawn]
+        return Progress(
+            judged=parts.count(Part.JUDGE),
+            to_judge=to_do,
+            settled=parts.count(Part.SETTLE),
+            to_settle=to_end,
+        )
 
     def _of(self, batch: Drawn) -> Mapping[str, EvaluationQuery]:
         head = batch.head
@@ -172,16 +185,12 @@ class Sitting:
             )
         return known
 
-    def _is_drawn(self, now: _Now, pair: Pair) -> bool:
-        return any(one.pair == pair for batch in now.batches for one in batch.pairs)
-
     def _pair(self, now: _Now, pair: Pair, part: Part) -> Waiting:
         standing = now.standing.get(pair)
-        mine = [v for v in now.votes if (v.pair, v.labeler, v.part) == (pair, self.labeler, part)]
         return Waiting(
             query=now.queries[pair[0]],
             asset_id=pair[1],
             part=part,
-            said=mine[-1] if mine else None,
+            said=now.mine.get((pair, part)),
             votes=standing.judged if standing is not None and part is Part.SETTLE else (),
         )

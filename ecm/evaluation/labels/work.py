@@ -2,7 +2,7 @@
 
     evaluation/<tenant>/label_work/<set>/pools/<number>/{set.json,<digest>.jsonl}
     evaluation/<tenant>/label_work/<set>/batches/<number>/{set.json,<digest>.jsonl}
-    evaluation/<tenant>/label_work/<set>/votes/<day>/<digest>.jsonl
+    evaluation/<tenant>/label_work/<set>/votes/<month>/<digest>.jsonl
 
 Everything is created once and never changed: a vote is an object of its own, named by the digest of
 its bytes, so that any number of people vote at once and telling a vote twice is telling it once.
@@ -31,7 +31,7 @@ from ecm.evidence.storage import Storage, check_name
 
 LABEL_WORK: Final = "label_work"
 _NUMBER: Final = re.compile(r"^[0-9]{6}$")
-_DAY: Final = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+_MONTH: Final = re.compile(r"^[0-9]{4}-[0-9]{2}$")
 _VOTES: Final = re.compile(r"^[0-9a-f]{40}\.jsonl$")
 _NAME_HEX: Final = 40
 Head = TypeVar("Head", Pool, Batch)
@@ -74,6 +74,7 @@ class LabelWork:
         check_name(self._folder)
         self._read: set[str] = set()
         self._votes: dict[str, Vote] = {}
+        self._ordered: tuple[Vote, ...] = ()
         self._drawn: dict[str, Drawn] = {}
         self._lock = threading.Lock()
 
@@ -110,11 +111,11 @@ class LabelWork:
         return max(numbers, default=0) + 1
 
     def add_votes(self, votes: Sequence[Vote]) -> int:
-        """Make votes durable, together by day; how many were not there yet.
+        """Make votes durable, together by month; how many were not there yet.
 
         Raises ConfigError for votes of another tenant.
         """
-        days: defaultdict[str, dict[str, Vote]] = defaultdict(dict)
+        months: defaultdict[str, dict[str, Vote]] = defaultdict(dict)
         if len(votes) > 1:
             self.votes()
         for vote in votes:
@@ -124,35 +125,37 @@ class LabelWork:
                 )
             text = vote.model_dump_json()
             if text not in self._votes:
-                days[day_of(vote.at)][text] = vote
+                months[_month_of(vote)][text] = vote
         new = 0
-        for day, batch in sorted(days.items()):
+        for month, batch in sorted(months.items()):
             data = lines_of(batch[text] for text in sorted(batch))
-            name = f"{self._folder}/votes/{day}/{_name_of(data)}.jsonl"
+            name = f"{self._folder}/votes/{month}/{_name_of(data)}.jsonl"
             new += len(batch) if self._storage.put_new(name, data) else 0
         return new
 
     def votes(self) -> tuple[Vote, ...]:
         """All votes, in the order in which they were given; what was read before is remembered."""
         with self._lock:
-            for day in filter(_DAY.match, self._storage.children(f"{self._folder}/votes")):
-                folder = f"{self._folder}/votes/{day}"
+            for month in filter(_MONTH.match, self._storage.children(f"{self._folder}/votes")):
+                folder = f"{self._folder}/votes/{month}"
                 for name in filter(_VOTES.match, self._storage.children(folder)):
                     if f"{folder}/{name}" not in self._read:
-                        some = self._some(f"{folder}/{name}", day)
+                        some = self._some(f"{folder}/{name}", month)
                         self._votes |= {vote.model_dump_json(): vote for vote in some}
                         self._read.add(f"{folder}/{name}")
-            found = sorted((vote.at, text) for text, vote in self._votes.items())
-            return tuple(self._votes[text] for _, text in found)
+            if len(self._ordered) < len(self._votes):
+                found = sorted((vote.at, text) for text, vote in self._votes.items())
+                self._ordered = tuple(self._votes[text] for _, text in found)
+            return self._ordered
 
-    def _some(self, name: str, day: str) -> tuple[Vote, ...]:
+    def _some(self, name: str, month: str) -> tuple[Vote, ...]:
         data = self._storage.read(name) or b""
         hint = "restore it from a copy, or remove it to do without its votes"
         if not name.endswith(f"/{_name_of(data)}.jsonl"):
             raise StoreCorrupt(f"{name}: not the votes that were written", "store.votes", hint)
         votes = read_lines(Vote, data, name)
-        if any((vote.tenant_id, day_of(vote.at)) != (self.tenant_id, day) for vote in votes):
-            raise StoreCorrupt(f"{name}: votes of another tenant or day", "store.votes", hint)
+        if any((vote.tenant_id, _month_of(vote)) != (self.tenant_id, month) for vote in votes):
+            raise StoreCorrupt(f"{name}: votes of another tenant or month", "store.votes", hint)
         return votes
 
     def _add(self, kind: str, head: Pool | Batch, pairs: Sequence[Contract]) -> bool:
@@ -186,6 +189,11 @@ class LabelWork:
             raise StoreCorrupt(f"label work on {head.name} of {head.tenant_id}, not {self.name}")
         if head.pairs != len(pairs) or head.digest != digest_of(pairs):
             raise StoreCorrupt(f"label work on {head.name}: its pairs are not those of its head")
+
+
+def _month_of(vote: Vote) -> str:
+    """The month of a vote (UTC), as 2026-11: few folders to list, few names in each."""
+    return day_of(vote.at)[:7]
 
 
 def _name_of(data: bytes) -> str:
