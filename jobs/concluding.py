@@ -35,7 +35,6 @@ from ecm.evaluation.shelf import Labels, Queries, Shelf
 from ecm.evidence.storage import STORE_HEADER, open_storage
 from ecm.evidence.store import EvidenceStore
 
-
 PROMOTING = (Schedule.RUN, Schedule.RELEASE)
 """Runs after which something may take another's place; smoke and nightly only watch."""
 

@@ -20,7 +20,7 @@ from ecm.contracts.measured import (
     Summary,
     Verdict,
 )
-from jobs.edge import printable, table_of, utc
+from jobs.edge import printable, table_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,8 @@ def show_figures(console: Console, plan: RunPlan, figures: Iterable[EngineFigure
 
 def show_gates(console: Console, gates: GateReport) -> None:
     """Thresholds, what was measured, and how small a change would have been seen."""
-    columns = ["gate", "baseline", "candidate", "change", "95 %", "limit", "detectable", "verdict"]
+    columns = ["gate", "baseline", "candidate", "change", "95 %", "threshold", "detectable"]
+    columns += ["verdict"]
     console.print(table_of("gates", columns, [_gate_row(one) for one in gates.checks]))
     if gates.promotion:
         rows = [_gate_row(one) for one in gates.promotion]
@@ -114,11 +115,6 @@ def show_runs(console: Console, rows: Sequence[Sequence[object]]) -> None:
     console.print(table_of("", columns, [list(row) for row in rows]) if rows else "no runs")
 
 
-def begun(plan: RunPlan) -> str:
-    """When a run was begun."""
-    return utc(plan.started_at)
-
-
 def _gate_row(check: GateCheck) -> list[object]:
     unit = _relative if check.unit == "relative" else _points
     between = "-"
@@ -130,8 +126,8 @@ def _gate_row(check: GateCheck) -> list[object]:
         _number(check.candidate, 4),
         unit(check.change),
         between,
-        unit(check.threshold),
-        unit(check.detectable),
+        unit(check.threshold).lstrip("+"),
+        unit(check.detectable).lstrip("+"),
         check.verdict.value,
     ]
 
