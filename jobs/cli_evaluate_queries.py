@@ -123,10 +123,10 @@ def queries_build(
 
     settings = open_profile(profile, home, overrides, tenant)
     shelf = open_shelf(settings)
+    version, label_version = next_versions(shelf, name)
     wanted = Wanted(labels, asked, logs, feedback, min_units, looks, locale)
     with looking() as progress:
         sources, made_from = open_sources(settings, wanted, seed, progress)
-    version, label_version = next_versions(shelf, name)
     named = Named(
         tenant_id=settings.tenant,
         name=name,
@@ -283,6 +283,7 @@ def looking() -> Iterator[Progress]:
     """A bar on stderr; nothing is drawn where that is no terminal."""
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("looking at pictures", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

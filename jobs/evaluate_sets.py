@@ -7,16 +7,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+from ecm.contracts.evaluation import Name
 from ecm.errors import ConfigError
 from ecm.evaluation.datasets.exchange import FILES
 from ecm.evaluation.datasets.refreshing import Past
 from ecm.evaluation.shelf import Labels, Queries, Shelf
+from jobs.edge import printable
 
 MOST_BYTES = 1 << 30
 
 
 def next_versions(shelf: Shelf, name: str) -> tuple[int, int]:
-    """The numbers that a new query set and its label set get."""
+    """The numbers that a new query set and its label set get. Raises ConfigError: no such name."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{printable(name)[:80]!r} is no name of a query set",
+            "evaluation.name",
+            "small letters, digits, '.', '_' and '-', 64 at most",
+        ) from error
     return (
         _next(shelf.versions("query_sets", name)),
         _next(shelf.versions("label_sets", name)),
