@@ -26,7 +26,7 @@ from ecm.config import Profile
 from tests.factories import Indexer, fake_profile, gallery, picture
 
 REPO = Path(__file__).resolve().parents[1]
-KEYS = {f"key-of-{tenant}": tenant for tenant in ("t", "other", "narrow", "any", "shown")}
+KEYS = {f"key-of-{tenant}": tenant for tenant in ("t", "other", "narrow", "any", "shown", "tried")}
 OPERATOR_KEY = "key-of-operator"
 NARROW = {"throttle_at": 3, "refuse_at": 8}
 """Limits of the queue of tenant `narrow`."""
@@ -82,6 +82,7 @@ def _started() -> Service:
     indexer = Indexer(_profile(home))
     indexer.add(PICTURES)
     indexer.add(FOREIGN, tenant="other", run_id="run-other")
+    indexer.add(PICTURES, tenant="tried", run_id="run-tried")
     indexer.publish()
     made_keys = [made.record for made in SCOPED.values()]
     change_keys(indexer.profile.keys_file, lambda old: ((*old, *made_keys), None))
@@ -127,6 +128,7 @@ def _settings() -> list[str]:
         f"serve.operator_keys={json.dumps(operators)}",
         f"ledger.tenants={json.dumps({'narrow': NARROW})}",
         'roots=["/photos", "s3://pictures"]',
+        "serve.experiments=true",  # none runs but for the tenant that a test starts one for
     ]
     return [part for value in values for part in ("--set", value)]
 
