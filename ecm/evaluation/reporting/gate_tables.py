@@ -21,6 +21,7 @@ from ecm.evaluation.reporting.text import (
     number,
     percent,
     points,
+    ranged,
     signed,
     table,
     words,
@@ -54,8 +55,7 @@ _GAINS: Final = ("ndcg@10 gain",)
 _COLUMNS: Final = (
     "baseline",
     "candidate",
-    "change",
-    "interval",
+    "change [interval]",
     "limit",
     "detectable",
     "Wilcoxon p",
@@ -152,10 +152,17 @@ def _row(check: GateCheck, marks: dict[Verdict, str]) -> list[str]:
         marks[check.verdict],
         value_of(check, check.baseline),
         value_of(check, check.candidate),
-        changed(check, check.change),
-        NONE if check.lower is None else span(check),
+        _around(check),
         limit,
         detectable_of(check),
         number(check.wilcoxon_p),
         f"{check.queries:,}",
     ]
+
+
+def _around(check: GateCheck) -> str:
+    """The change with its interval; prices are known, and have none."""
+    if check.lower is None or check.lower == check.upper:
+        return changed(check, check.change)
+    ends = changed(check, check.lower), changed(check, check.upper)
+    return ranged(changed(check, check.change), *ends)

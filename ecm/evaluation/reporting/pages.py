@@ -42,8 +42,11 @@ th{font-weight:600;border-bottom:2px solid var(--line);vertical-align:bottom}
 img{max-width:100%;height:auto;vertical-align:middle;border-radius:4px}
 img.plot{display:block;margin:1rem 0;background:#fff;padding:.4rem;border:1px solid var(--line)}
 nav{font-size:.9rem;color:var(--faint)}
+th:empty{padding:0}
+@page{size:A4 landscape;margin:12mm}
 @media print{:root{--ink:#000;--paper:#fff;--faint:#444;--line:#bbb;--band:#f4f4f4}
-body{max-width:none;padding:0;font-size:10pt}h2,h3,h4{break-after:avoid}
+body{max-width:none;padding:0;font-size:10pt}table{font-size:8pt}th,td{padding:.2rem .4rem}
+h2,h3,h4{break-after:avoid}
 table,img,pre{break-inside:avoid}.wide{overflow:visible}}
 """
 _LARGE: Final = ".png"
