@@ -47,7 +47,7 @@ def judge(baseline: Side, candidate: Side, gates: EvaluationGates, seed: int = 0
     """Every gate that is not taken away. Raises ContractError where the sides do not compare:
     queries or labels that differ.
     """
-    checks = tuple(_checks(Pairing(baseline, candidate), gates, seed))
+    checks = tuple(checks_of(Pairing(baseline, candidate), gates, seed))
     return GateReport(
         baseline=baseline.name,
         candidate=candidate.name,
@@ -56,7 +56,8 @@ def judge(baseline: Side, candidate: Side, gates: EvaluationGates, seed: int = 0
     )
 
 
-def _checks(pairs: Pairing, gates: EvaluationGates, seed: int) -> Iterator[GateCheck]:
+def checks_of(pairs: Pairing, gates: EvaluationGates, seed: int) -> Iterator[GateCheck]:
+    """Each gate that is not taken away. Raises ContractError as `judge`."""
     kept = gates.gates
     if kept.ndcg_10 is not None:
         yield quality_check(pairs, Measure.NDCG_10, kept.ndcg_10, gates, seed)
@@ -85,8 +86,7 @@ def quality_check(
 ) -> GateCheck:
     """The drop of a measure, in points."""
     pairs = pairing.quality(measure)
-    short = not_told(pairing, pairs, gates)
-    if len(pairs.baseline) < 2:
+    if short := not_told(pairs, gates):
         return unmeasured(measure, gate.most, "points", gates, len(pairs.baseline), short)
     found = paired(
         pairs.baseline,
@@ -99,31 +99,39 @@ def quality_check(
     verdict, reason = ruled(harm, gate, "points")
     if not found.error and found.change == 0:
         reason = f"all {found.queries} queries score the same"
-    if short:
-        verdict, reason = Verdict.INCONCLUSIVE, short
+    verdict, reason = as_labelled(pairing, gates, verdict, reason)
     return checked(measure, pairs, found, gate, verdict, _and_left_out(reason, pairs))
 
 
-def not_told(pairing: Pairing, pairs: Pairs, gates: EvaluationGates) -> str:
-    """Why quality cannot be judged whatever it is; empty where it can.
-
-    Where an answer is not labelled it counts as none, for either side alike: with labels of one
-    answer per query most of a first ten has none. What would mislead is that one side found more of
-    what nobody has looked at than the other.
-    """
+def not_told(pairs: Pairs, gates: EvaluationGates) -> str:
+    """Why quality cannot be judged whatever it is; empty where it can."""
     count = len(pairs.baseline)
     if count < gates.min_queries:
         return f"{count} queries with a relevant asset: {gates.min_queries} are needed"
     if pairs.left_out > gates.max_left_out * (count + pairs.left_out):
         return f"the baseline failed {pairs.left_out} of {count + pairs.left_out} queries"
+    return ""
+
+
+def as_labelled(
+    pairing: Pairing, gates: EvaluationGates, verdict: Verdict, reason: str
+) -> tuple[Verdict, str]:
+    """The verdict on quality, as far as labels allow it.
+
+    What is not labelled counts as no answer, for either side alike: with labels of one answer for
+    each query most of a first ten has none. What misleads is that one side found more of what
+    nobody has looked at. Where that is the candidate it is better than it looks, so that it may
+    pass, and is not blocked; where that is the baseline it may be blocked, and does not pass.
+    """
     unjudged = pairing.quality(Measure.UNJUDGED_10)
     before, after = float(unjudged.baseline.mean()), float(unjudged.candidate.mean())
-    if abs(after - before) > gates.max_unjudged_apart:
-        return (
-            f"{100 * after:.0f} % of the candidate's first ten are without a label, "
-            f"{100 * before:.0f} % of the baseline's: label these first"
-        )
-    return ""
+    stands = verdict is Verdict.PASS if after > before else verdict is not Verdict.PASS
+    if stands or abs(after - before) <= gates.max_unjudged_apart:
+        return verdict, reason
+    return Verdict.INCONCLUSIVE, (
+        f"{100 * after:.0f} % of the candidate's first ten are without a label, "
+        f"{100 * before:.0f} % of the baseline's: label these first ({reason})"
+    )
 
 
 def share_check(name: str, pairs: Pairs, gate: Gate, gates: EvaluationGates) -> GateCheck:

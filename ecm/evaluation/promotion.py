@@ -13,7 +13,15 @@ from __future__ import annotations
 from ecm.contracts.evaluation import Difficulty
 from ecm.contracts.measured import GateCheck, GateReport, Measure, Verdict
 from ecm.evaluation.config import EvaluationGates, Gate
-from ecm.evaluation.gates import checked, latency_check, not_told, said, share_check, unmeasured
+from ecm.evaluation.gates import (
+    as_labelled,
+    checked,
+    latency_check,
+    not_told,
+    said,
+    share_check,
+    unmeasured,
+)
 from ecm.evaluation.pairing import Pairing, Pairs, Side
 from ecm.evaluation.significance import Paired, paired, paired_relative
 
@@ -27,10 +35,12 @@ def go_or_no_go(
     """
     pairs = Pairing(baseline, candidate)
     wanted = gates.promotion
+    recall = pairs.quality(Measure.RECALL_20)
+    hardest = pairs.quality(Measure.NDCG_10, lambda query: query.difficulty is Difficulty.HARD)
     checks = (
         _gain(pairs, gates, seed),
-        _no_drop(pairs, "recall@20", Measure.RECALL_20, wanted.recall_20_most, gates, seed),
-        _no_drop(pairs, "hardest ndcg@10", Measure.NDCG_10, wanted.hardest_most, gates, seed),
+        _no_drop(pairs, "recall@20", recall, wanted.recall_20_most, gates, seed),
+        _no_drop(pairs, "hardest ndcg@10", hardest, wanted.hardest_most, gates, seed),
         latency_check(pairs, Gate(most=wanted.p95_latency_most), gates, seed),
         share_check("error_rate", pairs.failures(), Gate(most=0.0), gates),
     )
@@ -48,8 +58,8 @@ def _gain(pairing: Pairing, gates: EvaluationGates, seed: int) -> GateCheck:
     wanted = gates.promotion.ndcg_10_gain
     name = "ndcg@10 gain"
     pairs = pairing.quality(Measure.NDCG_10)
-    short = not_told(pairing, pairs, gates)
-    if len(pairs.baseline) < 2 or not pairs.baseline.mean() > 0:
+    short = not_told(pairs, gates)
+    if short or not pairs.baseline.mean() > 0:
         reason = short or "the baseline finds nothing, so that no gain is relative to it"
         return unmeasured(name, wanted, "relative", gates, len(pairs.baseline), reason)
     found = paired_relative(
@@ -60,32 +70,21 @@ def _gain(pairing: Pairing, gates: EvaluationGates, seed: int) -> GateCheck:
         seed=seed,
     )
     grew = said(found.change, "relative")
-    if short:
-        verdict, reason = Verdict.INCONCLUSIVE, short
-    elif found.upper < wanted:
+    if found.upper < wanted:
         verdict, reason = Verdict.BLOCK, f"{said(wanted, 'relative')} more is excluded: {grew}"
     elif found.change >= wanted and found.lower > 0:
         verdict, reason = Verdict.PASS, f"{grew} more, surely more"
     else:
         verdict, reason = Verdict.INCONCLUSIVE, f"{grew} more: these queries cannot tell"
+    verdict, reason = as_labelled(pairing, gates, verdict, reason)
     return _relative(name, pairs, found, wanted, verdict, reason)
 
 
 def _no_drop(
-    pairing: Pairing,
-    name: str,
-    measure: Measure,
-    most: float,
-    gates: EvaluationGates,
-    seed: int,
+    pairing: Pairing, name: str, pairs: Pairs, most: float, gates: EvaluationGates, seed: int
 ) -> GateCheck:
     """Not surely worse, and a drop of more than `most` excluded."""
-    if name.startswith("hardest"):
-        pairs = pairing.quality(measure, lambda query: query.difficulty is Difficulty.HARD)
-    else:
-        pairs = pairing.quality(measure)
-    short = not_told(pairing, pairs, gates)
-    if len(pairs.baseline) < 2:
+    if short := not_told(pairs, gates):
         return unmeasured(name, most, "points", gates, len(pairs.baseline), short)
     found = paired(
         pairs.baseline,
@@ -94,15 +93,14 @@ def _no_drop(
         resamples=gates.resamples,
         seed=seed,
     )
-    if short:
-        verdict, reason = Verdict.INCONCLUSIVE, short
-    elif found.upper < 0:
+    if found.upper < 0:
         verdict, reason = Verdict.BLOCK, f"worse by {said(-found.change, 'points')}, surely worse"
     elif found.lower >= -most:
         verdict, reason = Verdict.PASS, f"a drop of more than {said(most, 'points')} is excluded"
     else:
         verdict = Verdict.INCONCLUSIVE
         reason = f"may be worse by up to {said(-found.lower, 'points')}"
+    verdict, reason = as_labelled(pairing, gates, verdict, reason)
     return checked(name, pairs, found, Gate(most=most), verdict, reason)
 
 
