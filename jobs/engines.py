@@ -35,6 +35,7 @@ from ecm.evaluation.engines.qdrant_index import open_index
 from ecm.evaluation.engines.rest import Place, RestEngine
 from ecm.evaluation.engines.vectors import Corpus, QueryVectors, read_corpus
 from ecm.opening import search_parts
+from ecm.search.opening import open_snapshot
 from jobs.engine_in_process import Bench, InProcess, SameVectors
 from jobs.loopback import Loopback
 
@@ -93,6 +94,11 @@ def open_engines(
     return opened
 
 
+def tenant_corpus(profile: Profile) -> Corpus:
+    """What other engines are given of the published snapshot. Raises as `read_corpus`."""
+    return read_corpus(open_snapshot(search_parts(profile)), profile.tenant)
+
+
 class _Opener:
     """Opens back ends; what several need is opened once."""
 
@@ -148,8 +154,7 @@ class _Opener:
         place = place_of(config, self._environ)
         product = f"{config.product}, REST {config.api_version}"
         if place is not None:
-            real = facts.model_copy(update={"version": product})
-            return RestEngine(real, config, place, self._vectors())
+            return self._product(facts.model_copy(update={"version": product}), config, place)
         corpus, key = self._corpus(), secrets.token_hex(16)
         names = names_of(config, self._environ)
         server = Loopback(AzureContract(ExactIndex(corpus), names["index"], key))
@@ -168,6 +173,27 @@ class _Opener:
         )
         here = Place(server.url, key, names)
         return RestEngine(stand_in, config, here, self._vectors(), on_close=server.close)
+
+    def _product(self, facts: EngineFacts, config: CommercialConfig, place: Place) -> Backend:
+        """The product itself, where it has as many assets as the snapshot."""
+        engine = RestEngine(facts, config, place, self._vectors())
+        try:
+            there = engine.count(config.patience.timeout_seconds)
+        except EngineTrouble:
+            engine.close()
+            raise
+        ref = self.bench().reader.ref
+        here = ref.tenants.get(self._profile.tenant, 0)
+        if there is not None and there != here:
+            engine.close()
+            raise ConfigError(
+                f"{config.product} has {there} documents, tenant {self._profile.tenant} {here} "
+                f"assets in snapshot {ref.snapshot_id}",
+                "engine.other_assets",
+                "upload what `ecm evaluate corpus --out DIR` writes",
+            )
+        engine.facts = facts.model_copy(update={"assets": there})
+        return engine
 
     def _corpus(self) -> Corpus:
         if self._read is None:

@@ -18,6 +18,16 @@ from tests.postgres_server import PostgresServer
 MEMORY_DISK = Path("/dev/shm")
 
 
+@pytest.fixture(scope="session")
+def park(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Every engine of an evaluation on one small store: a `tests.engine_park.Park`."""
+    from tests.engine_park import Park  # it imports the service's routes
+
+    made = Park(tmp_path_factory.mktemp("park"))
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def quick_folder(tmp_path: Path) -> Iterator[Path]:
     """A folder in memory where there is one: hundreds of small commits then cost no disk syncs."""

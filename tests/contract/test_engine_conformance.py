@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -31,13 +30,6 @@ STRANGE = [
     "\u202ered\u202c\u0007",
     "red " * 400,
 ]
-
-
-@pytest.fixture(scope="module")
-def park(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Park]:
-    made = Park(tmp_path_factory.mktemp("park"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=ENGINES)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from ecm.config import conf_folder
-from ecm.contracts.measured import EngineAnswer, EngineFacts, EngineProblem
+from ecm.contracts.measured import EngineAnswer, EngineProblem
 from ecm.errors import ConfigError
 from ecm.evaluation.engines.azure_contract import AzureContract
 from ecm.evaluation.engines.config import CommercialConfig, load_config
@@ -27,13 +27,6 @@ from tests.engine_park import ONCE, TENANT, Park, Through, asked, facts_of
 KEY = "the-key-of-this-run"
 QUICK = Patience(retries=0, timeout_seconds=0.3, gives_up_after=100)
 Answering = Callable[[httpx.Request], httpx.Response]
-
-
-@pytest.fixture(scope="module")
-def park(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Park]:
-    made = Park(tmp_path_factory.mktemp("park"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -282,13 +275,3 @@ def test_an_index_is_built_once_and_again_when_it_is_damaged(park: Park, tmp_pat
     assert found() == first
     assert told[1:] == ["its files are damaged", "its list of files is damaged"]
     assert [one.name for one in (tmp_path / "evaluation").iterdir()] == [index.name]
-
-
-def test_facts_of_the_product_itself_stand_for_nothing(park: Park) -> None:
-    here = {"AZURE_SEARCH_ENDPOINT": "http://127.0.0.1:1", "AZURE_SEARCH_API_KEY": KEY}
-    engine = open_engines(["commercial"], park.profile, environ=here)[0]
-    facts: EngineFacts = engine.facts
-    assert facts.stands_for is None
-    assert facts.snapshot_id is None
-    assert KEY not in facts.model_dump_json()
-    engine.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from jobs.engines import engines_folder, open_engines
 from tests.engine_park import Park, asked
 
 FOLDER = engines_folder({})
-
-
-@pytest.fixture(scope="module")
-def park(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Park]:
-    made = Park(tmp_path_factory.mktemp("park"))
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

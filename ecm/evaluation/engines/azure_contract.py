@@ -27,7 +27,9 @@ KEY_FIELD: Final = "asset_id"
 MOST_ON_A_PAGE: Final = 1000
 MOST_SKIPPED: Final = 100_000
 MOST_BODY_BYTES: Final = 16 << 20
-_PATH: Final = re.compile(r"^/indexes(?:\('([^'/]+)'\)|/([^/]+))/docs/search(?:\.post\.search)?$")
+_PATH: Final = re.compile(
+    r"^/indexes(?:\('([^'/]+)'\)|/([^/]+))/docs/(?:(search(?:\.post\.search)?)|(\$count))$"
+)
 _RECORDED_ONLY: Final = "is documented, but this recorded contract does not have it"
 
 
@@ -144,13 +146,15 @@ class AzureContract:
     def answer(self, request: ContractRequest) -> ContractReply:
         """What the product would answer, as far as it is recorded."""
         try:
+            if self._counts(request):
+                said = str(len(self._index.ids)).encode()
+                return ContractReply(200, said, {"content-type": "text/plain"})
             return _reply(200, self._found(request))
         except _Refused as error:
-            said = {"error": {"code": error.code, "message": error.message}}
-            return _reply(error.status, said)
+            told = {"error": {"code": error.code, "message": error.message}}
+            return _reply(error.status, told)
 
     def _found(self, request: ContractRequest) -> dict[str, Any]:
-        self._check(request)
         if len(request.body) > MOST_BODY_BYTES:
             raise _Refused(413, "The request body is too large.")
         asked = _parsed(request.body)
@@ -171,8 +175,10 @@ class AzureContract:
             }
         return answer
 
-    def _check(self, request: ContractRequest) -> None:
-        """The order in which the product looks: version, key, place, method."""
+    def _counts(self, request: ContractRequest) -> bool:
+        """Whether documents are to be counted, not searched: version, key, place and method, in
+        the order in which they are looked at.
+        """
         version = request.params.get("api-version", "")
         if version != API_VERSION:
             said = f"The api-version '{version}' is invalid or missing; supported: {API_VERSION}."
@@ -188,10 +194,13 @@ class AzureContract:
         name = found[1] or found[2]
         if name != self._name:
             raise _Refused(404, f"The index '{name}' was not found.")
-        if request.method != "POST":
+        if request.method != ("GET" if found[4] else "POST"):
             raise _Refused(405, "The requested resource does not support this method.")
+        if found[4]:
+            return True
         if not request.headers.get("content-type", "").startswith("application/json"):
             raise _Refused(415, "The content type must be application/json.")
+        return False
 
     def _ranking(self, asked: _SearchRequest) -> Ranking:
         rankings: list[Ranking] = []

@@ -103,8 +103,9 @@ class CommercialConfig(EngineConfig):
     most_bytes: int = Field(default=8 << 20, ge=1024, le=1 << 30, description="of one answer")
 
     def missing_names(self) -> tuple[str, ...]:
-        """Names of the path that no variable is named for."""
-        return tuple(one for one in names_in_path(self.request.path) if one not in self.names)
+        """Names of the paths that no variable is named for."""
+        paths = self.request.path + (self.request.count_path or "")
+        return tuple(one for one in names_in_path(paths) if one not in self.names)
 
 
 AnyConfig = Annotated[

@@ -27,6 +27,7 @@ from ecm.evaluation.engines.base import EngineTrouble
 from ecm.evaluation.engines.vectors import VectorField
 
 Path = Annotated[tuple[str | int, ...], Field(max_length=8)]
+UrlPath = Annotated[str, StringConstraints(pattern=r"^/[^?#\s]*$", max_length=512)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 
 PLACEHOLDERS: Final = frozenset(
@@ -38,19 +39,27 @@ _ABSENT: Final = object()
 
 
 class ResponsePaths(Contract):
-    """Where an answer has its hits, and a hit its id and score; `message`: what an error says."""
+    """Where an answer has its hits, and a hit its id and score; `message`: what an error says.
+
+    `more`: what is there where a page was cut short, so that another one is asked for.
+    """
 
     hits: Path
     id: Path
     score: Path
     why: Path | None = None
+    more: Path | None = None
     message: Path = ()
 
 
 class RequestMapping(Contract):
-    """What is sent. `{name}` in the path is one of the file's `names`, as one part of the path."""
+    """What is sent. `{name}` in a path is one of the file's `names`, as one part of the path.
 
-    path: Annotated[str, StringConstraints(pattern=r"^/[^?#\s]*$", max_length=512)]
+    `count_path`, if there is one, is asked once (GET) for how many assets there are: digits alone.
+    """
+
+    path: UrlPath
+    count_path: UrlPath | None = None
     params: dict[str, str] = Field(default_factory=dict)
     body: dict[str, JsonValue]
     page: int = Field(ge=1, le=10_000, description="results of one request; more by $offset")
@@ -123,6 +132,15 @@ def _item(template: JsonValue, values: Mapping[str, Any]) -> Any:
     if isinstance(template, dict) and isinstance(made, dict) and len(made) < len(template):
         return _ABSENT
     return made
+
+
+def has(answer: Any, path: Sequence[str | int]) -> bool:
+    """Whether a path leads somewhere."""
+    try:
+        at(answer, path)
+    except EngineTrouble:
+        return False
+    return True
 
 
 def at(answer: Any, path: Sequence[str | int]) -> Any:

@@ -28,6 +28,9 @@ from ecm.evaluation.engines.vectors import Corpus
 PACKAGE: Final = "qdrant-edge-py"
 TEXT: Final = "text"
 """The payload field of all words."""
+KEPT: Final = 8
+"""Newest indices of a cache folder; older ones are removed when another is built."""
+_LEFT_SECONDS: Final = 86_400.0
 _FORMAT: Final = 1
 _MARKER: Final = "whole.json"
 _SHARD: Final = "shard"
@@ -120,8 +123,25 @@ def _build(corpus: Corpus, config: OpenSourceConfig, folder: Path) -> None:
         whole = _Whole(format_version=_FORMAT, points=len(corpus.ids), files=_files(apart / _SHARD))
         (apart / _MARKER).write_text(whole.model_dump_json(), encoding="utf-8")
         _put(apart, folder, len(corpus.ids))
+        _tidy(folder.parent)
     finally:
         shutil.rmtree(apart, ignore_errors=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Leave the newest indices, and nothing that a process which was killed has left."""
+    whole = sorted(
+        (one for one in folder.iterdir() if not one.name.startswith(".")),
+        key=lambda one: one.stat().st_mtime,
+    )
+    newest = whole[-1].stat().st_mtime if whole else 0.0
+    left = [
+        one
+        for one in folder.iterdir()
+        if one.name.startswith(".") and newest - one.stat().st_mtime > _LEFT_SECONDS
+    ]
+    for one in (*whole[:-KEPT], *left):
+        shutil.rmtree(one, ignore_errors=True)
 
 
 def _put(apart: Path, folder: Path, points: int) -> None:

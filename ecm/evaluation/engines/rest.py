@@ -21,7 +21,7 @@ from ecm.contracts.measured import EngineFacts, EngineProblem
 from ecm.errors import ConfigError
 from ecm.evaluation.engines.base import EngineTrouble, Reply, Scored
 from ecm.evaluation.engines.config import CommercialConfig
-from ecm.evaluation.engines.mapping import at, filled, path_of
+from ecm.evaluation.engines.mapping import at, filled, has, path_of
 from ecm.evaluation.engines.vectors import QueryVectors
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -47,6 +47,13 @@ class Place:
         check_endpoint(self.endpoint)
         if not self.key or not self.key.isascii() or not self.key.isprintable():
             raise ConfigError("the key is empty or nothing that a header can hold", "engine.key")
+
+
+@dataclass(frozen=True)
+class _Page:
+    hits: list[Scored]
+    goes_on: bool
+    degraded: tuple[str, ...]
 
 
 def check_endpoint(endpoint: str) -> None:
@@ -98,7 +105,8 @@ class RestEngine:
         self._vectors = vectors
         self._clock = clock
         self._on_close = on_close
-        self._path = path_of(config.request.path, place.names)
+        self._names = dict(place.names)
+        self._path = path_of(config.request.path, self._names)
         self._http = httpx.Client(
             base_url=place.endpoint.rstrip("/"),
             headers={config.key_header: place.key, "Accept": "application/json"},
@@ -117,12 +125,29 @@ class RestEngine:
         degraded: tuple[str, ...] = ()
         for _ in range(_MOST_PAGES):
             limit = min(wanted - len(found), self._config.request.page)
-            page, partial = self._page({**values, "limit": limit, "offset": len(found)}, until)
-            found += page
-            degraded = degraded or partial
-            if len(found) >= wanted or not page:
+            page = self._page({**values, "limit": limit, "offset": len(found)}, until)
+            found += page.hits
+            degraded = degraded or page.degraded
+            if len(found) >= wanted or not (page.goes_on or len(page.hits) == limit):
                 break
         return Reply(tuple(found), degraded)
+
+    def count(self, seconds: float) -> int | None:
+        """How many assets the product has; None where its file says no way to ask.
+
+        Raises EngineTrouble.
+        """
+        path = self._config.request.count_path
+        if path is None:
+            return None
+        where = path_of(path, self._names)
+        status, headers, data = self._sent("GET", where, None, self._clock() + seconds)
+        if status != 200:
+            raise self._refusal(status, headers, data)
+        text = data.decode("utf-8-sig", errors="replace").strip()
+        if not text.isascii() or not text.isdigit() or len(text) > 15:
+            raise EngineTrouble("no number of assets", EngineProblem.GARBLED)
+        return int(text)
 
     def close(self) -> None:
         self._http.close()
@@ -131,18 +156,18 @@ class RestEngine:
     def _candidates(self, wanted: int) -> int:
         return max(self._config.candidates, wanted)
 
-    def _page(
-        self, values: Mapping[str, Any], until: float
-    ) -> tuple[list[Scored], tuple[str, ...]]:
+    def _page(self, values: Mapping[str, Any], until: float) -> _Page:
         body = json.dumps(filled(self._config.request.body, values)).encode()
-        status, headers, data = self._sent(body, until)
+        status, headers, data = self._sent("POST", self._path, body, until)
         if status not in (200, 206):
             raise self._refusal(status, headers, data)
-        answer = _parsed(data)
-        hits = at(answer, self._config.response.hits)
+        answer, paths = _parsed(data), self._config.response
+        hits = at(answer, paths.hits)
         if not isinstance(hits, list):
             raise EngineTrouble("the answer has no list of hits", EngineProblem.GARBLED)
-        return [self._hit(hit) for hit in hits], ("partial",) if status == 206 else ()
+        found = [self._hit(hit) for hit in hits]
+        goes_on = bool(found) and paths.more is not None and has(answer, paths.more)
+        return _Page(found, goes_on, ("partial",) if status == 206 else ())
 
     def _hit(self, hit: Any) -> Scored:
         paths = self._config.response
@@ -153,17 +178,19 @@ class RestEngine:
         why = "" if paths.why is None else str(at(hit, paths.why))[:_MOST_SAID]
         return Scored(name, float(score), why)
 
-    def _sent(self, body: bytes, until: float) -> tuple[int, httpx.Headers, bytes]:
+    def _sent(
+        self, method: str, path: str, body: bytes | None, until: float
+    ) -> tuple[int, httpx.Headers, bytes]:
         left = until - self._clock()
         if left <= 0:
             raise EngineTrouble("no time left for another page", EngineProblem.TIMEOUT)
         try:
             with self._http.stream(
-                "POST",
-                self._path,
+                method,
+                path,
                 params=self._config.request.params,
                 content=body,
-                headers={"Content-Type": "application/json"},
+                headers={} if body is None else {"Content-Type": "application/json"},
                 timeout=left,
             ) as response:
                 return response.status_code, response.headers, self._read(response, until)

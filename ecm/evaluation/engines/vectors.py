@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,9 @@ class VectorField(StrEnum):
     VV_CENTRED = "vv_centred"
     MV = "mv"
 
+
+MOST_ASSETS: Final = 200_000
+"""Of a corpus: it is held in memory, about 14 KB an asset on the embedded models."""
 
 QueryVectors = Callable[[EvaluationQuery], Mapping[VectorField, Vector]]
 """Vectors of a query by field, float32 (d,) of length 1: of its words, or of the shown asset as it
@@ -62,9 +66,16 @@ class Corpus:
 
 
 def read_corpus(reader: SnapshotReader, tenant_id: TenantId) -> Corpus:
-    """What there is to search in. Raises ConfigError for a tenant without assets, StoreCorrupt,
-    AxisUnavailable.
+    """What there is to search in. Raises ConfigError for a tenant without assets or with more than
+    MOST_ASSETS, StoreCorrupt, AxisUnavailable.
     """
+    assets = reader.ref.tenants.get(tenant_id, 0)
+    if assets > MOST_ASSETS:
+        raise ConfigError(
+            f"tenant {tenant_id} has {assets} assets, other engines are given up to {MOST_ASSETS}",
+            "evaluation.too_many",
+            "ask internal engines alone, or evaluate on a smaller tenant",
+        )
     table = reader.tenant_table(tenant_id, ["asset_id", *TEXT_COLUMNS, *LATER_TEXT_COLUMNS])
     rows = sorted(table.to_pylist(), key=lambda row: str(row["asset_id"]))
     if not rows:
