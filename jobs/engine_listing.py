@@ -13,7 +13,7 @@ from ecm.config import Profile
 from ecm.contracts.evaluation import Name
 from ecm.contracts.identity import Contract
 from ecm.contracts.measured import EngineKind
-from ecm.errors import EcmError, SnapshotNotFound
+from ecm.errors import ConfigError, EcmError, SnapshotNotFound
 from ecm.evaluation.engines.config import (
     CommercialConfig,
     EngineSpec,
@@ -78,6 +78,11 @@ def _ready(spec: EngineSpec, profile: Profile, environ: Mapping[str, str]) -> st
             place = place_of(spec.config, environ)
             if place is not None:
                 return f"{product} at {place.endpoint}"
+            if spec.config.contract is None:
+                raise ConfigError(
+                    f"{spec.config.endpoint_env} and {spec.config.key_env} are not set",
+                    "engine.place",
+                )
             return (
                 f"a recorded contract stands in for {product} on {_snapshot(profile)}; set "
                 f"{spec.config.endpoint_env} and {spec.config.key_env} to ask the product"

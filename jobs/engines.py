@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from ecm import __version__
@@ -83,14 +84,12 @@ def open_engines(
     wanted = parse_specs(specs, engines_folder(environ))
     opener = _Opener(profile, environ, on_build)
     spent = budget or Budget()
-    opened: list[Patient] = []
-    try:
+    with ExitStack() as stack:
+        opened: list[Patient] = []
         for spec in wanted:
             opened.append(Patient(opener.backend(spec), spec.config.patience, spent))
-    except EcmError:
-        for engine in opened:
-            engine.close()
-        raise
+            stack.callback(opened[-1].close)
+        stack.pop_all()
     return opened
 
 
@@ -155,9 +154,18 @@ class _Opener:
         product = f"{config.product}, REST {config.api_version}"
         if place is not None:
             return self._product(facts.model_copy(update={"version": product}), config, place)
+        if config.contract is None:
+            raise ConfigError(
+                f"{config.endpoint_env} and {config.key_env} are not set",
+                "engine.place",
+                f"no recorded contract stands in for {config.product}",
+            )
+        return self._stand_in(facts, config, product)
+
+    def _stand_in(self, facts: EngineFacts, config: CommercialConfig, product: str) -> Backend:
+        """A recorded contract in place of the product, on this machine."""
         corpus, key = self._corpus(), secrets.token_hex(16)
         names = names_of(config, self._environ)
-        server = Loopback(AzureContract(ExactIndex(corpus), names["index"], key))
         said = f"a recorded contract stands in for {config.product}: {facts.description}"
         basis = f"{facts.cost_basis}; nothing was billed"
         stand_in = facts.model_copy(
@@ -171,8 +179,15 @@ class _Opener:
                 "stands_for": product,
             }
         )
-        here = Place(server.url, key, names)
-        return RestEngine(stand_in, config, here, self._vectors(), on_close=server.close)
+        vectors = self._vectors()
+        with ExitStack() as stack:
+            server = stack.enter_context(
+                Loopback(AzureContract(ExactIndex(corpus), names["index"], key))
+            )
+            here = Place(server.url, key, names)
+            engine = RestEngine(stand_in, config, here, vectors, on_close=server.close)
+            stack.pop_all()
+        return engine
 
     def _product(self, facts: EngineFacts, config: CommercialConfig, place: Place) -> Backend:
         """The product itself, where it has as many assets as the snapshot."""

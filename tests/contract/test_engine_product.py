@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from ecm.contracts.measured import EngineProblem
@@ -27,7 +28,8 @@ from ecm.evaluation.engines.faults import Contract, Fault, FaultyContract
 from ecm.evaluation.engines.patient import Patient
 from ecm.evaluation.engines.vectors import Corpus
 from jobs.cli import app
-from jobs.engines import open_engines, tenant_corpus
+from jobs.engine_listing import listed_engines
+from jobs.engines import engines_folder, open_engines, tenant_corpus
 from jobs.loopback import Loopback
 from tests.engine_park import Park, asked
 
@@ -77,6 +79,16 @@ def test_a_product_that_refuses_is_given_up_at_once(park: Park, corpus: Corpus) 
         engine.close()
     with Loopback(FaultyContract(contract, [Fault.GARBAGE])) as server:
         assert "no number of assets" in product(park, server).given_up
+
+
+def test_what_has_no_recorded_contract_needs_its_address(park: Park, tmp_path: Path) -> None:
+    raw = yaml.safe_load((engines_folder({}) / "commercial.yaml").read_text())
+    path = tmp_path / "another.yaml"
+    path.write_text(yaml.safe_dump({**raw, "product": "Another", "contract": None}))
+    with pytest.raises(ConfigError, match="no recorded contract stands in for Another"):
+        open_engines([str(path)], park.profile, environ={})
+    (listed,) = listed_engines(park.profile, engines_folder({}), {}, [str(path)])
+    assert not listed.ready
 
 
 class Short:

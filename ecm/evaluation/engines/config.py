@@ -15,12 +15,20 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import yaml
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from ecm.contracts.evaluation import Name
 from ecm.contracts.identity import Contract
 from ecm.contracts.measured import EngineKind, EngineProblem
 from ecm.errors import ConfigError
+from ecm.evaluation.engines.azure_contract import API_VERSION, PRODUCT
 from ecm.evaluation.engines.mapping import (
     HeaderName,
     RequestMapping,
@@ -29,7 +37,16 @@ from ecm.evaluation.engines.mapping import (
 )
 from ecm.evaluation.engines.patient import Patience
 
-Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
+
+def _no_setting(name: str) -> str:
+    if name.startswith("ECM_") and name != "ECM_API_KEY":
+        raise ValueError("variables of ECM_ are settings of the profile; name another")
+    return name
+
+
+Variable = Annotated[
+    str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$"), AfterValidator(_no_setting)
+]
 """Name of a variable of the environment."""
 _SPEC: Final = re.compile(
     r"^(?:(?P<name>[a-z0-9][a-z0-9._-]{0,63})=)?(?P<file>[^@=]+)(?:@(?P<at>.+))?$"
@@ -83,12 +100,14 @@ class OpenSourceConfig(EngineConfig):
 
 
 class CommercialConfig(EngineConfig):
-    """A product behind a REST API. Without its endpoint a recorded contract stands in for it."""
+    """A product behind a REST API. Without its endpoint a recorded contract stands in for it, where
+    `contract` names one; null: there is none.
+    """
 
     kind: Literal[EngineKind.COMMERCIAL]
     product: str = Field(min_length=1, max_length=128)
     api_version: str = Field(max_length=64)
-    contract: Literal["azure-ai-search"] = Field(description="the recorded contract that stands in")
+    contract: Literal["azure-ai-search"] | None = None
     endpoint_env: Variable
     key_env: Variable
     key_header: HeaderName
@@ -101,6 +120,15 @@ class CommercialConfig(EngineConfig):
     problems: dict[int, EngineProblem] = Field(description="what a status of HTTP means")
     candidates: int = Field(default=200, ge=1, le=10_000)
     most_bytes: int = Field(default=8 << 20, ge=1024, le=1 << 30, description="of one answer")
+
+    @model_validator(mode="after")
+    def _stands_for_what_is_recorded(self) -> CommercialConfig:
+        recorded = (PRODUCT, API_VERSION)
+        if self.contract is not None and (self.product, self.api_version) != recorded:
+            raise ValueError(f"what is recorded stands for {' '.join(recorded)} alone")
+        if self.contract is not None and "index" not in self.names:
+            raise ValueError("names: the recorded contract has an index, which needs a name")
+        return self
 
     def missing_names(self) -> tuple[str, ...]:
         """Names of the paths that no variable is named for."""
