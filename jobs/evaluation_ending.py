@@ -170,7 +170,7 @@ class _Watched:
         if self._said is None:
             note(f"run {run_id}: {total:,} questions")
         self._said = run_id, done, total
-        self._live.show(done, total, f"{done:,} of {total:,} answers")
+        self._live.show(done, total, f"{done / max(total, 1):.0%}")
 
     def interrupted(self) -> str:
         if self._said is None:
