@@ -14,6 +14,8 @@ interval, of percentiles and of BCa on such differences.
 **Power.** A change is found when the estimate is beyond a threshold and the interval excludes 0.
 What would be found in 80 of 100 repetitions lies `t(80 %)` standard errors beyond the larger of
 both; the standard error was estimated twice, here and in the repetition, and is widened for that.
+A true change comes as changes of single queries, which vary more than these do: as much as changes
+of the size that was seen, in so many queries as make up the change.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from ecm.errors import ContractError
 POWER: Final = 0.8
 LEAST: Final = 2
 """Queries below which there is no spread to go by."""
+_STEPS: Final = 20
 _CELLS: Final = 2_000_000
 """Drawn queries at a time: 16 MB of float64."""
 
@@ -40,10 +43,11 @@ Values = npt.NDArray[np.float64]
 class Paired:
     """Candidate less baseline over `queries` pairs; relative where the function says so.
 
-    `error` is the standard error of `change`. `detectable` is the size of the smallest true change
-    that would be found (significant, two-sided) with a power of 80 %; None where all pairs are
-    alike, so that nothing is known of their spread. `wilcoxon_p` is that of the signed-rank test
-    (two-sided), 1 where all are alike, None where there is none.
+    `error` is the standard error of `change`, `size` that of a typical change of one query: the
+    mean of squares by the mean of sizes. `detectable` is the size of the smallest true change that
+    would be found (significant, two-sided) with a power of 80 %; None where all pairs are alike, so
+    that nothing is known of their spread. `wilcoxon_p` is that of the signed-rank test (two-sided),
+    1 where all are alike, None where there is none.
     """
 
     queries: int
@@ -53,6 +57,7 @@ class Paired:
     error: float
     confidence: float
     wilcoxon_p: float | None = None
+    size: float = 0.0
 
     @property
     def detectable(self) -> float | None:
@@ -62,10 +67,14 @@ class Paired:
         """As `detectable`, where a change must also be estimated as more than `threshold`."""
         if not self.error:
             return None
-        t = _student(1 - (1 - self.confidence) / 2, self.queries)
+        sure = _student(1 - (1 - self.confidence) / 2, self.queries)
         # In units of the true error: ours varies by 1 / sqrt(2 n), that of the repetition as well.
-        spread = math.sqrt(1 + t * t / self.queries)
-        return max(threshold, t * self.error) + _student(POWER, self.queries) * spread * self.error
+        power = _student(POWER, self.queries) * math.sqrt(1 + sure * sure / self.queries)
+        change = threshold
+        for _ in range(_STEPS):
+            error = math.sqrt(self.error**2 + change * self.size / self.queries)
+            change = max(threshold, sure * error) + power * error
+        return change
 
 
 def paired(
@@ -101,6 +110,7 @@ def paired(
         error=float(differences.std(ddof=1)) / math.sqrt(len(differences)),
         confidence=confidence,
         wilcoxon_p=_wilcoxon(differences),
+        size=_typical(differences),
     )
 
 
@@ -258,3 +268,9 @@ def _wilcoxon(differences: Values) -> float:
 
     there = differences[differences != 0]
     return float(wilcoxon(there).pvalue) if len(there) else 1.0
+
+
+def _typical(differences: Values) -> float:
+    """The size of a change, each weighted by itself; 0 where there is none."""
+    whole = float(np.abs(differences).sum())
+    return float((differences * differences).sum()) / whole if whole else 0.0
