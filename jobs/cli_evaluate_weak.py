@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,10 +60,10 @@ def labels_weak(
     ] = 5.0,
     good: Annotated[
         float, typer.Option(help="Attractiveness from which relevance is 2.", min=0, max=1)
-    ] = 0.4,
+    ] = 0.5,
     partly: Annotated[
         float, typer.Option(help="Attractiveness from which relevance is 1.", min=0, max=1)
-    ] = 0.1,
+    ] = 0.15,
     confidence: Annotated[
         float, typer.Option(help="Of the credible bounds.", min=0.5, max=0.999)
     ] = 0.9,
@@ -88,15 +89,21 @@ def labels_weak(
     from the log itself (position-based model, by expectation maximisation), where the same assets
     were shown at several ranks; what is left is attractiveness, with credible bounds. A label comes
     where these are clear of the thresholds, weighted by how sure it is; what was seen too little
-    gets none. People's labels stay as they are.
+    gets none. People's labels stay as they are; where they have judged the same pairs, both are
+    compared, which says whether --good and --partly are right for this log.
 
     Queries of the log and of the set are matched by their text. The exit code is 1 when a batch of
     feedback is damaged: the rest counts.
     """
     from ecm.evaluation.labels.click_log import ClickRules, click_counts
     from ecm.evaluation.labels.examination import examined
-    from ecm.evaluation.labels.publishing import preview_weak, publish_weak, queries_of
-    from ecm.evaluation.labels.weak import WeakRules, attractions, weak_labels
+    from ecm.evaluation.labels.publishing import (
+        newest,
+        preview_weak,
+        publish_weak,
+        queries_of,
+    )
+    from ecm.evaluation.labels.weak import WeakRules, attractions, calibrated, weak_labels
 
     how = _model(model)
     rules = WeakRules(good, partly, confidence, min_looks)
@@ -109,6 +116,9 @@ def labels_weak(
     examination = examined(counts, how)
     found = attractions(counts, examination, rules)
     weak = weak_labels(found, chosen.queries, rules, f"clicks-{how.value}")
+    there = newest(shelf, name)
+    judged = there.labels if there is not None else ()
+    calibration = calibrated(found, chosen.queries, weak, judged)
     publish = preview_weak if dry_run else publish_weak
     made = publish(shelf, name, chosen, weak, time.time())
     by_relevance = Counter(label.relevance for label in weak)
@@ -122,6 +132,7 @@ def labels_weak(
         "weak": len(weak),
         "weak_by_relevance": {str(n): by_relevance.get(n, 0) for n in (0, 1, 2)},
         "weak_queries": len({label.query_id for label in weak}),
+        "calibration": asdict(calibration),
         **published_value(made),
         "damaged": damaged,
     }
@@ -142,6 +153,12 @@ def labels_weak(
             f"{len(weak)} weak labels of {value['weak_queries']} queries: "
             + ", ".join(f"{by_relevance.get(n, 0)} of relevance {n}" for n in (0, 1, 2))
         )
+        if calibration.medians:
+            medians = ", ".join(f"{n}: {value:.2f}" for n, value in calibration.medians.items())
+            console.print(
+                f"of {calibration.pairs} that people have judged {calibration.same} are the same, "
+                f"{calibration.far} are 0 and 2; median attractiveness by their relevance {medians}"
+            )
         show_published(console, name, made)
 
     emit(value, as_json, show)

@@ -9,8 +9,9 @@ thousands of showings a rank they are far surer than any pair.
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,14 +34,16 @@ class WeakRules:
     """What makes a label.
 
     With credible bounds of `confidence` (both together) around the attractiveness: relevance 0
-    where the upper one stays below `partly`; where the lower one reaches `partly`, 2 or 1, as one
-    side of `good` or the other is likelier; else, and with less than `min_looks` looks, none.
+    where the upper one stays below `partly`; where the lower one reaches `partly`, 2 or 1, if that
+    side of `good` has a chance of at least `least_chance`; else, and with less than `min_looks`
+    looks, none.
     """
 
-    good: float = 0.4
-    partly: float = 0.1
+    good: float = 0.5
+    partly: float = 0.15
     confidence: float = 0.9
     min_looks: float = 10.0
+    least_chance: float = 0.75
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,21 @@ class Attraction:
     lower: float
     upper: float
     classes: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What clicks say where people have judged: whether the thresholds are those of this log.
+
+    Of `pairs` that have both labels `same` are alike and `far` are 0 and 2. `medians` is the median
+    attractiveness of what people gave a relevance, labelled by clicks or not: `partly` should lie
+    between those of 0 and 1, `good` between those of 1 and 2.
+    """
+
+    pairs: int
+    same: int
+    far: int
+    medians: dict[int, float]
 
 
 def attractions(
@@ -102,13 +120,10 @@ def weak_labels(
 
     The weight is the chance that the attractiveness is in the class of the label.
     """
-    by_text: defaultdict[str, list[str]] = defaultdict(list)
-    for query in queries:
-        if query.query_text is not None and query.shown_asset_id is None:
-            by_text[normalised(query.query_text)].append(query.query_id)
+    by_text = _by_text(queries)
     labels = []
     for one in found:
-        relevance = _relevance(one, rules)
+        relevance = relevance_of(one, rules)
         if relevance is None:
             continue
         for query_id in by_text.get(one.pair[0], ()):
@@ -123,6 +138,43 @@ def weak_labels(
                 )
             )
     return tuple(sorted(labels, key=lambda label: (label.query_id, label.asset_id)))
+
+
+def calibrated(
+    found: Iterable[Attraction],
+    queries: Iterable[EvaluationQuery],
+    weak: Iterable[Label],
+    judged: Iterable[Label],
+) -> Calibration:
+    """Attractiveness, and the weak labels of it, beside the labels of people among `judged`."""
+    by_text = _by_text(queries)
+    people = {
+        (label.query_id, label.asset_id): label.relevance
+        for label in judged
+        if label.label_source is not LabelSource.WEAK
+    }
+    means: defaultdict[int, list[float]] = defaultdict(list)
+    for one in found:
+        for query_id in by_text.get(one.pair[0], ()):
+            relevance = people.get((query_id, one.pair[1]))
+            if relevance is not None:
+                means[relevance].append(one.mean)
+    both = [
+        abs(label.relevance - people[label.query_id, label.asset_id])
+        for label in weak
+        if (label.query_id, label.asset_id) in people
+    ]
+    medians = {relevance: statistics.median(means[relevance]) for relevance in sorted(means)}
+    return Calibration(len(both), both.count(0), both.count(2), medians)
+
+
+def _by_text(queries: Iterable[EvaluationQuery]) -> Mapping[str, Sequence[str]]:
+    """Ids of the queries that show no asset by their normalised text."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for query in queries:
+        if query.query_text is not None and query.shown_asset_id is None:
+            found[normalised(query.query_text)].append(query.query_id)
+    return found
 
 
 def _log_likelihood(
@@ -169,9 +221,11 @@ def _summarised(
     )
 
 
-def _relevance(one: Attraction, rules: WeakRules) -> Relevance | None:
+def relevance_of(one: Attraction, rules: WeakRules) -> Relevance | None:
+    """The relevance that the attractiveness of a pair gives it, None where that is not sure."""
     if one.looks < rules.min_looks:
         return None
     if one.lower >= rules.partly:
-        return 2 if one.classes[2] > one.classes[1] else 1
+        likelier: Relevance = 2 if one.classes[2] > one.classes[1] else 1
+        return likelier if one.classes[likelier] >= rules.least_chance else None
     return 0 if one.upper < rules.partly else None
