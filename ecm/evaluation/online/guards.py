@@ -14,6 +14,8 @@ from ecm.evaluation.online.latencies import above, added, quantile_ms
 from ecm.evaluation.online.sequential import Events, Plan, rate_ratio
 
 P95: Final = 0.95
+BOTH: Final = 2.0
+"""An interleaved answer is made of two rankings, so it may take so many times as long."""
 ALPHA: Final = 0.001
 """Chance that a guard ever ends a stage though neither arm is worse than the other."""
 
@@ -75,8 +77,9 @@ def _errors(guards: Guards, own: ArmTally, other: ArmTally, enough: bool) -> Gua
 def _latency(guards: Guards, own: ArmTally, other: ArmTally, enough: bool) -> GuardFigures:
     p95s = [quantile_ms(one.latencies, P95) for one in (own, other)]
     breached, reason = False, ""
+    factor = guards.p95_ratio * (BOTH if other.arm is Arm.INTERLEAVED else 1.0)
     if enough and p95s[0] is not None:
-        limit = guards.p95_ratio * p95s[0]
+        limit = factor * p95s[0]
         slow = [above(one.latencies, limit) for one in (own, other)]
         answered = [sum(one.latencies.values()) for one in (own, other)]
         sure = _more_often(Events(slow[0], answered[0]), Events(slow[1], answered[1]))
@@ -84,13 +87,13 @@ def _latency(guards: Guards, own: ArmTally, other: ArmTally, enough: bool) -> Gu
         if breached:
             reason = (
                 f"{slow[1]} of {answered[1]} requests took longer than {limit:.0f} ms, which is "
-                f"{guards.p95_ratio:g} times the 95th percentile of control"
+                f"{factor:g} times the 95th percentile of control"
             )
     return GuardFigures(
         guard="p95_ratio",
         control=p95s[0],
         treatment=p95s[1],
-        limit=guards.p95_ratio,
+        limit=factor,
         breached=breached,
         reason=reason,
     )
