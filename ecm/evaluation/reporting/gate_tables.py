@@ -15,6 +15,7 @@ from ecm.evaluation.reporting.material import Material
 from ecm.evaluation.reporting.text import (
     NONE,
     SPACE,
+    chance,
     code,
     dollars,
     milliseconds,
@@ -155,7 +156,7 @@ def _row(check: GateCheck, marks: dict[Verdict, str]) -> list[str]:
         _around(check),
         limit,
         detectable_of(check),
-        number(check.wilcoxon_p),
+        chance(check.wilcoxon_p),
         f"{check.queries:,}",
     ]
 

@@ -70,6 +70,15 @@ def number(value: float | None, digits: int = 4) -> str:
     return said.lstrip("-") if float(said) == 0 else said.replace("-", MINUS)
 
 
+def chance(value: float | None) -> str:
+    """A p value; one that would read as none at all is bounded.
+
+    >>> chance(0.0123), chance(1e-9), chance(None)
+    ('0.0123', '<0.0001', '–')
+    """
+    return "<0.0001" if value is not None and value < 0.00005 else number(value)
+
+
 def signed(value: float | None, digits: int = 4) -> str:
     """A change, with its sign.
 

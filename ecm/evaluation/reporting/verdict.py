@@ -99,7 +99,7 @@ def _sentence(gates: GateReport | None, failed: str | None) -> str:
     match gates.verdict:
         case Verdict.BLOCK:
             decisive.sort(key=lambda one: one.name != failed)
-            told = f"**It may not ship:** {names} of {sides} {_fail(decisive)} the gate."
+            told = f"**It may not ship:** {names} of {sides} {_fail(decisive)}."
         case Verdict.INCONCLUSIVE:
             told = f"**It cannot be told whether it may ship:** {names} of {sides} is in doubt."
             told = told.replace(" is in doubt", " are in doubt") if len(decisive) > 1 else told
@@ -112,7 +112,7 @@ def _sentence(gates: GateReport | None, failed: str | None) -> str:
 
 
 def _fail(decisive: Sequence[GateCheck]) -> str:
-    return "fails" if len(decisive) == 1 else "fail"
+    return "fails its gate" if len(decisive) == 1 else "fail their gates"
 
 
 def _why(check: GateCheck) -> str:
