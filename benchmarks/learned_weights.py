@@ -50,10 +50,11 @@ from ecm.search.engine import SearchEngine
 from ecm.tuning.examples import AXES, ROWS, WEIGHTS, Example, Floats
 from ecm.tuning.gathering import gathered
 from ecm.tuning.judging import improvement
-from ecm.tuning.learning import nested, rows_of
+from ecm.tuning.learning import nested
 from ecm.tuning.making import Outcome, Terms, made
 from ecm.tuning.objective import Batch
 from ecm.tuning.rows import absolute, mixed
+from ecm.tuning.tables import rows_of
 from ecm.tuning.training import TrainingSet
 from ecm.tuning.writing import RANKING, code_version, yaml_of
 

@@ -30,8 +30,8 @@ def features(q: Asked, ranked: Mapping[str, Sequence[str]], every: Mapping[str, 
         top = scores[0] if scores else 0.0
         spread = top - scores[-1] if scores else 0.0
         told[f"top.{axis}"] = top
-        told[f"lead.{axis}"] = (top - scores[1]) / spread if spread else 0.0
-        told[f"fall.{axis}"] = (top - scores[:10][-1]) / spread if spread else 0.0
+        told[f"lead.{axis}"] = (top - scores[1]) / spread if spread > 1e-4 else 0.0
+        told[f"fall.{axis}"] = (top - scores[:10][-1]) / spread if spread > 1e-4 else 0.0
         if axis == "fts":
             told["found.fts"] = len(scores) / 50
     for one, other in (("vv", "x"), ("vv", "mv"), ("vv", "fts"), ("mv", "fts")):

@@ -35,6 +35,8 @@ QueryFeature = Literal[
 QUERY_FEATURES: Final[tuple[QueryFeature, ...]] = get_args(QueryFeature)
 NEAR: Final = 10
 DEEP: Final = 50
+FLAT: Final = 1e-4
+"""Scores no further apart are alike: of what rounding left, nobody leads."""
 _PAIRS: Final = (
     (Axis.VV, Axis.X),
     (Axis.VV, Axis.MV),
@@ -79,8 +81,8 @@ def _of_scores(axis: str, scores: list[float]) -> Mapping[str, float]:
     second, tenth = scores[min(1, len(scores) - 1)], scores[min(NEAR, len(scores)) - 1]
     return {
         f"top.{axis}": top,
-        f"lead.{axis}": (top - second) / spread if spread > 0 else 0.0,
-        f"fall.{axis}": (top - tenth) / spread if spread > 0 else 0.0,
+        f"lead.{axis}": (top - second) / spread if spread > FLAT else 0.0,
+        f"fall.{axis}": (top - tenth) / spread if spread > FLAT else 0.0,
     }
 
 

@@ -29,7 +29,7 @@ class Example:
 
     raised: float64 (n, p), what each axis gives a candidate before its weight (a reciprocal rank, 1
         for the first; with DBSF a share), then its features.
-    against: float64 (n,), the penalties, weighted.
+    against: float64 (n,), the penalties, weighted, as if fusion counted RAISED beside them.
     gains: float64 (n,), relevance 0, 1 or 2. `ideal`: the DCG@10 of the best order of all labels.
     answering: float64 (a,), 1 of the axes that took part.
     mixture: float64 (r,), how much of each of ROWS is in the weights of the query.

@@ -31,6 +31,8 @@ from ecm.search.query_features import QUERY_FEATURES, query_features
 from ecm.search.weights import AxisWeights, ShownWeights, TypeWeights
 from ecm.tuning.examples import AXES, ROWS, Example, Floats
 from ecm.tuning.objective import FIRST, dcg
+from ecm.tuning.rows import RAISED
+from ecm.tuning.tables import fusion_weight, rerank_of
 from ecm.tuning.training import TrainingSet
 from ecm.whole_files import write_whole
 
@@ -135,10 +137,9 @@ def _candidates(
     profile: RankingProfile, gathered: Gathered
 ) -> tuple[list[str], Floats, Floats, Floats]:
     """Ids of n candidates, what they have before weights (n, p), penalties (n,), and axes (a,)."""
-    pool, signals, rerank = gathered.pool, gathered.signals, profile.rerank
+    pool, signals = gathered.pool, gathered.signals
     assert pool is not None, "a query that asks something has a pool"
     assert signals is not None, "a pool has signals"
-    assert rerank is not None, "what is learned are weights of a profile that reranks"
     ids = pool.asset_ids
     at = {asset_id: row for row, asset_id in enumerate(ids)}
     axes = np.zeros((len(ids), len(AXES)))
@@ -153,7 +154,8 @@ def _candidates(
     own = np.zeros((len(ids), len(FEATURES)))
     for column, name in enumerate(features.names):
         own[:, FEATURES.index(name)] = features.values[:, column]
-    weighed = np.array([rerank.penalties.get(name, 0.0) for name in PENALTIES])
+    scale, own_penalties = RAISED / fusion_weight(profile), rerank_of(profile).penalties
+    weighed = np.array([scale * own_penalties.get(name, 0.0) for name in PENALTIES])
     penalties = penalties_of(pool, signals, len(ids)).values
     against = np.einsum("nc,c->n", penalties, weighed)
     answering = np.array([float(axis in pool.scores) for axis in Axis])

@@ -1,7 +1,6 @@
 """Learns weights three ways from examples: one row for all, a row per type, factors per query.
 
-Knows which is drawn to which, and how profiles are read and written as rows; knows no engine, no
-file and no held-out query.
+Knows which is drawn to which; knows no engine, no file and no held-out query.
 
     global      one row, drawn to the mean of the rows in force: what the others are compared with
     per type    a row per type, drawn to the one in force
@@ -20,17 +19,16 @@ import numpy as np
 from ecm.search.per_query import PerQuery
 from ecm.search.profile import RankingProfile
 from ecm.search.query_features import QUERY_FEATURES
-from ecm.search.weights import PRIOR, AxisWeights, FeatureWeights, ShownWeights, TypeWeights
 from ecm.tuning.choosing import STRONGEST, Choice, chosen, folds_of
-from ecm.tuning.examples import AXES, ROWS, WEIGHTS, Example, Floats
-from ecm.tuning.factors import Spread, factors, learned_factors, round_to, section_of
+from ecm.tuning.examples import WEIGHTS, Example, Floats
+from ecm.tuning.factors import Spread, factors, learned_factors, section_of
 from ecm.tuning.objective import Batch
-from ecm.tuning.rows import LEAST, RAISED, absolute, learned_rows, mixed
+from ecm.tuning.rows import absolute, learned_rows, mixed
+from ecm.tuning.tables import rounded, rows_of
 
 FOR_ROWS: Final = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, STRONGEST)
 FOR_ONE: Final = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 FOR_FACTORS: Final = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, STRONGEST)
-_COUNT: Final = len(AXES)
 Said = Callable[[str], None]
 
 
@@ -119,60 +117,9 @@ def nested(
     return scores
 
 
-def rows_of(profile: RankingProfile) -> Floats:
-    """The rows of a profile, float64 (r, p), features in units of RAISED of its fusion.
-
-    Raises ValueError for a profile without `rerank`.
-    """
-    if profile.rerank is None:
-        raise ValueError("a profile without rerank has no weights of features")
-    found = []
-    for name in ROWS:
-        axes = getattr(profile.shown if name in ("alone", "with_text") else profile.weights, name)
-        own = getattr(profile.rerank.weights, name)
-        scale = RAISED / own[PRIOR] if own.get(PRIOR) else 1.0
-        features = [scale * own.get(feature, 0.0) for feature in WEIGHTS[_COUNT:]]
-        found.append([*(getattr(axes, axis) for axis in AXES), *features])
-    return np.array(found)
-
-
-def profile_of(rows: Floats, like: RankingProfile, version: str) -> RankingProfile:
-    """A profile with rows float64 (r, p) as its weights, and all else as another one has it."""
-    assert like.rerank is not None, "rows are those of a profile that reranks"
-    axes = {
-        name: AxisWeights(**dict(zip(AXES, row[:_COUNT], strict=True)))
-        for name, row in zip(ROWS, rows.tolist(), strict=True)
-    }
-    features = {
-        name: {PRIOR: RAISED}
-        | {n: w for n, w in zip(WEIGHTS[_COUNT:], row[_COUNT:], strict=True) if w}
-        for name, row in zip(ROWS, rows.tolist(), strict=True)
-    }
-    weights = FeatureWeights.model_validate(features)
-    return like.model_copy(
-        update={
-            "version": version,
-            "weights": TypeWeights(**{name: axes[name] for name in TypeWeights.model_fields}),
-            "shown": ShownWeights(**{name: axes[name] for name in ShownWeights.model_fields}),
-            "rerank": like.rerank.model_copy(update={"weights": weights}),
-            "per_query": None,
-            "learned": None,
-        }
-    )
-
-
 def present(batch: Batch) -> list[int]:
     """Places of the rows that some query of a batch has."""
     return [int(place) for place in np.flatnonzero(batch.mixture.sum(axis=0) > 0)]
-
-
-def rounded(rows: Floats, prior: Floats) -> Floats:
-    """Rows as a file holds them; an axis that had no weight and gained none is left without."""
-    found = np.array([[round_to(w, 4) for w in row] for row in rows.tolist()])
-    found[np.abs(found) < 1e-4] = 0.0
-    axes = found[:, :_COUNT]
-    axes[(prior[:, :_COUNT] < LEAST) & (axes <= 2 * LEAST)] = 0.0
-    return found
 
 
 def _alike(batch: Batch) -> Floats:

@@ -13,7 +13,6 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 
-from ecm.errors import ConfigError
 from ecm.evaluation.shelf import Labels, Queries
 from ecm.search.engine import SearchEngine
 from ecm.search.learned import Learned, SetUsed
@@ -23,7 +22,8 @@ from ecm.tuning.examples import ROWS, Example
 from ecm.tuning.factors import round_to
 from ecm.tuning.gathering import gathered
 from ecm.tuning.judging import Judged, held_out_of, judged, scores_of
-from ecm.tuning.learning import Learnt, learnt, profile_of
+from ecm.tuning.learning import Learnt, learnt
+from ecm.tuning.tables import profile_of
 from ecm.tuning.training import TrainingSet
 from ecm.tuning.writing import RANKING, code_version, with_provenance
 
@@ -79,11 +79,6 @@ def made(
     a profile that does not rerank) and as a search does.
     """
     training, in_force = TrainingSet.of(queries, labels), engine.ranking
-    if in_force.rerank is None:
-        raise ConfigError(
-            f"ranking profile {in_force.version} does not rerank", "config.ranking",
-            "learn from one that has `rerank`",
-        )  # fmt: skip
     progress.step("gathering training queries", len(training.queries))
     examples: list[Example] = []
     for example in gathered(engine, training, folder, code_version(RANKING)):

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecm.search.profile import load_ranking_profile
+from ecm.errors import ConfigError
+from ecm.search.profile import RankingProfile, load_ranking_profile
 from ecm.search.query_features import QUERY_FEATURES
 from ecm.tuning.examples import ROWS, WEIGHTS, Floats
 from ecm.tuning.factors import Spread, learned_factors
-from ecm.tuning.learning import learnt, profile_of, rounded, rows_of
+from ecm.tuning.learning import learnt
 from ecm.tuning.objective import Batch
 from ecm.tuning.rows import absolute, learned_rows, mixed
+from ecm.tuning.tables import profile_of, rounded, rows_of
 from tests.planted import TELLING, planted
 
 PROFILE = load_ranking_profile("default", Path(__file__).parents[2] / "conf" / "ranking")
@@ -74,3 +76,18 @@ def test_rows_are_read_as_they_are_written() -> None:
     again = profile_of(now, PROFILE, "again")
     assert (rows_of(again) == now).all()
     assert again.model_copy(update={"version": PROFILE.version}).digest() == PROFILE.digest()
+
+
+def test_features_count_beside_fusion_whatever_that_counts() -> None:
+    tree = PROFILE.model_dump(mode="json")
+    for row in tree["rerank"]["weights"].values():
+        for name in row:
+            row[name] /= 2
+    halved = RankingProfile.model_validate(tree)
+    np.testing.assert_allclose(rows_of(halved), rows_of(PROFILE))
+    assert profile_of(rows_of(halved), halved, PROFILE.version).digest() == halved.digest()
+    tree["rerank"]["weights"]["visual"]["rrf"] = 1.0
+    with pytest.raises(ConfigError, match="not the same weight in all rows"):
+        rows_of(RankingProfile.model_validate(tree))
+    with pytest.raises(ConfigError, match="does not rerank"):
+        rows_of(RankingProfile.model_validate(tree | {"rerank": None}))
