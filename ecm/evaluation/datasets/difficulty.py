@@ -23,6 +23,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import numpy as np
+
 from ecm.contracts.evaluation import Difficulty, QueryKind
 from ecm.contracts.search import QueryType
 from ecm.evaluation.datasets.chance import drawn
@@ -35,6 +37,8 @@ EASIEST, HARDEST = 0.3, 0.7
 _SAMPLE: Final = 2_000
 """Assets that are looked at for words that others say as well."""
 _ANSWERS: Final = 50
+_LEAST: Final = 1e-9
+"""Shares that are closer than this are the same."""
 
 
 def graded(drafts: Iterable[Draft], known: KnownAssets) -> list[Graded]:
@@ -63,38 +67,46 @@ def _placed(value: float, ascending: list[float]) -> Difficulty:
 
 
 class _Stored:
-    """What is stored of assets in words, each asset's once."""
+    """What is stored of assets in words, each asset's once, and of a sample by word."""
 
     def __init__(self, known: KnownAssets) -> None:
         self.known = known
-        self.words: Mapping[str, frozenset[str]] = {
-            asset_id: _words_of(asset) for asset_id, asset in known.by_id.items()
-        }
-        by_chance = sorted(known.by_id, key=lambda one: drawn(0, "sample", one))
-        self.sample = by_chance[:_SAMPLE]
+        self.sample = sorted(known.by_id, key=lambda one: drawn(0, "sample", one))[:_SAMPLE]
+        self._place = {asset_id: place for place, asset_id in enumerate(self.sample)}
+        places: dict[str, list[int]] = defaultdict(list)
+        for place, asset_id in enumerate(self.sample):
+            for word in _words_of(known.by_id[asset_id]):
+                places[word].append(place)
+        self._says = {word: np.array(those, np.intp) for word, those in places.items()}
+        self._none = np.zeros(0, np.intp)
 
     def ease(self, words: tuple[str, ...], answers: frozenset[str]) -> float:
+        """How easy words are whose answers are some assets; by the table above."""
         weights = {word: self.known.rarity(word) for word in words}
         total = math.fsum(weights.values())
         if not total:
             return 0.0
-
-        def share(asset_id: str) -> float:
-            own = self.words[asset_id]
-            return math.fsum(weight for word, weight in weights.items() if word in own) / total
-
-        shares = {asset_id: share(asset_id) for asset_id in self.sample}
-        those = sorted(answers & self.words.keys())
-        some = those[:_ANSWERS]
-        if some:
-            said = math.fsum(map(share, some)) / len(some)
+        shares = np.zeros(len(self.sample))
+        for word, weight in weights.items():
+            shares[self._says.get(word, self._none)] += weight / total
+        those = sorted(answers & self.known.by_id.keys())
+        if some := those[:_ANSWERS]:
+            said = math.fsum(self._share(asset_id, weights) for asset_id in some) / total
+            said /= len(some)
         else:
-            said = max(shares.values(), default=0.0)
-        if not said:
+            said = float(shares.max(initial=0.0))
+        if said < _LEAST:
             return 0.0
-        others = sum(value >= said and one not in answers for one, value in shares.items())
-        scale = len(self.words) / max(1, len(self.sample))
-        return said * max(1, len(those)) / (max(1, len(those)) + scale * others)
+        equal = shares >= said - _LEAST
+        for asset_id in those:
+            if (place := self._place.get(asset_id)) is not None:
+                equal[place] = False
+        others = int(equal.sum()) * len(self.known) / len(self.sample)
+        return said * max(1, len(those)) / (max(1, len(those)) + others)
+
+    def _share(self, asset_id: str, weights: Mapping[str, float]) -> float:
+        own = _words_of(self.known.by_id[asset_id])
+        return math.fsum(weight for word, weight in weights.items() if word in own)
 
 
 def ease_of(draft: Draft, stored: _Stored) -> float:

@@ -163,6 +163,8 @@ def mixed_drafts(
             if not full or len(answers) > len(candidates) // 2:
                 continue
             yield _mixed(thing, wanted, answers, text=texts[0])
+            if texts[1] is None:
+                continue
             others = [asset_id for asset_id in candidates if not met[asset_id]]
             # One that depends on nothing but the thing and the condition.
             shown = others[len(answers) % len(others)]
@@ -215,13 +217,13 @@ def _asked() -> Iterator[tuple[tuple[Wanted, ...], tuple[str, ...]]]:
                 )
 
 
-def _of_things(name: str) -> Iterator[tuple[Wanted, tuple[str, str]]]:
-    """Conditions on a thing, the words for them, and those beside a shown picture of it."""
+def _of_things(name: str) -> Iterator[tuple[Wanted, tuple[str, str | None]]]:
+    """Conditions on a thing, the words for them, and those beside a shown picture of it, if any."""
     for colour in Colour:
         yield Wanted(colour, "centre"), (f"{colour} {name}", f"like this, but {colour}")
         for place in ("left", "right", "top", "bottom"):
             said = f"{colour} {_ON[place]}"
-            yield Wanted(colour, place), (f"{name} with {said}", f"like this, with {said}")
+            yield Wanted(colour, place), (f"{name} with {said}", None)
     for orientation, words in _FORMATS.items():
         wanted = Wanted(orientation=orientation)
         yield wanted, (f"{name} {words}", f"like this, {words}")

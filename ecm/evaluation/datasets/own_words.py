@@ -88,7 +88,8 @@ def _typed(name: str) -> bool:
 
 
 def _user_words(asset: KnownAsset) -> str:
-    return " ".join((asset.user or "").split()[:_WRITTEN_WORDS])
+    """Of the first thing that was written: a title if there is one."""
+    return " ".join((asset.user or "").partition("\n")[0].split()[:_WRITTEN_WORDS])
 
 
 def _seen_words(asset: KnownAsset) -> str:

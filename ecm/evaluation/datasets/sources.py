@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Final
 
+from ecm.contracts.evaluation import MAX_QUERIES, QueryKind
+from ecm.evaluation.datasets.chance import drawn
 from ecm.evaluation.datasets.drafts import Answer, Draft, merged
 from ecm.evaluation.datasets.files import Asked, Described, Written
 from ecm.evaluation.datasets.from_files import (
@@ -31,6 +34,8 @@ from ecm.evaluation.datasets.own_words import (
 )
 from ecm.evaluation.datasets.resolving import Resolver
 from ecm.evaluation.datasets.things import Thing
+
+MOST_DRAFTS: Final = MAX_QUERIES
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,24 @@ def draw(sources: Sources, seed: int) -> Drawn:
         log_drafts(sources.log, sources.locale) if sources.log is not None else (),
         _templates(sources, labelled, answer),
     )
-    return Drawn(merged(drafts), dict(sorted(left.items())))
+    pool = merged(drafts)
+    some = _some(pool, seed)
+    if len(some) < len(pool):
+        left[f"drafts beyond {MOST_DRAFTS} of a kind, by chance"] = len(pool) - len(some)
+    return Drawn(some, dict(sorted(left.items())))
+
+
+def _some(drafts: tuple[Draft, ...], seed: int) -> tuple[Draft, ...]:
+    """Not more than MOST_DRAFTS of a kind."""
+    kinds: dict[QueryKind, list[Draft]] = defaultdict(list)
+    for draft in drafts:
+        kinds[draft.kind].append(draft)
+    found: list[Draft] = []
+    for those in kinds.values():
+        if len(those) > MOST_DRAFTS:
+            those.sort(key=lambda one: drawn(seed, "pool", one.query_id))
+        found += those[:MOST_DRAFTS]
+    return tuple(sorted(found, key=lambda one: one.query_id))
 
 
 def _templates(
