@@ -73,6 +73,7 @@ FAULTS = {
     Fault.STRANGER: EngineProblem.GARBLED,
     Fault.CUT: EngineProblem.UNREACHABLE,
     Fault.HUGE: EngineProblem.GARBLED,
+    Fault.PACKED: EngineProblem.GARBLED,
     Fault.ELSEWHERE: EngineProblem.REFUSED,
 }
 

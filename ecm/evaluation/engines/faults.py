@@ -5,6 +5,7 @@ A contract is wrapped, and each request meets the next fault of a script. Knows 
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Iterable, Mapping
@@ -49,6 +50,8 @@ class Fault(StrEnum):
     """The answer ends in the middle."""
     HUGE = "huge"
     """An answer without end."""
+    PACKED = "packed"
+    """Compressed, though nobody asked for it."""
     ELSEWHERE = "elsewhere"
     """A redirect to another host."""
 
@@ -94,6 +97,9 @@ def _broken(fault: Fault, request: ContractRequest) -> ContractReply:
             return ContractReply(200, _hits([hit]), _JSON, cut=True)
         case Fault.HUGE:
             return ContractReply(200, b'{"value": [' + b" " * (1 << 20), _JSON)
+        case Fault.PACKED:
+            packed = gzip.compress(_hits([hit]))
+            return ContractReply(200, packed, {**_JSON, "content-encoding": "gzip"})
         case Fault.ELSEWHERE:
             return ContractReply(307, b"", {"location": "https://elsewhere.invalid/"})
         case _:

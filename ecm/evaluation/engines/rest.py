@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -109,7 +110,12 @@ class RestEngine:
         self._path = path_of(config.request.path, self._names)
         self._http = httpx.Client(
             base_url=place.endpoint.rstrip("/"),
-            headers={config.key_header: place.key, "Accept": "application/json"},
+            # As it is: a packed answer may be a thousand times as long as what is read of it.
+            headers={
+                config.key_header: place.key,
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
             transport=transport,
             follow_redirects=False,
             trust_env=False,
@@ -198,16 +204,16 @@ class RestEngine:
             raise EngineTrouble(
                 f"no answer in time: {type(error).__name__}", EngineProblem.TIMEOUT
             ) from error
-        except httpx.DecodingError as error:
-            raise EngineTrouble(f"not readable: {error}", EngineProblem.GARBLED) from error
         except httpx.HTTPError as error:
             said = self._shown(str(error) or type(error).__name__)
             raise EngineTrouble(f"not reached: {said}", EngineProblem.UNREACHABLE) from error
 
     def _read(self, response: httpx.Response, until: float) -> bytes:
         """The body. A drop at a time is too late as well as nothing is."""
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise EngineTrouble("a packed answer, which was not asked for", EngineProblem.GARBLED)
         read = bytearray()
-        for part in response.iter_bytes():
+        for part in response.iter_raw():
             read += part
             if len(read) > self._config.most_bytes:
                 raise EngineTrouble(
@@ -229,7 +235,7 @@ class RestEngine:
         return EngineTrouble(
             f"it answered {status}{': ' if said else ''}{said}",
             problem,
-            _seconds(headers.get("retry-after")),
+            retry_seconds(headers.get("retry-after"), headers.get("date")),
         )
 
     def _message(self, data: bytes) -> str:
@@ -253,7 +259,20 @@ def _parsed(data: bytes) -> Any:
         raise EngineTrouble("the answer is not JSON", EngineProblem.GARBLED) from error
 
 
-def _seconds(said: str | None) -> float | None:
-    """Of Retry-After in seconds; dates are not understood."""
+def retry_seconds(said: str | None, date: str | None) -> float | None:
+    """Of Retry-After (RFC 9110, 10.2.3): seconds, or a date less the `Date` of the answer.
+
+    >>> retry_seconds("7", None)
+    7.0
+    >>> date = "Wed, 25 Nov 2026 10:00:{}0 GMT"
+    >>> retry_seconds(date.format(3), date.format(1)), retry_seconds(date.format(3), None)
+    (20.0, None)
+    """
     text = (said or "").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 8 else None
+    if text.isascii() and text.isdigit():
+        return float(text) if len(text) < 8 else None
+    try:
+        until, now = (parsedate_to_datetime(one or "") for one in (text, date))
+        return max(0.0, (until - now).total_seconds())
+    except (TypeError, ValueError):
+        return None
