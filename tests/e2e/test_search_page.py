@@ -107,10 +107,12 @@ def test_what_was_opened_and_looked_at_is_told_with_the_search_it_came_from(page
         page.goto(open_service().address + "/?q=red")
     settled(page)
     query = answered.value.headers["x-request-id"]
+    session = answered.value.request.headers["x-ecm-session"]
     with page.expect_response("**/v1/feedback") as told:
         page.get_by_role("button", name="Why is hit 2 here?").click()
     assert told.value.status == 202
     event = told.value.request.post_data_json["events"][0]
+    assert event["session"] == session  # by which experiments deal, and join what came of it
     assert (event["kind"], event["rank"], event["query_id"]) == ("click", 2, query)
     assert "red" not in (told.value.request.post_data or "")
 
