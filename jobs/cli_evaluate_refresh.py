@@ -63,6 +63,10 @@ def queries_refresh(
     logs: LogsFile = None,
     feedback: FeedbackOption = False,
     min_units: UnitsOption = 3,
+    label_set: Annotated[
+        str | None,
+        typer.Option("--label-set", metavar="NAME", help="Whose labels stay; NAME's by default."),
+    ] = None,
     seed: SeedOption = 0,
     profile: ProfileOption = None,
     home: HomeOption = None,
@@ -87,8 +91,8 @@ def queries_refresh(
 
     settings = open_profile(profile, home, overrides, tenant)
     shelf = open_shelf(settings)
-    past = past_of(shelf, name)
-    head = past.newest[0].head
+    past = past_of(shelf, name, label_set)
+    head = past.queries.head
     wanted = Wanted(
         labels=labels or _recorded(head.made_from, "labels"),
         queries=asked or _recorded(head.made_from, "queries"),

@@ -57,42 +57,55 @@ def kept_already(shelf: Shelf, queries: Queries, labels: Labels) -> tuple[Querie
     return None
 
 
-def labelled(shelf: Shelf, name: str, version: int | None = None) -> tuple[Queries, Labels]:
-    """A version (the newest, None) with the newest labels of it.
+def labelled(
+    shelf: Shelf, name: str, version: int | None = None, label_set: str | None = None
+) -> tuple[Queries, Labels]:
+    """A version (the newest, None) with the newest labels of it, of a label set of that name.
 
     Raises ConfigError: there is no such version, or no labels of it.
     """
     queries = shelf.queries(name, version)
-    for number in reversed(shelf.versions("label_sets", name)):
-        labels = shelf.labels(name, number)
-        if labels.head.query_set_digest == queries.head.digest:
-            return queries, labels
-    raise ConfigError(
-        f"no labels {name} of query set {name}, version {queries.head.version}",
-        "evaluation.no_set",
-        "build the set again",
-    )
+    labels = _labels_of(shelf, label_set or name, queries)
+    if labels is None:
+        raise ConfigError(
+            f"no labels {label_set or name} of query set {name}, version {queries.head.version}",
+            "evaluation.no_set",
+            "build the set again, or name another label set",
+        )
+    return queries, labels
 
 
-def past_of(shelf: Shelf, name: str) -> Past:
-    """All versions of a set, oldest first. Raises ConfigError when there is none."""
-    newest_queries = shelf.queries(name)
-    numbers = shelf.versions("query_sets", name)
-    earlier = [number for number in numbers if number < newest_queries.head.version]
-    found = [labelled(shelf, name, number) for number in earlier]
-    return Past((*found, labelled(shelf, name, newest_queries.head.version)))
+def past_of(shelf: Shelf, name: str, label_set: str | None = None) -> Past:
+    """All versions of a set. Raises ConfigError: there is none, or the newest has no labels."""
+    queries, labels = labelled(shelf, name, label_set=label_set)
+    earlier = [n for n in shelf.versions("query_sets", name) if n < queries.head.version]
+    before = [shelf.queries(name, number) for number in earlier]
+    return Past(queries, labels, tuple((one, _labels_of(shelf, name, one)) for one in before))
 
 
 def keep(shelf: Shelf, queries: Queries, labels: Labels) -> None:
-    """Put both on the shelf. Raises ConfigError when somebody else took the number."""
-    if not shelf.add_queries(queries.head, queries.queries) or not shelf.add_labels(
-        labels.head, labels.labels
-    ):
+    """Put both on the shelf. Raises ConfigError when somebody else took the number.
+
+    Labels get the next number that is free: people may have judged meanwhile.
+    """
+    if not shelf.add_queries(queries.head, queries.queries):
         raise ConfigError(
             f"somebody else has just made version {queries.head.version} of {queries.head.name}",
             "evaluation.taken",
             "do it again",
         )
+    head = labels.head
+    while not shelf.add_labels(head, labels.labels):
+        number = _next(shelf.versions("label_sets", head.name))
+        head = head.model_copy(update={"label_version": number, "earlier": number - 1 or None})
+
+
+def _labels_of(shelf: Shelf, name: str, queries: Queries) -> Labels | None:
+    for number in reversed(shelf.versions("label_sets", name)):
+        labels = shelf.labels(name, number)
+        if labels.head.query_set_digest == queries.head.digest:
+            return labels
+    return None
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

@@ -85,12 +85,13 @@ def asked_file(*lines: Mapping[str, Any]) -> Written[Asked]:
 
 @cache
 def looked(count: int = 60) -> Looked:
-    """Looks that are told apart by number: each of one colour, on one side or all over."""
+    """Looks that are told apart by number: each of one colour, on one side, in the middle or all over."""
     looks = {}
     for number in range(count):
         shares = np.zeros((CELLS, CELLS, COLOURS), np.float32)
-        columns = (slice(None), slice(0, 2), slice(2, None))[number % 3]
-        shares[:, columns, number % 7] = 1
+        rows = (slice(None), slice(None), slice(None), slice(1, 3))[number % 4]
+        columns = (slice(None), slice(0, 2), slice(2, None), slice(1, 3))[number % 4]
+        shares[rows, columns, number % 7] = 1
         looks[asset_of(number)] = PictureLook(shares, 0.5, 0.5, list(Orientation)[number % 2])
     return Looked(Looks(looks), every=True)
 

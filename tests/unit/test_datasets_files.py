@@ -103,7 +103,9 @@ def test_what_is_no_file_or_too_long_is_refused_and_nothing_waits(tmp_path: Path
         list(numbered_lines(path, 3))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(
     st.binary(max_size=200)
     | st.recursive(st.none() | st.text() | st.floats(), st.lists).map(

@@ -27,7 +27,7 @@ def second(
 ) -> Refreshed:
     those = there or known()
     found = drawn() if there is None else draw(sources(known=those, looked=looked(40)), 0)
-    past = Past(((first.queries, labels or first.labels),))
+    past = Past(first.queries, labels or first.labels)
     return refreshed(past, found, those, named(version=2, seed=7), share)
 
 

@@ -122,7 +122,11 @@ def test_a_set_and_all_its_refreshments_keep_the_laws() -> None:
     ever: dict[str, EvaluationQuery] = {one.query_id: one for one in first.queries.queries}
     for version in range(2, 7):
         found = refreshed(
-            Past(tuple(versions)), drawn(), known(), named(version=version, seed=version), 0.4
+            Past(*versions[-1], tuple(versions[:-1])),
+            drawn(),
+            known(),
+            named(version=version, seed=version),
+            0.4,
         )
         made = found.built
         check_laws(made.queries, made.labels)

@@ -8,6 +8,7 @@ where it comes to. Knows names and contracts; touches no file.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -25,6 +26,7 @@ from ecm.contracts.identity import TenantId
 from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evaluation.datasets.building import Named, headed
 from ecm.evaluation.datasets.sides import side_of
+from ecm.evaluation.datasets.splits import Tied, components, ties_of_query
 from ecm.evaluation.shelf import Labels, Queries, digest_of, lines_of, read_lines
 
 QUERY_HEAD, QUERIES = "query_set.json", "queries.jsonl"
@@ -105,8 +107,31 @@ def _check(
     keys = {(label.query_id, label.asset_id) for label in labels}
     if len(keys) < len(labels):
         raise ConfigError(f"{LABELS}: an asset is judged twice for one query", _CODE)
+    _check_sides(queries, labels)
     if unknown := {label.query_id for label in labels} - ids:
         raise ConfigError(f"{LABELS}: no query {min(unknown)}", _CODE)
+
+
+def _check_sides(queries: tuple[EvaluationQuery, ...], labels: tuple[Label, ...]) -> None:
+    """What is learned from is not tied to what is held out. Raises ConfigError."""
+    answers: dict[str, set[str]] = defaultdict(set)
+    for label in labels:
+        if label.relevance:
+            answers[label.query_id].add(label.asset_id)
+    side = {one.query_id: one.split for one in queries}
+    tied = [
+        Tied(one.query_id, one.query_type, ties_of_query(one, answers[one.query_id]))
+        for one in queries
+    ]
+    for component in components(tied):
+        sides = {split: one for one in component if (split := side[one.query_id])}
+        if len(sides) > 1:
+            first, second = (one.query_id for one in sides.values())
+            raise ConfigError(
+                f"{QUERIES}: {first} and {second} are about the same and on different sides",
+                "evaluation.leak",
+                "put what is about the same thing on one side",
+            )
 
 
 def _head(kind: type[Head], data: bytes, name: str) -> Head:

@@ -34,16 +34,14 @@ _Stratum = tuple[QueryType, Difficulty]
 
 @dataclass(frozen=True)
 class Past:
-    """Earlier versions of a set, the newest last, each with the labels that are the newest for it.
+    """The newest version of a set with its newest labels, and those before it, oldest first.
 
-    There is at least one version.
+    An earlier one may have no labels: whoever made it was stopped in between.
     """
 
-    versions: tuple[tuple[Queries, Labels], ...]
-
-    @property
-    def newest(self) -> tuple[Queries, Labels]:
-        return self.versions[-1]
+    queries: Queries
+    labels: Labels
+    before: tuple[tuple[Queries, Labels | None], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def refreshed(
 
     Queries that were never asked come first, then those of earlier versions that had left.
     """
-    queries, labels = past.newest
+    queries, labels = past.queries, past.labels
     answers = _answers(labels.labels)
     gone = tuple(one.query_id for one in queries.queries if _is_gone(one, answers, known))
     left = _leaving(queries.queries, gone, share, named)
@@ -145,8 +143,8 @@ def _settled(past: Past) -> tuple[list[Tied], dict[str, Split]]:
     """Every query that was ever asked, with its ties as they were last, and its side."""
     found: dict[str, Tied] = {}
     sides: dict[str, Split] = {}
-    for queries, labels in past.versions:
-        answers = _answers(labels.labels)
+    for queries, labels in (*past.before, (past.queries, past.labels)):
+        answers = _answers(labels.labels if labels is not None else ())
         for one in queries.queries:
             ties = ties_of_query(one, answers[one.query_id])
             found[one.query_id] = Tied(one.query_id, one.query_type, ties)
