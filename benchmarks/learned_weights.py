@@ -11,7 +11,8 @@ global weights is below --least percent (7).
 With --root, where HOME was indexed from ROOT/photos: the queries of ROOT/queries.jsonl, by nested
 cross-validation. Of every fold nothing, not the strength of learning either, is chosen with its own
 queries; queries about one photo are in one fold, and so are a class and its synonyms. nDCG@10 is
-of the candidates that were gathered, which are ranked by weights alone: no depth, no ceiling.
+of the candidates that were gathered, which are ranked by weights alone: no depth, no ceiling. Exit
+code 1 when the weights in force are worse than their fusion without features.
 
 Prints nDCG@10 (linear gain) by kind and by type: single axes, their fusion, the weights in force,
 and the best global, per-type and per-query weights; and the improvement over the best global ones
@@ -161,8 +162,8 @@ def of_files(root: Path, tenant: str) -> tuple[Queries, Labels, dict[str, str]]:
 
 def by_files(
     engine: SearchEngine, root: Path, folder: Path, profile: Profile, seed: int, folds: int
-) -> None:
-    """Prints what nested folds say of the queries of ROOT."""
+) -> bool:
+    """Prints what nested folds say of the queries of ROOT; whether features help those in force."""
     queries, labels, kinds = of_files(root, profile.tenant)
     training = TrainingSet.of(queries, labels)
     examples = list(gathered(engine, training, folder, code_version(RANKING)))
@@ -173,6 +174,7 @@ def by_files(
     types = [ROWS[int(one.mixture.argmax())] for one in examples]
     table("by type", types, scores)
     improvements(scores, seed)
+    return bool(scores["in_force"].mean() >= scores["fused"].mean())
 
 
 def by_sets(
@@ -222,7 +224,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     with open_engine(profile) as engine, tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         if options.root is not None:
-            by_files(engine, options.root, folder, profile, options.seed, options.folds)
+            good = by_files(engine, options.root, folder, profile, options.seed, options.folds)
         if options.queries is not None:
             shelf = Shelf(open_storage(profile.evidence), profile.tenant)
             terms = Terms("learned", "per_query", options.seed, options.folds, code_version(), "-")
@@ -230,7 +232,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
                 engine, shelf.queries(options.queries),
                 shelf.labels(options.labels or options.queries), folder, terms,
             )  # fmt: skip
-            good = same and 100 * relative >= options.least
+            good = good and same and 100 * relative >= options.least
     return 0 if good else 1
 
 
