@@ -228,13 +228,16 @@ def _write(out: Path, summary: Summary, report: Report, page: bool) -> list[str]
 
 def _trend(desk: Desk, schedule: Schedule | None) -> Trend:
     """The trend of the finished runs of a tenant. Raises StoreCorrupt."""
-    from ecm.evaluation.reporting.trend import trend_of
+    from ecm.evaluation.reporting.trend import Finished, trend_of
 
-    kept = (one.summary for one in desk.runs.all())
     chosen = [
-        (summary, _told(desk, summary.head.run_id))
-        for summary in kept
-        if summary is not None and schedule in (None, summary.head.schedule)
+        Finished(
+            one.summary,
+            _told(desk, one.plan.run_id),
+            one.accepted.by if one.accepted is not None else None,
+        )
+        for one in desk.runs.all()
+        if one.summary is not None and schedule in (None, one.plan.schedule)
     ]
     return trend_of(desk.shelf.tenant_id, schedule, chosen)
 
@@ -295,6 +298,7 @@ def _trend_table(trend: Trend) -> Table:
             utc(run.at),
             run.run_id,
             "-" if run.verdict is None else run.verdict.value,
+            run.accepted_by or "",
             run.failed_gate or "",
             point.engine_id,
             number(point.ndcg_10.value),
@@ -306,5 +310,15 @@ def _trend_table(trend: Trend) -> Table:
         for run in trend.runs
         for point in run.points
     ]
-    columns = ["ended", "run", "verdict", "failed", "engine", "nDCG@10", "Recall@50", "p95 ms"]
+    columns = [
+        "ended",
+        "run",
+        "verdict",
+        "accepted by",
+        "failed",
+        "engine",
+        "nDCG@10",
+        "Recall@50",
+        "p95 ms",
+    ]
     return table_of(f"runs of {trend.tenant_id}", [*columns, "errors", "changed"], rows)

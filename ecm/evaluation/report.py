@@ -20,10 +20,10 @@ from ecm.evaluation.reporting.gate_tables import gates_section
 from ecm.evaluation.reporting.glossary import glossary
 from ecm.evaluation.reporting.material import Contender, Material, contenders, material_of
 from ecm.evaluation.reporting.operation import coverage_section, operation_section
-from ecm.evaluation.reporting.plots import latency_plot, measures_plot, strata_plot
+from ecm.evaluation.reporting.plots import MOST, latency_plot, measures_plot, strata_plot
 from ecm.evaluation.reporting.setting import cautions_section, setting_section
 from ecm.evaluation.reporting.tables import measures_section, strata_section
-from ecm.evaluation.reporting.text import code, day
+from ecm.evaluation.reporting.text import code, day, listed
 from ecm.evaluation.reporting.thumbs import FOLDER, Thumbs
 from ecm.evaluation.reporting.trend import told_of
 from ecm.evaluation.reporting.verdict import verdict_of, word_of
@@ -79,7 +79,9 @@ def report_of(
         verdict_of(material),
         cautions_section(material),
         setting_section(material),
-        measures_section(material, estimates) + _shown(plots, "measures", "Intervals by measure"),
+        measures_section(material, estimates)
+        + _shown(plots, "measures", "Intervals by measure")
+        + _left_out(material),
         gates_section(material),
         strata_section(material, estimates) + _shown(plots, "strata", "Intervals by stratum"),
         coverage_section(material),
@@ -113,6 +115,12 @@ def _plots(material: Material, estimates: Estimates) -> dict[str, bytes]:
         "latency": latency_plot(material),
     }
     return {f"{FOLDER}/{name}.png": data for name, data in drawn.items() if data is not None}
+
+
+def _left_out(material: Material) -> str:
+    """Which engines no picture has room for."""
+    rest = [code(one.name) for one in material.shown[MOST:]]
+    return f"\nNot in the pictures, in the tables: {listed(rest)}.\n" if rest else ""
 
 
 def _shown(plots: Mapping[str, bytes], name: str, said: str) -> str:

@@ -75,6 +75,7 @@ def test_what_blocks_is_said_first(blocked: MeasuredRun, blocked_report: Report)
     assert f"{check.baseline:.4f} to {check.candidate:.4f}" in line
     assert f"−{-100 * check.change:.2f}\u00a0pp" in line  # type: ignore[operator]
     assert "the limit is −1.00\u00a0pp" in line
+    assert "`new` and `old` differ in: ranking.\n" in blocked_report.markdown
 
 
 def test_what_passes_says_what_could_go_unseen() -> None:

@@ -14,6 +14,7 @@ from ecm.evaluation.report import INTERVALS, report_of
 from ecm.evaluation.reporting.rates import quantile_interval, wilson
 from ecm.evaluation.reporting.trend import (
     Change,
+    Finished,
     Join,
     RunTold,
     Trend,
@@ -46,7 +47,7 @@ def run(day: int, engine: Ranking = ENGINE, **changes: object) -> MeasuredRun:
 
 
 def trend(*runs: MeasuredRun) -> Trend:
-    return trend_of("t", None, [(one.summary, None) for one in runs])
+    return trend_of("t", None, [Finished(one.summary) for one in runs])
 
 
 def test_the_same_build_on_the_same_queries_is_joined() -> None:
@@ -103,7 +104,7 @@ def test_figures_have_the_intervals_of_their_report() -> None:
     )
     kept = RunTold.model_validate_json(told.files[INTERVALS])
     ((found,), (plain,)) = (
-        trend_of("t", None, [(one.summary, each)]).runs[0].points for each in (kept, None)
+        trend_of("t", None, [Finished(one.summary, each)]).runs[0].points for each in (kept, None)
     )
     lower, upper = found.ndcg_10.lower, found.ndcg_10.upper
     assert lower is not None
@@ -116,9 +117,14 @@ def test_the_page_needs_nothing_and_tells_the_last_verdict() -> None:
     gates = GateReport(baseline="a", candidate="<b>", verdict=Verdict.BLOCK, checks=())
     last = gated(run(1), gates)
     hostile = last.summary.model_copy(update={"failed_gate": "<script>x</script>"})
-    found = trend_of("t", Schedule.NIGHTLY, [(run(0).summary, None), (hostile, None)])
+    found = trend_of(
+        "t",
+        Schedule.NIGHTLY,
+        [Finished(run(0).summary), Finished(hostile, accepted_by="<i>mary</i>")],
+    )
     page = trend_page(found, trend_plot(found), {"r-0"})
     assert "The last of 2 runs: may not ship (&lt;script&gt;x&lt;/script&gt;)" in page
+    assert "accepted by &lt;i&gt;mary&lt;/i&gt;" in page
     assert "<script" not in page
     assert "default-src 'none'" in page
     assert f'<a href="{report_page("r-0")}">' in page

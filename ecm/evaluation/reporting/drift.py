@@ -14,7 +14,7 @@ import numpy as np
 from ecm.contracts.measured import EngineFacts, EngineFigures, Measure, QueryMeasured, Summary
 from ecm.evaluation.reporting.glossary import LABELS
 from ecm.evaluation.reporting.intervals import Interval, intervals
-from ecm.evaluation.reporting.material import RANKED, Contender, Material
+from ecm.evaluation.reporting.material import RANKED, Contender, Material, differing
 from ecm.evaluation.reporting.text import (
     NONE,
     code,
@@ -140,15 +140,5 @@ def _change(before: float | None, now: float | None, around: Interval | None) ->
 
 def _changed(now: EngineFacts, then: EngineFacts) -> str:
     """What is another of an engine, in words."""
-    differing = [
-        name
-        for name, same in (
-            ("version", now.version == then.version),
-            ("snapshot", now.snapshot_id == then.snapshot_id),
-            ("ranking", now.ranking_digest == then.ranking_digest),
-            ("models", now.fingerprints == then.fingerprints),
-            ("assets", now.assets == then.assets),
-        )
-        if not same
-    ]
-    return f"changed: {listed(differing)}" if differing else "the same build on the same snapshot"
+    names = differing(now, then)
+    return f"changed: {listed(names)}" if names else "the same build on the same snapshot"

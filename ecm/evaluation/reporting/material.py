@@ -127,6 +127,18 @@ def contenders(
     )
 
 
+def differing(one: EngineFacts, other: EngineFacts) -> list[str]:
+    """What two engines, or one at two times, differ in."""
+    same = {
+        "version": one.version == other.version,
+        "snapshot": one.snapshot_id == other.snapshot_id,
+        "ranking": one.ranking_digest == other.ranking_digest,
+        "models": one.fingerprints == other.fingerprints,
+        "assets": one.assets == other.assets,
+    }
+    return [name for name, is_so in same.items() if not is_so]
+
+
 def material_of(
     summary: Summary,
     queries: Iterable[EvaluationQuery],

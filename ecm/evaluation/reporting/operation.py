@@ -155,11 +155,13 @@ def _problems(one: Contender) -> list[str]:
             kinds[answer.error] += 1
             said.setdefault(answer.error, answer.reason)
     lines = [
-        f"- Errors of {code(one.name)}: {count:,} {kind.value}, such as: {words(said[kind])}"
+        f"- Errors of {code(one.name)} in the round that is judged: {count:,} {kind.value}, such "
+        f"as: {words(said[kind])}"
         for kind, count in sorted(kinds.items())
     ]
     lines += [
-        f"- {code(one.name)} answered {counted(count, 'query', 'queries')} without {words(name)}."
+        f"- {code(one.name)} answered {counted(count, 'query', 'queries')} of that round without "
+        f"{words(name)}."
         for name, count in lost.most_common(_REASONS)
     ]
     return lines

@@ -10,7 +10,7 @@ from typing import Final
 from ecm.contracts.evaluation import LabelSource, Split
 from ecm.contracts.measured import EngineFacts, GateReport
 from ecm.evaluation.reporting.gate_tables import RATES, changed, detectable_of, label_of, limit_of
-from ecm.evaluation.reporting.material import Material
+from ecm.evaluation.reporting.material import Material, differing
 from ecm.evaluation.reporting.operation import uneven
 from ecm.evaluation.reporting.text import (
     NONE,
@@ -77,6 +77,9 @@ def setting_section(material: Material) -> str:
         ),
         table(["", ""], [[name, said] for name, said in facts], left=2),
     ]
+    between = _between(material)
+    if between:
+        parts.insert(2, between)
     if missing:
         names = listed(code(one.engine_id) for one in missing)
         parts.insert(2, f"Without figures: {names}. {words(head.reason)}")
@@ -93,6 +96,19 @@ def _rows(
 ) -> list[tuple[EngineFacts, str]]:
     named = [(one.facts, one.name) for one in material.shown]
     return named + [(one, one.engine_id) for one in missing]
+
+
+def _between(material: Material) -> str:
+    """What candidate and baseline differ in, where they are of one kind; empty where not."""
+    ours, theirs = material.candidate, material.baseline
+    if ours is None or theirs is None or ours.facts.kind is not theirs.facts.kind:
+        return ""
+    names = differing(ours.facts, theirs.facts)
+    sides = f"{code(ours.name)} and {code(theirs.name)}"
+    if not names:
+        return f"By what they say of themselves {sides} are the same build on the same assets."
+    several = " What causes a difference between them cannot be told apart." if names[1:] else ""
+    return f"{sides} differ in: {listed(names)}.{several}"
 
 
 def _engine(facts: EngineFacts, name: str) -> list[str]:
@@ -201,7 +217,8 @@ def _of_queries(material: Material) -> list[str]:
     if learned:
         lines.append(
             f"- {counted(learned, 'query is', 'queries are')} of the part that may be learned "
-            "from: a ranking that has been tuned on it looks better here than it is."
+            "from: a ranking that has been tuned on it looks better here than it is. Ask those of "
+            "`--split held_out` to judge one."
         )
     unknown = len(head.queries) - len(material.asked)
     if unknown:

@@ -8,6 +8,7 @@ trend is to show: joined, and marked. Knows no file, no picture and no page.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
@@ -95,6 +96,7 @@ class TrendRun(Contract):
     state: RunState
     verdict: Verdict | None = Field(description="null: it was compared with nothing")
     failed_gate: str | None
+    accepted_by: str | None = Field(description="who lets it pass though the gates do not")
     query_set: str
     query_set_version: int
     asked: Digest = Field(description="of the queries and their ids that were asked")
@@ -125,6 +127,15 @@ Line = tuple[tuple[TrendRun, TrendPoint], ...]
 """Points of one engine, the oldest first, each with its run."""
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A run that is finished; without what its report `told`, figures have no intervals."""
+
+    summary: Summary
+    told: RunTold | None = None
+    accepted_by: str | None = None
+
+
 def told_of(material: Material, estimates: Estimates) -> RunTold:
     """The figures of a report with their intervals, of the engines of the run."""
     return RunTold(
@@ -136,12 +147,10 @@ def told_of(material: Material, estimates: Estimates) -> RunTold:
 def trend_of(
     tenant_id: str,
     schedule: Schedule | None,
-    runs: Iterable[tuple[Summary, RunTold | None]],
+    runs: Iterable[Finished],
 ) -> Trend:
-    """The trend of finished runs, in any order; without what a report told, figures have no
-    intervals.
-    """
-    found = sorted((_run(*one) for one in runs), key=lambda run: (run.at, run.run_id))
+    """The trend of finished runs, in any order."""
+    found = sorted((_run(one) for one in runs), key=lambda run: (run.at, run.run_id))
     last: dict[tuple[Schedule, str], TrendRun] = {}
     told = []
     for run in found:
@@ -200,7 +209,8 @@ def _between(value: float | None, ends: tuple[float, float] | None) -> Around:
     return Around(value=value, lower=lower, upper=upper)
 
 
-def _run(summary: Summary, told: RunTold | None) -> TrendRun:
+def _run(finished: Finished) -> TrendRun:
+    summary, told = finished.summary, finished.told
     head = summary.head
     known = {one.engine_id: one for one in told.engines} if told is not None else {}
     facts = {one.engine_id: one for one in head.engines}
@@ -211,6 +221,7 @@ def _run(summary: Summary, told: RunTold | None) -> TrendRun:
         state=head.state,
         verdict=summary.verdict if summary.gates is not None else None,
         failed_gate=summary.failed_gate,
+        accepted_by=finished.accepted_by,
         query_set=head.query_set.name,
         query_set_version=head.query_set.version,
         asked=digest([head.query_set.digest, *head.queries]),

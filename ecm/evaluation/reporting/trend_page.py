@@ -114,6 +114,8 @@ def _rows(run: TrendRun, linked: Collection[str]) -> str:
         verdict += f": {run.failed_gate}"
     if run.state is not RunState.COMPLETE:
         verdict += f" ({run.state.value})"
+    if run.accepted_by is not None:
+        verdict += f", accepted by {run.accepted_by}"
     strong = run.verdict is Verdict.BLOCK
     whole = [
         _text(moment(run.at).removesuffix(" UTC")),

@@ -163,6 +163,9 @@ def _least_sure(gates: GateReport) -> str:
 
 def _promotion(gates: GateReport) -> str:
     if gates.go:
-        return "**Promotion: go.** Every condition is met."
+        return "**Promotion: go.** It is enough better to take the other's place."
     unmet = [label_of(c.name) for c in gates.promotion if c.verdict is not Verdict.PASS]
-    return f"**Promotion: no-go.** Not met: {listed(unmet) or 'a gate'}."
+    return (
+        "**Promotion: no-go.** It is not shown to be enough better to take the other's place; not "
+        f"met: {listed(unmet) or 'a gate'}."
+    )
