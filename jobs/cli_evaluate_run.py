@@ -142,6 +142,13 @@ def evaluate_run(
     ending = Ending(out, as_json)
     settings = open_profile(profile, home, overrides, tenant)
     if resume is not None:
+        beside = (engines, queries, labels, baseline, candidate, candidate_ranking, ranking)
+        if any(said is not None for said in (*beside, count, seed)):
+            raise ConfigError(
+                "a run that is gone on with asks what it was told to when it began",
+                "evaluation.resume",
+                "give --resume RUN alone, or begin another run without it",
+            )
         carry_out(settings, lambda told: go_on(settings, resume, told), ending)
         return
     named = _engines(settings, engines, ranking)

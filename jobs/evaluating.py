@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ecm.config import Profile
 from ecm.contracts.measured import Answered, EngineFacts, RunPlan, Schedule
 from ecm.errors import ConfigError
+from ecm.evaluation.comparing import check_same_queries
 from ecm.evaluation.drawing import drawn
 from ecm.evaluation.engines.base import Engine
 from ecm.evaluation.engines.budget import Budget
@@ -74,7 +75,7 @@ def evaluate(settings: Profile, order: Order, told: Told) -> Concluded:
             queries=tuple(one.query_id for one in sets.asked),
             engines=facts,
             specs=order.engines,
-            baseline=_baseline(desk, order, facts, candidate, now),
+            baseline=_baseline(desk, order, facts, sets, candidate, now),
             candidate=candidate,
             code_version=code_version(),
             seed=order.seed,
@@ -86,8 +87,8 @@ def evaluate(settings: Profile, order: Order, told: Told) -> Concluded:
             snapshots=order.asked.snapshots,
             machine=machine(),
         )
-        if plan.baseline is not None:
-            side_named(desk, plan, (), plan.baseline)  # before anything is asked, or paid for
+        if plan.baseline is not None:  # before anything is asked, or paid for
+            check_same_queries(side_named(desk, plan, (), plan.baseline).plan, plan)
         desk.runs.begin(plan)
         return _carried_out(desk, plan, sets, engines, (), told)
 
@@ -198,13 +199,19 @@ def _candidate(order: Order, facts: Sequence[EngineFacts]) -> str:
 
 
 def _baseline(
-    desk: Desk, order: Order, facts: Sequence[EngineFacts], candidate: str, now: float
+    desk: Desk,
+    order: Order,
+    facts: Sequence[EngineFacts],
+    sets: Sets,
+    candidate: str,
+    now: float,
 ) -> str | None:
     """An engine of this run, or RUN:ENGINE."""
     if order.baseline is None or order.baseline in {one.engine_id for one in facts}:
         return order.baseline
     if order.baseline == LAST:
-        kept = earlier_run(desk.runs, order.schedule, order.asked, now)
+        queries = sets.queries.head.digest
+        kept = earlier_run(desk.runs, order.schedule, order.asked, queries, now)
         if kept is None:
             return None
         return f"{kept.plan.run_id}:{engine_of(kept, None, candidate)}"

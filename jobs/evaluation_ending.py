@@ -8,7 +8,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -105,10 +106,8 @@ def watched(run: Callable[[Told], Outcome]) -> Outcome:
     Raises typer.Exit where it was interrupted.
     """
     watching = _Watched()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with watching:
+        with _sigterm_interrupts(), watching:
             return run(watching.told)
     except KeyboardInterrupt:
         note(watching.interrupted())
@@ -151,6 +150,19 @@ def write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", "evaluation.out") from error
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Whoever stops a job sends SIGTERM: it is taken for Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Watched:

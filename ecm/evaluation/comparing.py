@@ -73,6 +73,25 @@ def side_of(plan: RunPlan, engine_id: str, answers: Iterable[Answered]) -> SideO
     return SideOf(plan, engine, tuple(one for one in answers if one.engine_id == engine_id))
 
 
+def check_same_queries(baseline: RunPlan, candidate: RunPlan) -> None:
+    """What no comparison gets over, told before anything is asked.
+
+    Raises ConfigError for another tenant or other queries.
+    """
+    if baseline.tenant_id != candidate.tenant_id:
+        raise ConfigError(
+            f"run {baseline.run_id} is of tenant {baseline.tenant_id}", "evaluation.other_tenant"
+        )
+    if baseline.query_set.digest != candidate.query_set.digest:
+        ours = candidate.query_set
+        raise ConfigError(
+            f"run {baseline.run_id} was asked query set {_set(baseline)}, {candidate.run_id} "
+            f"{_set(candidate)}: these are not the same queries",
+            "evaluation.other_queries",
+            f"ask the baseline again: --queries {ours.name}@{ours.version}",
+        )
+
+
 def comparability(
     baseline: SideOf, candidate: SideOf, snapshots: Snapshots = "same"
 ) -> Comparability:
@@ -86,17 +105,7 @@ def comparability(
     Raises ConfigError for another tenant, other queries, or none that both were asked.
     """
     ours, theirs = candidate.plan, baseline.plan
-    if ours.tenant_id != theirs.tenant_id:
-        raise ConfigError(
-            f"{baseline.name} is of tenant {theirs.tenant_id}", "evaluation.other_tenant"
-        )
-    if ours.query_set.digest != theirs.query_set.digest:
-        raise ConfigError(
-            f"{baseline.name} was asked query set {_set(theirs)}, {candidate.name} was asked "
-            f"{_set(ours)}: these are not the same queries",
-            "evaluation.other_queries",
-            f"ask the baseline again: --queries {ours.query_set.name}@{ours.query_set.version}",
-        )
+    check_same_queries(theirs, ours)
     common = baseline.asked & candidate.asked
     if not common:
         raise ConfigError(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from enum import IntEnum
 
+from ecm.contracts.identity import Digest
 from ecm.contracts.measured import GateReport, RunHead, RunState, Schedule, Summary, Verdict
 from ecm.errors import ConfigError
 from ecm.evaluation.runs import Kept, Runs
@@ -40,16 +41,27 @@ def new_run_id(schedule: Schedule, now: float, chance: str) -> str:
     return f"{schedule.value}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{chance}"
 
 
-def earlier_run(runs: Runs, schedule: Schedule, asked: Asked, before: float) -> Kept | None:
-    """The finished run that a schedule compares with; None: there is none yet.
+def earlier_run(
+    runs: Runs, schedule: Schedule, asked: Asked, queries: Digest, before: float
+) -> Kept | None:
+    """The finished run that a schedule compares with; None: there is none yet of these queries.
 
     A run that is not complete is no yardstick. Raises StoreCorrupt.
+
+    Args:
+        runs: of the tenant.
+        schedule: whose.
+        asked: what it compares with.
+        queries: digest of the query set; a refreshed set begins anew.
+        before: Unix seconds.
     """
     for kept in runs.all():
         head, summary = kept.head, kept.summary
         if head is None or summary is None or head.state is not RunState.COMPLETE:
             continue
         if head.schedule is not schedule or head.started_at >= before:
+            continue
+        if head.query_set.digest != queries:
             continue
         if asked.compare == "last" or summary.verdict in GOOD or kept.accepted is not None:
             return kept

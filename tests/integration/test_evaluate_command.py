@@ -211,10 +211,29 @@ def test_what_cannot_be_compared_is_refused(settings: Profile, ecm: Said) -> Non
     code, _ = ecm("run", "--queries", "names", "--labels", "fewer")
     assert code == 2
     assert "of other queries" in ecm.err
-    for words in (("--baseline", "no-such-run"), ("--engines", "nobody"), ("--queries", "none")):
+    for words in (
+        ("--baseline", "no-such-run"),
+        ("--engines", "nobody"),
+        ("--queries", "none"),
+        ("--baseline", "internal"),
+        ("--resume", few["head"]["run_id"]),
+    ):
         code, _ = ecm("run", *ASKED, *words)
         assert code == 2, words
         assert ecm.err.count("\n") == 1, ecm.err
+    states = [one["state"] for one in ecm("list")[1]["items"]]
+    assert set(states) == {"complete"}, "refused before anything was asked"
+
+
+def test_an_engine_that_cannot_be_reached_leaves_a_partial_run(ecm: Said) -> None:
+    gone = "gone=internal@http://127.0.0.1:9"
+    code, done = ecm("run", *ASKED, "--engines", f"internal,{gone}", "--baseline", "internal")
+    assert (code, done["head"]["state"], done["verdict"]) == (75, "partial_failed", "inconclusive")
+    assert done["head"]["reason"].startswith("gone: ")
+    assert done["gates"] is None
+    assert "no common query" in done["remarks"][0]
+    by_engine = {one["engine_id"]: one["all"]["queries"] for one in done["figures"]}
+    assert by_engine == {"internal": 24, "gone": 0}
 
 
 def test_a_release_halts_until_somebody_accepts_it(ecm: Said) -> None:

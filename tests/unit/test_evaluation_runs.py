@@ -140,11 +140,13 @@ def test_a_schedule_compares_with_its_last_or_with_the_last_that_was_good(tmp_pa
     last, good = Asked(compare="last"), Asked(compare="last_good")
 
     def found(asked: Asked, before: float = NOW + 99) -> str | None:
-        kept = earlier_run(runs, of, asked, before)
+        kept = earlier_run(runs, of, asked, SET.head.digest, before)
         return None if kept is None else kept.plan.run_id
 
     assert (found(last), found(good)) == ("r2", "r1"), "an unfinished one is no yardstick"
     assert (found(last, NOW + 5), found(good, NOW)) == ("r1", None)
+    refreshed = earlier_run(runs, of, last, "f" * 64, NOW + 99)
+    assert refreshed is None, "of other queries there is nothing to compare with yet"
     runs.accept(Acceptance(run_id="r2", by="ada", reason="so be it", at=NOW, verdict=Verdict.BLOCK))
     assert found(good) == "r2"
     with pytest.raises(ConfigError, match="accepted by ada"):
@@ -155,7 +157,7 @@ def test_a_partial_run_is_no_yardstick(tmp_path: Path) -> None:
     runs, of = Runs(shelf_in(tmp_path)), planned("n1")
     runs.begin(of)
     runs.finish(summary(of, state=RunState.PARTIAL_FAILED), answered("n1", 0), (), {})
-    assert earlier_run(runs, Schedule.NIGHTLY, Asked(), NOW + 99) is None
+    assert earlier_run(runs, Schedule.NIGHTLY, Asked(), SET.head.digest, NOW + 99) is None
 
 
 def test_the_engine_of_an_earlier_run(tmp_path: Path) -> None:
