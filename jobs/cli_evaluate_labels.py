@@ -212,7 +212,7 @@ def labels_publish(
         if batches:
             head = batches[-1].head
             of = queries_by_digest(shelf, head.query_set, head.query_set_digest)
-            queries = f"{of.head.name}:{of.head.version}"
+            queries = f"{of.head.name}@{of.head.version}"
     made = publish_votes(shelf, work, queries, time.time())
     emit(
         {"tenant_id": settings.tenant, "name": work.name, **published_value(made)},

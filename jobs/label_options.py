@@ -25,7 +25,7 @@ QueriesOption = Annotated[
     str | None,
     typer.Option(
         "--queries",
-        metavar="NAME[:VERSION]",
+        metavar="NAME[@V]",
         help="The query set; by default the one that the label set is of.",
     ),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import uvicorn
 
@@ -13,6 +14,8 @@ from ecm.evaluation.labels.sitting import Sitting
 from jobs.labelling.app import COOKIE, Labelling, labelling_app
 from jobs.labelling.guard import LOOPBACK, new_token
 from jobs.labelling.pictures import Pictures
+
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - named here, chosen by whoever starts it
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ def serve(
         Labelling(tokens, pictures, cookie=f"{COOKIE}-{port}"),
         LOOPBACK if where.is_loopback else None,
     )
-    name = f"[{where.host}]" if ":" in where.host else where.host
+    host = socket.gethostname() if where.host in EVERYWHERE else where.host
+    name = f"[{host}]" if ":" in host else host
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     with listening:
         told({s.labeler: f"http://{name}:{port}/?token={token}" for token, s in tokens.items()})

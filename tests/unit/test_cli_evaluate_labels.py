@@ -119,7 +119,7 @@ def test_labels_and_votes_go_out_and_come_in(home: Path, capsys: Capture, tmp_pa
     file.write_text(lines.replace('"weak"', '"adjudicated"').replace('"captions"', "null"))
     made = told(home, capsys, "import", "gold", str(file))
     assert (made["label_version"], made["changed"]) == (2, 1)
-    made = told(home, capsys, "import", "copy", str(file), "--queries", "gold:1")
+    made = told(home, capsys, "import", "copy", str(file), "--queries", "gold@1")
     assert (made["label_version"], made["added"]) == (1, 1)
     file.write_text(lines.replace('"red"', '"unknown"'))
     assert ecm(home, "import", "gold", str(file)) == 1

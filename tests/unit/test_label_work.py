@@ -142,12 +142,12 @@ def test_labels_move_to_a_newer_query_set(home: Path) -> None:
     shelf = shelf_in(home)
     put_queries(shelf, [query("q3")], version=2)
     assert queries_of(shelf, "gold", None).head.version == 1
-    made = publish_votes(shelf, work_in(home), "gold:2", NOW)
+    made = publish_votes(shelf, work_in(home), "gold@2", NOW)
     assert made.head is not None
     assert (made.head.labels, made.merged.removed) == (0, 1)
     assert queries_of(shelf, "gold", None).head.version == 2
     with pytest.raises(ConfigError, match="not a query set"):
-        queries_of(shelf, "gold", "gold:x")
+        queries_of(shelf, "gold", "gold@x")
     with pytest.raises(ConfigError, match="of which queries"):
         queries_of(shelf, "none", None)
 

@@ -12,11 +12,14 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from ecm.contracts.identity import path_uri
 from ecm.contracts.labelling import Part
 from ecm.evaluation.labels.sitting import Sitting
+from ecm.evidence.snapshot_row import SnapshotRow
+from ecm.images.limits import ImageLimits
 from jobs.labelling.app import COOKIE, Labelling, labelling_app
 from jobs.labelling.pictures import Pictures
-from tests.factories import fake_profile
+from tests.factories import asset_id, fake_profile, picture
 from tests.label_sets import NOW, asset, drawn, labelled_home, shelf_in, work_in
 
 ANN, BOB = "token-of-ann", "token-of-bob"
@@ -184,3 +187,41 @@ def test_only_pictures_of_the_work_are_shown(client: TestClient, home: Path) -> 
     assert client.get(f"/api/pictures/{shown}", params={"size": "large"}).status_code == 404
     assert client.get(f"/api/pictures/{asset('x')}", params={"size": "small"}).status_code == 404
     assert client.get(f"/api/pictures/{shown}", params={"size": "huge"}).status_code == 422
+
+
+class OneAsset:
+    """A snapshot of one asset, which lies at some places."""
+
+    def __init__(self, *uris: str) -> None:
+        self._row = SnapshotRow(
+            tenant_id="t",
+            asset_id="",
+            uris=uris,
+            name="",
+            width=None,
+            height=None,
+            format=None,
+            caption=None,
+            caption_composed=False,
+            tags=(),
+            classification=(),
+            ocr=None,
+            statements=(),
+            vectors={},
+        )
+
+    def rows(self, tenant_id: str, asset_ids: list[str]) -> list[SnapshotRow]:
+        return [self._row]
+
+
+def test_a_large_picture_is_what_was_analysed_or_none(tmp_path: Path) -> None:
+    data = picture("red", 3, (2400, 1200))
+    here, gone = tmp_path / "here.png", tmp_path / "gone.png"
+    here.write_bytes(data)
+    reader = OneAsset(path_uri(gone), path_uri(here))
+    pictures = Pictures(reader, "t", ImageLimits())  # type: ignore[arg-type]
+    large = pictures.large(asset_id(data))
+    assert large is not None
+    assert Image.open(io.BytesIO(large)).size == (1600, 800)
+    here.write_bytes(picture("blue", 3))
+    assert pictures.large(asset_id(data)) is None

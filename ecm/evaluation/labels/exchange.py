@@ -67,7 +67,7 @@ def _check_query(where: str, query_id: str, query_ids: Collection[str]) -> None:
         raise ContractError(
             f"{where}: the query set has no query {query_id}",
             "labels.line",
-            "name the query set that these are of: --queries NAME:VERSION",
+            "name the query set that these are of: --queries NAME@V",
         )
 
 

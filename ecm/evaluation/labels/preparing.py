@@ -56,7 +56,7 @@ def make_pool(
         raise ConfigError(
             f"no result of {', '.join(runs)} is for query set {queries.head.name}",
             "labels.pool",
-            "name the query set of those runs: --queries NAME:VERSION",
+            "name the query set of those runs: --queries NAME@V",
         )
     known = known_of(shelf, work.name)
     unjudged = sum(

@@ -37,13 +37,13 @@ def newest(shelf: Shelf, name: str) -> Labels | None:
 
 
 def queries_of(shelf: Shelf, name: str, query_set: str | None) -> Queries:
-    """The queries that a label set is of: `query_set` (NAME or NAME:VERSION), else those its newest
+    """The queries that a label set is of: `query_set` (NAME or NAME@V), else those its newest
     version names, by their digest. Raises ConfigError, StoreCorrupt.
     """
     if query_set is not None:
-        asked, _, version = query_set.partition(":")
+        asked, _, version = query_set.partition("@")
         if version and not version.isdecimal():
-            raise ConfigError(f"not a query set: {query_set!r}", "labels.queries", "NAME:VERSION")
+            raise ConfigError(f"not a query set: {query_set!r}", "labels.queries", "NAME@V")
         return shelf.queries(asked, int(version) if version else None)
     there = newest(shelf, name)
     if there is None:
@@ -68,7 +68,7 @@ def queries_by_digest(shelf: Shelf, name: str, digest: str) -> Queries:
     raise ConfigError(
         f"no version of query set {name} has the digest {digest[:12]}",
         "labels.queries",
-        "restore it, or say which queries to go on with: --queries NAME:VERSION",
+        "restore it, or say which queries to go on with: --queries NAME@V",
     )
 
 
