@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, cast
 
 from ecm.client.where import made
 from ecm.contracts.feedback import MAX_SHOWN, Click, Dwell, Impression, Shown
@@ -67,6 +67,10 @@ class Who(TypedDict, total=False):
     session: str
 
 
+class AskedBy(Asked, Who, total=False):
+    """A question and who asks it: experiments of a service deal by them."""
+
+
 class Found(SearchResponse):
     """An answer, and what its question is called: feedback names it by `query_id`."""
 
@@ -92,6 +96,21 @@ class Found(SearchResponse):
 
     def _of(self, at: float, who: Who) -> dict[str, Any]:
         return {"at": at, "query_id": self.query_id, **who}
+
+
+def who_of(unit: str | None, session: str | None) -> Who:
+    """Who asks, as far as it is said."""
+    said = (("unit", unit), ("session", session))
+    return cast(Who, {name: value for name, value in said if value is not None})
+
+
+def parted(asked: AskedBy) -> tuple[Asked, Who]:
+    """What is asked, and who asks."""
+    who, rest = Who(), dict(asked)
+    for name in Who.__annotations__:
+        if name in rest:
+            who[name] = rest.pop(name)  # type: ignore[literal-required]
+    return cast(Asked, rest), who
 
 
 def question(text: str | None = None, **asked: Unpack[Asked]) -> Question:

@@ -13,7 +13,7 @@ from typing import Self, TypeVar, Unpack
 import httpx
 
 from ecm.client import calls
-from ecm.client.asking import Asked, Found, Question, question
+from ecm.client.asking import AskedBy, Found, Question, Who, parted, question, who_of
 from ecm.client.calls import Call
 from ecm.client.errors import ClientError
 from ecm.client.retrying import Retries
@@ -34,8 +34,8 @@ class Client:
         base_url: of the service, as http://host:8000.
         api_key: a text of `ecm keys create`; None: of a service without keys.
         tenant: whom an operator's key speaks for; None: whom the key says.
-        unit, session: who asks and when together, in words of your own: experiments deal by them,
-            only keyed hashes are stored. Feedback names the same ones.
+        unit, session: who asks and when together, in words of your own, where a search does not
+            say so itself: experiments deal by them, only keyed hashes are stored.
         timeout: seconds to wait for an answer each time.
         retries: how often a call is sent again; see Retries.
         transport: how it is sent, for tests and proxies; None: over the network.
@@ -56,11 +56,12 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._url = calls.checked_url(base_url)
+        who = who_of(unit, session)
         self._retries = retries if isinstance(retries, Retries) else Retries(retries)
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=self._url,
-            headers=calls.common_headers(api_key, tenant, unit, session),
+            headers=calls.common_headers(api_key, tenant, who),
             timeout=timeout,
             transport=transport,
             follow_redirects=False,
@@ -85,26 +86,30 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def search(self, text: str | None = None, **asked: Unpack[Asked]) -> Found:
-        """The answer to a question; see Asked. Raises also as `question` does."""
-        return self.ask(question(text, **asked))
+    def search(self, text: str | None = None, **asked: Unpack[AskedBy]) -> Found:
+        """The answer to a question; see AskedBy. Raises also as `question` does."""
+        rest, who = parted(asked)
+        return self.ask(question(text, **rest), **who)
 
-    def ask(self, asked: Question) -> Found:
-        """The answer to a question made by `question`."""
-        return self._do(calls.search_call(asked))
+    def ask(self, asked: Question, **who: Unpack[Who]) -> Found:
+        """The answer to a question made by `question`, for whoever asks it."""
+        return self._do(calls.search_call(asked, who))
 
-    def pages(self, text: str | None = None, **asked: Unpack[Asked]) -> Iterator[Found]:
+    def pages(self, text: str | None = None, **asked: Unpack[AskedBy]) -> Iterator[Found]:
         """The answer page by page, all of one snapshot. Raises OutOfDate when that is gone."""
-        first = question(text, **asked)
-        page = self.ask(first)
+        rest, who = parted(asked)
+        first = question(text, **rest)
+        page = self.ask(first, **who)
         yield page
         while page.cursor is not None:
-            page = self.ask(first.model_copy(update={"cursor": page.cursor}))
+            page = self.ask(first.model_copy(update={"cursor": page.cursor}), **who)
             yield page
 
-    def batch(self, questions: Sequence[Question]) -> tuple[Found | ClientError, ...]:
+    def batch(
+        self, questions: Sequence[Question], **who: Unpack[Who]
+    ) -> tuple[Found | ClientError, ...]:
         """The answer to each of up to 32 questions, or why it has none."""
-        return self._do(calls.batch_call(questions))
+        return self._do(calls.batch_call(questions, who))
 
     def asset(self, asset_id: str) -> Asset:
         """An asset with all evidence about it."""

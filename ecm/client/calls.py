@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from ecm.client.asking import Found, Question
+from ecm.client.asking import Found, Question, Who
 from ecm.client.errors import CLASS_OF_STATUS, ClientError, Failed, Garbled, NoAnswer
 from ecm.client.views import (
     Asset,
@@ -42,7 +42,7 @@ Model = TypeVar("Model", bound=BaseModel)
 @dataclass(frozen=True)
 class Call(Generic[Answer]):
     """One request. `request_id` is what it is called however often it is sent; `patient`: it is
-    sent again where the service says that it cannot now.
+    sent again where the service says that it cannot now. `who` are headers that say who asks.
     """
 
     method: str
@@ -51,25 +51,27 @@ class Call(Generic[Answer]):
     body: bytes | None = None
     patient: bool = True
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    who: Mapping[str, str] = field(default_factory=dict)
 
     def headers(self) -> Mapping[str, str]:
         """Of this request, beside those of every one."""
-        named = {REQUEST_ID: self.request_id}
+        named = {REQUEST_ID: self.request_id, **self.who}
         return named if self.body is None else {**named, **JSON}
 
 
-def search_call(question: Question) -> Call[Found]:
-    """POST /v1/search."""
+def search_call(question: Question, who: Who) -> Call[Found]:
+    """POST /v1/search. Raises ConfigError for a name that no header can hold."""
     name = uuid.uuid4().hex
 
     def read(response: httpx.Response) -> Found:
         return _found(_model(SearchResponse, response), response.headers.get(REQUEST_ID, name))
 
-    return Call("POST", "/v1/search", read, _json(question), request_id=name)
+    asked, by = _json(question), _who_headers(who)
+    return Call("POST", "/v1/search", read, asked, request_id=name, who=by)
 
 
-def batch_call(questions: Sequence[Question]) -> Call[tuple[Found | ClientError, ...]]:
-    """POST /v1/search/batch."""
+def batch_call(questions: Sequence[Question], who: Who) -> Call[tuple[Found | ClientError, ...]]:
+    """POST /v1/search/batch. Raises ConfigError for a name that no header can hold."""
     name = uuid.uuid4().hex
     body = b'{"questions":[' + b",".join(map(_json, questions)) + b"]}"
 
@@ -85,7 +87,8 @@ def batch_call(questions: Sequence[Question]) -> Call[tuple[Found | ClientError,
             raise Garbled("not as many answers as questions", request_id=own)
         return tuple(outcomes)
 
-    return Call("POST", "/v1/search/batch", read, body, request_id=name)
+    by = _who_headers(who)
+    return Call("POST", "/v1/search/batch", read, body, request_id=name, who=by)
 
 
 def feedback_call(events: Sequence[FeedbackEvent]) -> Call[FeedbackReceipt]:
@@ -159,27 +162,25 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def common_headers(
-    api_key: str | None,
-    tenant: str | None,
-    unit: str | None = None,
-    session: str | None = None,
-) -> dict[str, str]:
+def common_headers(api_key: str | None, tenant: str | None, who: Who) -> dict[str, str]:
     """Of every request. Raises ConfigError for a name that no header can hold."""
     headers = {"Accept": "application/json, image/*, */*;q=0.1"}
-    said = (
-        ("X-API-Key", api_key),
-        ("X-Tenant", tenant),
-        ("X-Ecm-Unit", unit),
-        ("X-Ecm-Session", session),
-    )
-    for name, value in said:
-        if value is None:
-            continue
-        if not value or not value.isascii() or not value.isprintable():
-            raise ConfigError(f"nothing that {name} could hold", "client.header")
-        headers[name] = value
-    return headers
+    for name, value in (("X-API-Key", api_key), ("X-Tenant", tenant)):
+        if value is not None:
+            headers[name] = _held(name, value)
+    return {**headers, **_who_headers(who)}
+
+
+def _who_headers(who: Who) -> dict[str, str]:
+    """Raises ConfigError."""
+    said = (("X-Ecm-Unit", who.get("unit")), ("X-Ecm-Session", who.get("session")))
+    return {name: _held(name, value) for name, value in said if value is not None}
+
+
+def _held(name: str, value: str) -> str:
+    if not value or not value.isascii() or not value.isprintable():
+        raise ConfigError(f"nothing that {name} could hold", "client.header")
+    return value
 
 
 def refusal_of(response: httpx.Response) -> ClientError:

@@ -245,6 +245,23 @@ def test_each_question_of_a_batch_has_its_own_outcome() -> None:
             client.batch([question("a dog"), question("a cat")])
 
 
+def test_who_asks_travels_beside_the_question_and_may_be_said_each_time() -> None:
+    service = MadeUp(problem(422))
+    transport = httpx.MockTransport(service)
+    with Client("http://ecm.test", KEY, unit="mary", session="one", transport=transport) as client:
+        for who in ({}, {"session": "two"}, {"unit": "paul", "session": "three"}):
+            with pytest.raises(Refused):
+                client.search("a dog", **who)
+            with pytest.raises(Refused):
+                client.batch([question("a dog")], **who)
+        with pytest.raises(ConfigError):
+            client.search("a dog", unit="two\nlines")
+    said = [(r.headers["x-ecm-unit"], r.headers["x-ecm-session"]) for r in service.asked]
+    expected = [("mary", "one"), ("mary", "two"), ("paul", "three")]
+    assert said == [one for one in expected for _ in (1, 2)]
+    assert json.loads(service.asked[-2].content) == {"text": "a dog"}
+
+
 def test_the_same_from_asyncio() -> None:
     service = MadeUp(problem(429, **{"Retry-After": "2"}), httpx.ConnectError("no"), good())
     pauses: list[float] = []
