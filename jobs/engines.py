@@ -37,8 +37,13 @@ from ecm.evaluation.engines.rest import Place, RestEngine
 from ecm.evaluation.engines.vectors import Corpus, QueryVectors, read_corpus
 from ecm.opening import search_parts
 from ecm.search.opening import open_snapshot
+from jobs.edge import note
 from jobs.engine_in_process import Bench, InProcess, SameVectors
 from jobs.loopback import Loopback
+
+
+def _tell(reason: str) -> None:
+    note(f"qdrant-edge builds its index: {reason}")
 
 
 def engines_folder(environ: Mapping[str, str]) -> Path:
@@ -68,7 +73,7 @@ def open_engines(
     *,
     environ: Mapping[str, str],
     budget: Budget | None = None,
-    on_build: Callable[[str], None] = lambda reason: None,
+    on_build: Callable[[str], None] = _tell,
 ) -> list[Patient]:
     """The engines that `specs` name, in order, on the published snapshot and the profile's tenant.
 

@@ -59,12 +59,16 @@ class ContractReply:
 
 
 class _Documented(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+_Single = Annotated[float, Field(ge=-1e30, le=1e30)]
+"""Of which products and their sums are numbers, too."""
 
 
 class _VectorQuery(_Documented):
     kind: Literal["vector", "text"]
-    vector: list[float] | None = None
+    vector: list[_Single] | None = None
     text: str | None = None
     fields: str
     k: Annotated[int, Field(ge=1)] = 50
