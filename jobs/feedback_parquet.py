@@ -37,6 +37,18 @@ SCHEMA = pa.schema(
         pa.field("asset_id", pa.string()),
         pa.field("rank", pa.int32()),
         pa.field("seconds", pa.float64()),
+        pa.field(
+            "experiment",
+            pa.struct(
+                [
+                    ("id", pa.string()),
+                    ("arm", pa.string()),
+                    ("stage", pa.int32()),
+                    ("unit", pa.string()),
+                    ("teams", pa.string()),
+                ]
+            ),
+        ),
     ]
 )
 """A row for each event; what its kind does not have is null. `at` in Unix seconds (UTC)."""

@@ -59,7 +59,8 @@ def figures(events: Iterable[StoredEvent]) -> FeedbackFigures:
         kinds[event.kind] += 1
         days.add(event.day)
         if event.kind is FeedbackKind.IMPRESSION:
-            rankings[event.query_id] = event.ranking or ""
+            if event.shown:  # an answer within an experiment is known even where it was empty
+                rankings[event.query_id] = event.ranking or ""
             shown_at.update(one.rank for one in event.shown)
             continue
         later[event.query_id] += 1

@@ -181,8 +181,8 @@ def test_answers_in_turns_page_alike_and_a_guard_ends_them_without_a_restart(
     told = [one["response"]["experiment"]["arm"] for one in batch.json()["answers"]]
     assert told == ["interleaved", "interleaved"]
     assert "x-ecm-experiment" not in batch.headers
-    with Client(running.address, f"key-of-{TENANT}", session="of a program") as program:
-        found = program.search("red car", limit=3)
+    with Client(running.address, f"key-of-{TENANT}") as program:
+        found = program.search("red car", limit=3, session="of a program")
         assert found.experiment is not None
         assert found.experiment.arm is arm_by_mark(storage, definition, 0, "of a program")
         program.feedback([found.click(found.hits[0], time.time(), session="of a program")])
