@@ -4,9 +4,9 @@ Two p values of the same counts: `p_once` for one look at the end (chi-square, P
 `p`, which holds however often one looks. The latter is of the count's walk around what is expected:
 that it ever leaves a band as wide as c standard deviations of a `planned` number of units, before
 there are so many, has a chance of 4 (1 - Phi(c)) at most (reflection; as O'Brien and Fleming's
-bounds, looked at always). Most of alpha goes to the planned number, where it costs next to nothing
-against one look; the rest to bands for a quarter, a sixteenth, four times … as many, so that gross
-mismatches are seen early and nothing ends with the plan.
+bounds, looked at always). Most of alpha goes to the planned number, where it costs little against
+one look; the rest to bands for a quarter, a sixteenth … of it, so that gross mismatches are seen
+early, and for twice, four times … as many, so that nothing ends with the plan.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from typing import Final
 from ecm.errors import ContractError
 
 _NORMAL: Final = NormalDist()
-_PLANNED: Final = 0.9
-_EARLIER: Final = (0.03, 0.02)
-_LATER: Final = 0.05
-_STEP: Final = 4
+_PLANNED: Final = 0.69
+_EARLIER: Final = {256: 0.005, 64: 0.01, 16: 0.015, 4: 0.03}
+"""Parts of the planned number, with their part of alpha."""
+_LATER: Final = 0.25
+"""Of all numbers twice, four times … as large together."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,15 @@ def _ever(deviations: float) -> float:
 
 def _horizons(planned: int, units: int) -> Iterator[tuple[float, float]]:
     """Numbers of units that are not passed yet, with the part of alpha that each has."""
-    for back, weight in enumerate(_EARLIER, start=1):
-        if planned / _STEP**back >= units:
-            yield planned / _STEP**back, weight
+    for part, weight in _EARLIER.items():
+        if planned / part >= units:
+            yield planned / part, weight
     if planned >= units:
         yield planned, _PLANNED
-    further = 1
-    while planned * _STEP**further < units:
-        further += 1
-    yield planned * _STEP**further, _LATER / 2**further
+    doubled = 1
+    while planned * 2**doubled < units:
+        doubled += 1
+    yield planned * 2**doubled, _LATER / 2**doubled
 
 
 def _chi_square(counts: Sequence[int], expected: Sequence[float]) -> float:
