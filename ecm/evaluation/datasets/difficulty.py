@@ -5,10 +5,10 @@ hard. How easy one is (0-1) follows from what is stored of assets, not from how 
 
     in words     the part of what it says that is stored of its answers, by the share that they are
                  of all assets of which as much is stored: s * n / (n + others)
-    an image     n / (1 + n), n other assets of what it shows
+    an image     the same of the name of what it shows, by the part that is stored of the image
     look         n / (1 + n) / 2 ** conditions, n pictures that are so
-    things of    the ease of the things in words, by the share of their assets that are so
-    some look    (a shown one: that share alone), / 2 ** conditions
+    things of    the ease of the things in words (of a shown one, whose name is not said, 1 / 4), by
+    some look    the share of their assets that are so, / 2 ** conditions
 
 What is stored are the words of an asset's evidence and of its file name. A word counts by its
 rarity, ln(1 + assets / (1 + assets that say it)); the part is the mean over the answers. Of a query
@@ -37,6 +37,7 @@ EASIEST, HARDEST = 0.3, 0.7
 _SAMPLE: Final = 2_000
 """Assets that are looked at for words that others say as well."""
 _ANSWERS: Final = 50
+_NOT_SAID: Final = 0.25
 _LEAST: Final = 1e-9
 """Shares that are closer than this are the same."""
 
@@ -104,6 +105,13 @@ class _Stored:
         others = int(equal.sum()) * len(self.known) / len(self.sample)
         return said * max(1, len(those)) / (max(1, len(those)) + others)
 
+    def share(self, words: tuple[str, ...], asset_id: str) -> float:
+        """The part of words that is stored of an asset, 0-1; 0 of one that is not known."""
+        weights = {word: self.known.rarity(word) for word in words}
+        if asset_id not in self.known.by_id or not weights:
+            return 0.0
+        return self._share(asset_id, weights) / math.fsum(weights.values())
+
     def _share(self, asset_id: str, weights: Mapping[str, float]) -> float:
         own = _words_of(self.known.by_id[asset_id])
         return math.fsum(weight for word, weight in weights.items() if word in own)
@@ -111,13 +119,18 @@ class _Stored:
 
 def ease_of(draft: Draft, stored: _Stored) -> float:
     """How easy a draft is, 0-1, by the table above."""
-    answers = draft.answered_by
-    if draft.kind in (QueryKind.IMAGE, QueryKind.LAYOUT):
-        return len(answers) / (1 + len(answers)) * 0.5**draft.demands
-    if draft.kind is not QueryKind.MIXED:
-        return stored.ease(content_words(draft.about), answers)
-    plain = stored.ease(content_words(draft.about), draft.among) if draft.about else 1.0
-    return plain * len(answers) / max(1, len(draft.among)) * 0.5**draft.demands
+    answers, words = draft.answered_by, content_words(draft.about)
+    match draft.kind:
+        case QueryKind.LAYOUT:
+            return float(len(answers) / (1 + len(answers)) * 0.5**draft.demands)
+        case QueryKind.IMAGE:
+            return stored.ease(words, answers) * stored.share(words, draft.shown or "")
+        case QueryKind.MIXED:
+            plain = stored.ease(words, draft.among) if draft.shown is None else _NOT_SAID
+            part = len(answers) / max(1, len(draft.among))
+            return float(plain * part * 0.5**draft.demands)
+        case _:
+            return stored.ease(words, answers)
 
 
 def _words_of(asset: KnownAsset) -> frozenset[str]:

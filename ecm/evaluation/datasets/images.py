@@ -36,4 +36,6 @@ def image_drafts(
                 answers=tuple(answer[asset_id] for asset_id in others),
                 shown=shown,
                 locale=locale,
+                about=thing.names[0],
+                among=thing.assets,
             )

@@ -182,7 +182,7 @@ def _mixed(
         group=thing.group,
         answers=answers,
         shown=shown,
-        about=thing.names[0] if shown is None else "",
+        about=thing.names[0],
         demands=1 + (wanted.place not in (None, "centre")),
         among=thing.assets,
     )
