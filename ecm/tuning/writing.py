@@ -6,8 +6,8 @@ no place and no name of a machine is in it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +28,11 @@ _ABOUT: Final = """\
 """
 
 
-def code_version(packages: Sequence[str] = LEARNING) -> str:
-    """The version, and the first half of a sha256 over the sources of some packages of `ecm`."""
+@functools.cache
+def code_version(packages: tuple[str, ...] = LEARNING) -> str:
+    """The version, and the first half of a sha256 over the sources of some packages of `ecm`,
+    as they are when this process first asks.
+    """
     seen = hashlib.sha256()
     root = Path(ecm.__file__).parent
     for name in sorted(packages):
