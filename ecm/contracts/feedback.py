@@ -86,9 +86,11 @@ class Impression(_Event):
 
 class Exposed(Impression):
     """An impression that the service has seen itself, of an answer within an experiment. It is told
-    by nobody else: what callers send cannot put anybody into an arm.
+    by nobody else: what callers send cannot put anybody into an arm. That nothing was shown is news
+    of an arm as well.
     """
 
+    shown: tuple[Shown, ...] = Field(default=(), max_length=MAX_SHOWN)
     experiment: Exposure
 
 
