@@ -23,7 +23,7 @@ from typing import Final, Self, TypeVar
 
 from ecm.errors import ContractError
 
-_STEPS: Final = 60
+_STEPS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
