@@ -10,6 +10,7 @@ from ecm.contracts.evaluation import Difficulty, LabelSource, QueryKind, Split
 from ecm.contracts.search import QueryType
 from ecm.evaluation.datasets.building import Built, build_queries
 from ecm.evaluation.datasets.drafts import Draft
+from ecm.evaluation.datasets.files import Written
 from ecm.evaluation.datasets.known import known_asset
 from ecm.evaluation.datasets.log_words import anonymous
 from ecm.evaluation.datasets.sides import side_of
@@ -19,6 +20,7 @@ from tests.query_sources import (
     asked_file,
     asset_of,
     built,
+    described,
     drawn,
     known,
     known_of,
@@ -133,6 +135,17 @@ def test_one_question_from_two_sources_is_asked_once_with_the_answers_of_both() 
     assert by_text(drafts, "animal").answers[0].relevance == 1
 
 
+def test_a_complete_query_stays_complete_unless_somebody_knows_more() -> None:
+    written = asked_file(
+        {"text": "odd", "relevant": [asset_of(1)], "complete": True},
+        {"text": "lemon", "relevant": [asset_of(2)], "complete": True},
+        {"text": "gone", "relevant": [asset_of(3), "gone.jpg"], "complete": True},
+    )
+    drafts = draw(sources(asked=written), 0).drafts
+    complete = {text: by_text(drafts, text).complete for text in ("odd", "lemon", "gone")}
+    assert complete == {"odd": True, "lemon": False, "gone": False}
+
+
 def test_what_is_not_in_the_snapshot_is_counted_and_never_an_answer() -> None:
     written = asked_file(
         {"kind": "class", "text": "pet", "relevant": ["cat/photo-000.jpg", "gone.jpg"]},
@@ -168,9 +181,19 @@ def test_without_files_the_evidence_speaks_and_is_weak() -> None:
 
 
 def test_templates_are_not_made_for_another_language() -> None:
-    german = draw(sources(locale="de"), 0)
-    assert {one.locale for one in german.drafts} == {"de"}
+    german = draw(sources(locale="de-AT"), 0)
+    assert {one.locale for one in german.drafts} == {"de-AT"}
     assert not any(one.kind in (QueryKind.LAYOUT, QueryKind.MIXED) for one in german.drafts)
+    lines = [
+        one.model_copy(update={"locale": "la"}) if "dog" in one.labels else one
+        for one in described().lines
+    ]
+    some = draw(sources(described=Written("x", "0" * 64, tuple(lines))), 0)
+    locales = {one.text: one.locale for one in some.drafts if one.kind is QueryKind.CLASS}
+    assert (locales["dog"], locales["cat"]) == ("la", "en")
+    mixed = [one.text or "" for one in some.drafts if one.kind is QueryKind.MIXED]
+    assert any("cat" in text for text in mixed)
+    assert not any("dog" in text for text in mixed)
 
 
 def test_searches_are_asked_without_any_answer() -> None:

@@ -110,8 +110,10 @@ def group_of(kind: str, name: str) -> str:
 
 
 def merged(drafts: Iterable[Draft]) -> tuple[Draft, ...]:
-    """Each question once, sorted by id. Of several who ask the same, the answers of all count, the
-    most relevant judgement of an asset first; it is complete when it was for all.
+    """Each question once, sorted by id.
+
+    Of several who ask the same, the answers of all count, the most relevant judgement of an asset
+    first. It is complete when one of them was and no other knows more.
     """
     ordered = sorted(drafts, key=_rank)
     found: dict[tuple[str, str], Draft] = {}
@@ -130,8 +132,13 @@ def _both(first: Draft, second: Draft) -> Draft:
     return replace(
         first,
         answers=tuple(answers[asset_id] for asset_id in sorted(answers)),
-        complete=first.complete and second.complete,
+        complete=_complete(first, second) or _complete(second, first),
     )
+
+
+def _complete(one: Draft, other: Draft) -> bool:
+    """Whether one knows all answers, and the other has no other ones or knows all as well."""
+    return one.complete and (other.complete or other.answered_by <= one.answered_by)
 
 
 def _rank(draft: Draft) -> tuple[int, str, str, str, str]:

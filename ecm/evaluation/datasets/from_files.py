@@ -41,13 +41,14 @@ _TYPE_OF: Final = {
 class FileKnowledge:
     """What files say of the assets of a snapshot.
 
-    `labels` and `captions` are by asset, `asked` are queries with their answers resolved. `left`
-    counts what could not be used, by why.
+    `labels` and `captions` are by asset, `asked` are queries with their answers resolved. `locales`
+    are those of normalised labels, `left` counts what could not be used, by why.
     """
 
     labels: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     captions: list[tuple[str, str, str]] = field(default_factory=list)
     asked: list[tuple[Asked, str | None, Mapping[str, Relevance]]] = field(default_factory=list)
+    locales: dict[str, str] = field(default_factory=dict)
     left: Counter[str] = field(default_factory=Counter)
 
 
@@ -61,9 +62,11 @@ def read_knowledge(
         if asset_id is None:
             found.left["described images that are no asset of the snapshot"] += 1
             continue
+        said = line.locale or locale
         if line.labels:
             found.labels.append((asset_id, line.labels))
-        said = line.locale or locale
+        for label in line.labels:
+            found.locales.setdefault(normalised(label), said)
         found.captions += [(asset_id, caption, said) for caption in line.captions]
     for query in asked:
         _read_asked(query, resolver, found)
@@ -109,9 +112,15 @@ def labelled_of(things: Iterable[Thing], knowledge: FileKnowledge) -> tuple[Thin
 
 
 def class_drafts(
-    things: Iterable[Thing], answer: Mapping[str, Answer], locale: str
+    things: Iterable[Thing],
+    answer: Mapping[str, Answer],
+    locales: Mapping[str, str],
+    locale: str,
 ) -> Iterator[Draft]:
-    """A query for every name of every thing; `answer` has what each asset answers with."""
+    """A query for every name of every thing; `answer` has what each asset answers with.
+
+    `locale` is that of names that `locales` (by normalised name) does not have.
+    """
     for thing in things:
         if len(thing.assets) > MOST_ANSWERS:
             continue
@@ -123,7 +132,7 @@ def class_drafts(
                 source=QuerySource.LABELS,
                 group=thing.group,
                 answers=tuple(answer[asset_id] for asset_id in sorted(thing.assets)),
-                locale=locale,
+                locale=locales.get(normalised(name), locale),
                 about=name,
             )
 

@@ -34,6 +34,7 @@ from ecm.evaluation.datasets.own_words import (
 )
 from ecm.evaluation.datasets.resolving import Resolver
 from ecm.evaluation.datasets.things import Thing
+from ecm.evaluation.datasets.words import normalised
 
 MOST_DRAFTS: Final = MAX_QUERIES
 
@@ -42,8 +43,8 @@ MOST_DRAFTS: Final = MAX_QUERIES
 class Sources:
     """What queries are drawn from. Without files, classes and captions are the evidence's own.
 
-    `locale` is that of what names none. Templates are English: there are none where it is another
-    language's.
+    `locale` is that of what names none. Templates are English: things with names of another
+    language are in none, and looks are not asked for where `locale` is another language's.
     """
 
     known: KnownAssets
@@ -93,11 +94,11 @@ def draw(sources: Sources, seed: int) -> Drawn:
         said = evident_captions(sources.known, sources.locale)
     drafts = chain(
         said,
-        class_drafts(things, answer, sources.locale),
+        class_drafts(things, answer, knowledge.locales, sources.locale),
         image_drafts(labelled, answer, seed, sources.locale),
         known_items(sources.known, sources.locale),
         log_drafts(sources.log, sources.locale) if sources.log is not None else (),
-        _templates(sources, labelled, answer),
+        _templates(sources, _english(labelled, knowledge.locales, sources.locale), answer),
     )
     pool = merged(drafts)
     some = _some(pool, seed)
@@ -119,12 +120,23 @@ def _some(drafts: tuple[Draft, ...], seed: int) -> tuple[Draft, ...]:
     return tuple(sorted(found, key=lambda one: one.query_id))
 
 
+def _english(things: Iterable[Thing], locales: Mapping[str, str], locale: str) -> tuple[Thing, ...]:
+    """Things whose names stand in English sentences."""
+    return tuple(
+        thing for thing in things if _is_english(locales.get(normalised(thing.names[0]), locale))
+    )
+
+
+def _is_english(locale: str) -> bool:
+    return locale.casefold().replace("_", "-").partition("-")[0] == "en"
+
+
 def _templates(
-    sources: Sources, labelled: tuple[Thing, ...], answer: Mapping[str, Answer]
+    sources: Sources, things: tuple[Thing, ...], answer: Mapping[str, Answer]
 ) -> Iterator[Draft]:
-    if not sources.locale.casefold().startswith("en"):
+    yield from pair_drafts(things, answer, len(sources.known), "en")
+    if sources.looked is None:
         return
-    yield from pair_drafts(labelled, answer, len(sources.known), sources.locale)
-    if sources.looked is not None:
+    yield from mixed_drafts(sources.looked, things, answer)
+    if _is_english(sources.locale):
         yield from layout_drafts(sources.looked)
-        yield from mixed_drafts(sources.looked, labelled, answer)
