@@ -197,17 +197,17 @@ def _baseline(desk: Desk, summary: Summary, sets: Sets) -> Contender | None:
 
 
 def _named(desk: Desk, run: str) -> str:
-    """The id of a run. Raises ConfigError where `last` names none."""
-    if run != LAST:
-        return run
-    for kept in desk.runs.all():
-        if kept.head is not None:
-            return kept.head.run_id
-    raise ConfigError(
-        f"no finished run of tenant {desk.shelf.tenant_id}",
-        "evaluation.no_run",
-        "make one: ecm evaluate run",
-    )
+    """The id of a run. Raises ConfigError where there is none of it."""
+    finished = (kept.head.run_id for kept in desk.runs.all() if kept.head is not None)
+    found = next(finished, None) if run == LAST else run
+    if found is None or found not in desk.shelf.names("runs"):
+        raise ConfigError(
+            f"no {'finished run' if run == LAST else f'run {run}'} of tenant "
+            f"{desk.shelf.tenant_id}",
+            "evaluation.no_run",
+            "see: ecm evaluate list",
+        )
+    return found
 
 
 def _write(out: Path, summary: Summary, report: Report, page: bool) -> list[str]:

@@ -98,6 +98,8 @@ def test_the_page_of_a_report_holds_its_pictures(
 def test_what_is_not_there_is_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ecm(home, "report", "r-9") == 2
     assert "no run r-9" in capsys.readouterr().err
+    assert ecm(home, "report", "../r-1") == 2
+    assert "no run ../r-1" in capsys.readouterr().err
     assert ecm(home, "report", "r-3") == 2
     assert "--resume r-3" in capsys.readouterr().err
     assert ecm(home, "report", "r-1", "--html") == 2

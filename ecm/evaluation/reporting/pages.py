@@ -39,6 +39,7 @@ table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums
 th,td{padding:.35rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600;border-bottom:2px solid var(--line);vertical-align:bottom}
 .right{text-align:right}
+.whole{white-space:nowrap}
 img{max-width:100%;height:auto;vertical-align:middle;border-radius:4px}
 img.plot{display:block;margin:1rem 0;background:#fff;padding:.4rem;border:1px solid var(--line)}
 nav{font-size:.9rem;color:var(--faint)}

@@ -30,7 +30,7 @@ _HEADS: Final = (
     ("ended", ""),
     ("run", ""),
     ("verdict", ""),
-    ("changed since the one before", ""),
+    ("changed", ""),
     ("engine", ""),
     ("nDCG@10", "right"),
     ("Recall@50", "right"),
@@ -70,7 +70,7 @@ def _summary(trend: Trend, linked: Collection[str]) -> str:
     if not trend.runs:
         return "<p>No finished run yet.</p>"
     last = trend.runs[-1]
-    word = "was compared with nothing" if last.verdict is None else _WORDS[last.verdict]
+    word = "compared with nothing" if last.verdict is None else _WORDS[last.verdict]
     by = f" ({_text(last.failed_gate)})" if last.failed_gate else ""
     runs = counted(len(trend.runs), "run")
     return (
@@ -92,7 +92,8 @@ def _reading() -> str:
         "<p>Points have 95 % intervals. A full line joins the same build on the same queries and "
         "labels; a dotted one another snapshot, ranking or version of it. Where queries or labels "
         "changed there is no line, for the figures do not compare; for latencies neither where the "
-        "machine or the concurrency changed.</p>"
+        "machine or the concurrency changed. <em>Changed</em> names "
+        "what was another than in the run of the same schedule before.</p>"
     )
 
 
@@ -123,7 +124,8 @@ def _rows(run: TrendRun, linked: Collection[str]) -> str:
         f"<strong>{_text(verdict)}</strong>" if strong else _text(verdict),
         _text(_changed(run)),
     ]
-    first = "".join(f"<td{rows}>{cell}</td>" for cell in whole)
+    kinds = (' class="whole"', "", "", "")
+    first = "".join(f"<td{rows}{kind}>{cell}</td>" for cell, kind in zip(whole, kinds, strict=True))
     engines = [_engine(point) for point in run.points] or ['<td colspan="6">no figures</td>']
     return "\n".join(
         f"<tr>{first if place == 0 else ''}{cells}</tr>" for place, cells in enumerate(engines)

@@ -148,7 +148,7 @@ def _dates(axes: Axes, trend: Trend) -> None:
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz="UTC"))
     first, last = trend.runs[0].at / _DAY, trend.runs[-1].at / _DAY
-    room = max((last - first) * 0.03, 1 / 24)
+    room = max((last - first) * 0.03, 300 / _DAY)
     axes.set_xlim(first - room, last + room)
     axes.set_xlabel("UTC")
     axes.tick_params(axis="x", colors=FAINT if first == last else INK)
