@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ecm.contracts.measured import (
     Answered,
@@ -191,3 +194,55 @@ def test_other_queries_or_engines_than_the_plans_are_refused() -> None:
         carried_out(
             of.model_copy(update={"queries": of.queries[:-1]}), [engine(a)[0], engine(b)[0]]
         )
+
+
+class Stopper:
+    """Interrupts when it hears of so many answers, once."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def __call__(self, done: int, total: int) -> None:
+        if done >= self._at:
+            raise KeyboardInterrupt
+
+
+@given(
+    st.lists(st.integers(1, 60), max_size=5),
+    st.integers(1, 3),
+    st.integers(1, 40),
+    st.integers(1, 3),
+)
+@settings(max_examples=40, deadline=None)
+def test_however_often_it_is_stopped_it_ends_the_same_and_nothing_is_asked_twice(
+    stops: list[int], concurrency: int, batch: int, rounds: int
+) -> None:
+    of, (a, b) = two(rounds=rounds, concurrency=concurrency)
+    there: dict[tuple[int, str, str], Answered] = {}
+    asked = 0
+
+    def keep(answers: Sequence[Answered]) -> None:
+        for one in answers:
+            there.setdefault((one.round, one.query_id, one.engine_id), one)
+
+    for stop in [*stops, None]:
+        (first, backend), (second, _) = engine(a, good_answers(SET.queries)), engine(b)
+        kept = tuple(there.values())
+        with contextlib.suppress(KeyboardInterrupt):
+            head, answers = run_benchmark(
+                of,
+                SET.queries,
+                [first, second],
+                earlier=kept,
+                keep=keep,
+                told=(lambda done, total: None) if stop is None else Stopper(len(kept) + stop),
+                clock=lambda: NOW,
+                batch=batch,
+            )
+        asked += backend.asked
+    assert asked == 24 * rounds
+    assert head.state is RunState.COMPLETE
+    whole = carried_out(of, [engine(a, good_answers(SET.queries))[0], engine(b)[0]])[1]
+    assert [(one.round, one.query_id, one.engine_id, one.answer.ranked) for one in answers] == [
+        (one.round, one.query_id, one.engine_id, one.answer.ranked) for one in whole
+    ]
