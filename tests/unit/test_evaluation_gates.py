@@ -13,8 +13,9 @@ from ecm.contracts.measured import GateCheck, GateReport, Verdict
 from ecm.delivery.gates import load_gates as load_rollout_gates
 from ecm.errors import ConfigError, ContractError
 from ecm.evaluation.config import EvaluationGates, Gate, GateSet, load_gates
-from ecm.evaluation.gates import Harm, Side, judge, ruled, worst
+from ecm.evaluation.gates import Harm, Side, checks_of, judge, ruled, worst
 from ecm.evaluation.judgements import Judgements
+from tests.drawn_comparisons import shifted, unchanged
 from tests.evaluation_sides import (
     GOOD,
     POOR,
@@ -281,3 +282,16 @@ def test_wrong_gates_are_told_by_their_key(tmp_path: Path, text: str, said: str)
     assert error.value.code == "config.gates"
     with pytest.raises(ConfigError, match="cannot be read"):
         load_gates(tmp_path / "absent.yaml")
+
+
+def test_builds_that_differ_by_noise_are_seldom_blocked_and_damage_that_is_detectable_is() -> None:
+    rng = np.random.default_rng(11)
+    gates = EvaluationGates(resamples=1000)
+    blocked = found = 0
+    for seed in range(40):
+        first = tuple(checks_of(unchanged(rng, 100, 0.1), gates, seed))
+        blocked += worst(one.verdict for one in first) is Verdict.BLOCK
+        damaged = shifted(rng, unchanged(rng, 100, 0.1), first[0].detectable, 0.1)
+        found += next(checks_of(damaged, gates, seed)).verdict is Verdict.BLOCK
+    assert blocked <= 4
+    assert found >= 27
