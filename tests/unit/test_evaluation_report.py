@@ -110,7 +110,8 @@ def test_everything_that_was_compared_is_named() -> None:
         assert name in told
     assert "**A recorded contract stands in for Example Search.**" in told
     assert "`commercial` is a recorded contract that stands in for Example Search" in told
-    assert "cohen\\_kappa 0.55" in told
+    assert "target of 0.6: cohen\\_kappa 0.55 (beside it: ac1 0.82 and pabak 0.79)" in told
+    assert "those who judged the same: cohen\\_kappa 0.55, ac1 0.82, pabak 0.79." in told
     assert "Gain is linear" in told
 
 

@@ -33,6 +33,11 @@ MEANINGS: Final = (
         "share of the first ten results that nobody has judged. They count as not relevant, so "
         "that what an engine finds beyond the judged assets is not to its credit.",
     ),
+    (
+        "kappa, AC1, PABAK",
+        "agreement of people beyond chance, 1 at best. Kappa falls where nearly all get the same "
+        "judgement, the others do not: read them together.",
+    ),
     ("p50, p95", "half (95 %) of the answers came within this time, as the one who asked saw it."),
     ("error rate", "share of queries without an answer after all attempts; each counts as 0."),
     ("degraded", "share of answers in which a part of the engine did not take part."),

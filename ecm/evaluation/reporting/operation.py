@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from ecm.contracts.evaluation import LabelSet
 from ecm.contracts.measured import EngineProblem, Measure
 from ecm.evaluation.reporting.material import Contender, Material
 from ecm.evaluation.reporting.rates import quantile_interval, wilson
@@ -17,6 +18,7 @@ from ecm.evaluation.reporting.text import (
     counted,
     dollars,
     milliseconds,
+    number,
     percent,
     ranged,
     table,
@@ -48,10 +50,20 @@ def coverage_section(material: Material) -> str:
         f"Labels: {counted(head.label_set.labels, 'judgement')}"
         f"{f' ({sources})' if sources else ''}. Of {complete:,} of {asked:,} queries every asset "
         "is judged; of the others only what some engine has found.",
+        *_agreement(head.label_set),
         table(["engine", "unjudged@10", "queries with a relevant asset"], rows),
         _what_coverage_means(material),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _agreement(labels: LabelSet) -> list[str]:
+    """How far people who judged the same agree; empty where no two did."""
+    known = {name: value for name, value in labels.agreement.items() if value is not None}
+    said = ", ".join(
+        f"{words(name, 64)} {number(value, 0 if value > 1 else 2)}" for name, value in known.items()
+    )
+    return [f"Agreement of those who judged the same: {said}."] if known else []
 
 
 def uneven(material: Material) -> bool:

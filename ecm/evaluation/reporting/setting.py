@@ -25,6 +25,7 @@ from ecm.evaluation.reporting.text import (
 )
 
 TARGET_KAPPA: Final = 0.6
+_BESIDE: Final = ("ac1", "pabak")
 _SHORT: Final = 12
 _BLUNT: Final = 2.0
 """Times the limit from which on what a gate would find is too much to rely on it."""
@@ -169,7 +170,7 @@ def _of_labels(material: Material) -> list[str]:
         beside = [
             f"{words(name, 64)} {number(value, 2)}"
             for name, value in sorted(labels.agreement.items())
-            if name not in kappas and value is not None
+            if name in _BESIDE and value is not None
         ]
         low = listed(f"{words(name, 64)} {number(value, 2)}" for name, value in kappas.items())
         also = f" (beside it: {listed(beside)})" if beside else ""
