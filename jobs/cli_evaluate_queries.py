@@ -98,6 +98,10 @@ def queries_build(
     held_out: Annotated[
         float, typer.Option("--held-out", min=0.0, max=1.0, help="Share never learned from.")
     ] = 0.5,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--beside", metavar="NAME", help="Sides are as in this other set, too."),
+    ] = None,
     locale: Annotated[str, typer.Option(help="Of what names none.")] = "en",
     seed: SeedOption = 0,
     profile: ProfileOption = None,
@@ -113,17 +117,21 @@ def queries_build(
     % sentences, 20 % pictures and looks, 10 % both at once; what cannot be filled is said.
 
     The same sources, seed and count make the same set. A name that is there gets a new version.
+    What is about the same thing lies on one side, learn or held out; --beside keeps that between
+    several sets.
 
     ecm evaluate queries build gold --labels photos.jsonl --queries queries.jsonl --count 500
     """
     from ecm.evaluation.datasets.building import Named, build_queries
     from ecm.evaluation.datasets.sources import draw
-    from jobs.evaluate_sets import keep, kept_already, next_versions
+    from jobs.evaluate_sets import keep, kept_already, newest_of, next_versions
     from jobs.evaluate_sources import Wanted, open_shelf, open_sources
 
     settings = open_profile(profile, home, overrides, tenant)
     shelf = open_shelf(settings)
     version, label_version = next_versions(shelf, name)
+    others = [newest_of(shelf, other) for other in beside or ()]
+    sides_from = {f"beside {one.head.name}": one.head.digest for one, _ in others}
     wanted = Wanted(labels, asked, logs, feedback, min_units, looks, locale)
     with looking() as progress:
         sources, made_from = open_sources(settings, wanted, seed, progress)
@@ -134,9 +142,9 @@ def queries_build(
         label_version=label_version,
         now=time.time(),
         seed=seed,
-        made_from={**made_from, "count": str(count), "held_out": str(held_out)},
+        made_from={**made_from, "count": str(count), "held_out": str(held_out), **sides_from},
     )
-    built = build_queries(draw(sources, seed), sources.known, named, count, held_out)
+    built = build_queries(draw(sources, seed), sources.known, named, count, held_out, others)
     if not built.queries.queries:
         raise ConfigError(
             "nothing to ask for", "evaluation.no_queries", "give --labels or --queries"

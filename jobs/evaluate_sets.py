@@ -75,6 +75,12 @@ def labelled(
     return queries, labels
 
 
+def newest_of(shelf: Shelf, name: str) -> tuple[Queries, Labels | None]:
+    """The newest version of a set with its newest labels, if any. Raises ConfigError."""
+    queries = shelf.queries(name)
+    return queries, _labels_of(shelf, name, queries)
+
+
 def past_of(shelf: Shelf, name: str, label_set: str | None = None) -> Past:
     """All versions of a set. Raises ConfigError: there is none, or the newest has no labels."""
     queries, labels = labelled(shelf, name, label_set=label_set)

@@ -102,6 +102,14 @@ def test_a_set_is_built_shown_listed_and_the_same_again(
     shown = told(home, capsys, "show", "gold")
     assert len(shown["queries"]) == made["query_set"]["queries"]
     assert [one["version"] for one in told(home, capsys, "list")["query_sets"]] == [1]
+    small = told(home, capsys, *words[:1], "small", *words[2:-1], "12", "--beside", "gold")
+    sides = {one["query_id"]: one["split"] for one in shown["queries"]}
+    both = [
+        one for one in told(home, capsys, "show", "small")["queries"] if one["query_id"] in sides
+    ]
+    assert both
+    assert all(one["split"] == sides[one["query_id"]] for one in both)
+    assert small["query_set"]["made_from"]["beside gold"] == made["query_set"]["digest"]
     assert ecm(home, "show", "gold", "--limit", "2") == 0
     assert "gold, version 1" in capsys.readouterr().out
 
@@ -175,6 +183,8 @@ def test_searches_of_the_store_are_asked_when_several_people_did(
         (("build", "Not A Name"), "is no name of a query set"),
         (("build", "gold", "--labels", "missing.jsonl"), "no file missing.jsonl"),
         (("build", "gold", "--logs", "a", "--feedback"), "not both"),
+        (("build", "gold", "--logs", "missing.jsonl"), "no file missing.jsonl"),
+        (("build", "gold", "--beside", "none"), "no query set none"),
         (("refresh", "none"), "no query set none"),
         (("import", "gold", "/nowhere"), "no file query_set.json"),
     ],
@@ -196,4 +206,7 @@ def test_a_broken_line_is_told_before_anything_is_kept(
     path.write_text(path.read_text() + "\n{")
     assert ecm(home, "build", "gold", "--labels", str(path)) == 2
     assert f"photos.jsonl, line {COUNT + 1}: Invalid JSON" in capsys.readouterr().err
+    path.write_text('{"kind": "impression"}\n')
+    assert ecm(home, "build", "gold", "--logs", str(path)) == 2
+    assert "photos.jsonl, line 1: tenant_id" in capsys.readouterr().err
     assert told(home, capsys, "list")["query_sets"] == []

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ecm.contracts.evaluation import EvaluationQuery, QueryKind, Split
 from ecm.contracts.search import QueryType
+from ecm.evaluation.datasets.building import build_queries
 from ecm.evaluation.datasets.refreshing import Past, refreshed
 from ecm.evaluation.datasets.splits import Tied, compatible, components, sides_of, ties_of
 from ecm.evaluation.datasets.words import normalised
@@ -141,3 +142,19 @@ def test_a_set_and_all_its_refreshments_keep_the_laws() -> None:
     )
     # Also over all versions together: what was held out once is never learned from.
     check_laws(Queries(whole, tuple(ever.values())), Labels(versions[0][1].head, every))
+
+
+def test_two_sets_beside_each_other_keep_the_laws_together() -> None:
+    gold = built(count=60)
+    sets = [(gold.queries, gold.labels)]
+    for seed in (1, 2):
+        more = build_queries(drawn(), known(), named(seed=seed), 40, 0.5, sets)
+        check_laws(more.queries, more.labels)
+        sets.append((more.queries, more.labels))
+        lines = {one.query_id: one for queries, _ in sets for one in queries.queries}
+        labels = {(one.query_id, one.asset_id): one for _, said in sets for one in said.labels}
+        assert {one.split for one in more.queries.queries} == set(Split)
+        check_laws(
+            Queries(gold.queries.head, tuple(lines.values())),
+            Labels(gold.labels.head, tuple(labels.values())),
+        )

@@ -22,9 +22,10 @@ from ecm.contracts.identity import TenantId
 from ecm.evaluation.datasets.difficulty import graded
 from ecm.evaluation.datasets.drafts import Draft, Graded
 from ecm.evaluation.datasets.known import KnownAssets
+from ecm.evaluation.datasets.settled import choose_beside, settled_in, tied
 from ecm.evaluation.datasets.sources import Drawn
-from ecm.evaluation.datasets.splits import HELD_OUT_SHARE, Tied, sides_of, ties_of
-from ecm.evaluation.datasets.strata import Cell, stratified
+from ecm.evaluation.datasets.splits import HELD_OUT_SHARE, sides_of
+from ecm.evaluation.datasets.strata import Cell
 from ecm.evaluation.shelf import Labels, Queries, digest_of
 
 
@@ -58,26 +59,28 @@ def build_queries(
     named: Named,
     count: int,
     held_out: float = HELD_OUT_SHARE,
+    beside: Iterable[tuple[Queries, Labels | None]] = (),
 ) -> Built:
     """Choose `count` of what was drawn. Queries are of the time of the snapshot they were drawn
     from, so that they do not depend on when they were.
+
+    What is held out in a set `beside` is held out in this one; what is tied to both of its sides is
+    not asked.
     """
-    chosen = stratified(graded(drawn.drafts, known), count, named.seed)
-    sides = sides_of((tied(one.draft) for one in chosen.queries), held_out, named.seed)
+    fixed, known_sides = settled_in(beside)
+    candidates = graded(drawn.drafts, known)
+    chosen, cells, unfit = choose_beside(candidates, fixed, known_sides, count, named.seed)
+    everything = [*fixed, *(tied(one.draft) for one in chosen)]
+    sides = sides_of(everything, held_out, named.seed, known_sides)
     queries = tuple(
         query_of(one, side, known.created_at)
-        for one in chosen.queries
+        for one in chosen
         if (side := sides[one.draft.query_id]) is not None
     )
-    labels = [label for one in chosen.queries for label in labels_of(one.draft)]
-    complete = [one.draft.query_id for one in chosen.queries if one.draft.complete]
-    return Built(*headed(named, queries, labels, complete), chosen.cells, drawn.left)
-
-
-def tied(draft: Draft) -> Tied:
-    """A draft as its side is told by."""
-    ties = ties_of(draft.text, draft.shown, draft.kind, draft.group, draft.answered_by)
-    return Tied(draft.query_id, draft.query_type, ties)
+    labels = [label for one in chosen for label in labels_of(one.draft)]
+    complete = [one.draft.query_id for one in chosen if one.draft.complete]
+    left = {**drawn.left, "queries that are tied to both sides": unfit} if unfit else drawn.left
+    return Built(*headed(named, queries, labels, complete), cells, left)
 
 
 def query_of(one: Graded, side: Split, at: float) -> EvaluationQuery:

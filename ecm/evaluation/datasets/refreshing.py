@@ -8,25 +8,23 @@ do not come. Knows no file and no clock.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ecm.contracts.evaluation import Difficulty, EvaluationQuery, Label, QueryKind, Split
 from ecm.contracts.search import QueryType
-from ecm.evaluation.datasets.building import Built, Named, headed, labels_of, query_of, tied
+from ecm.evaluation.datasets.building import Built, Named, headed, labels_of, query_of
 from ecm.evaluation.datasets.chance import drawn as drawn_number
 from ecm.evaluation.datasets.difficulty import graded
 from ecm.evaluation.datasets.drafts import Draft, Graded
 from ecm.evaluation.datasets.known import KnownAssets
+from ecm.evaluation.datasets.settled import answered, choose_beside, settled_in, tied
 from ecm.evaluation.datasets.sources import Drawn
 from ecm.evaluation.datasets.splits import (
     HELD_OUT_SHARE,
-    Tied,
-    compatible,
     sides_of,
-    ties_of_query,
 )
-from ecm.evaluation.datasets.strata import Cell, apportioned_by_size, stratified
+from ecm.evaluation.datasets.strata import Cell, apportioned_by_size
 from ecm.evaluation.shelf import Labels, Queries
 
 _Stratum = tuple[QueryType, Difficulty]
@@ -71,11 +69,11 @@ def refreshed(
     Queries that were never asked come first, then those of earlier versions that had left.
     """
     queries, labels = past.queries, past.labels
-    answers = _answers(labels.labels)
+    answers = answered(labels.labels)
     gone = tuple(one.query_id for one in queries.queries if _is_gone(one, answers, known))
     left = _leaving(queries.queries, gone, share, named)
     kept = [one for one in queries.queries if one.query_id not in left]
-    fixed, sides = _settled(past)
+    fixed, sides = settled_in((*past.before, (queries, labels)))
     ever = set(sides)
     before = {one.query_id for one in queries.queries}
     pool = [one for one in graded(drawn.drafts, known) if one.draft.query_id not in before]
@@ -86,7 +84,9 @@ def refreshed(
     unplaced = 0
     cells: tuple[Cell, ...] = ()
     for candidates in (fresh, again):
-        more, now, barred = _chosen(candidates, fixed, sides, queries.head.queries, named, there)
+        more, now, barred = choose_beside(
+            candidates, fixed, sides, queries.head.queries, named.seed, there
+        )
         cells = _together(cells, now)
         unplaced += barred
         came += more
@@ -110,25 +110,6 @@ def refreshed(
     return Refreshed(built, tuple(sorted(left)), tuple(sorted(gone)), ids, unplaced)
 
 
-def _chosen(
-    candidates: Sequence[Graded],
-    fixed: Sequence[Tied],
-    sides: Mapping[str, Split],
-    count: int,
-    named: Named,
-    there: Mapping[_Stratum, int],
-) -> tuple[list[Graded], tuple[Cell, ...], int]:
-    """Those that come, and how the strata stand then; how many could be put on no side."""
-    barred: set[str] = set()
-    while True:
-        usable = [one for one in candidates if one.draft.query_id not in barred]
-        chosen = stratified(usable, count, named.seed, there)
-        unfit = compatible(fixed, sides, (tied(one.draft) for one in chosen.queries))
-        if not unfit:
-            return list(chosen.queries), chosen.cells, len(barred)
-        barred |= unfit
-
-
 def _together(before: tuple[Cell, ...], now: tuple[Cell, ...]) -> tuple[Cell, ...]:
     """The strata as they stand now, with all that there was to choose from."""
     if not before:
@@ -137,27 +118,6 @@ def _together(before: tuple[Cell, ...], now: tuple[Cell, ...]) -> tuple[Cell, ..
     return tuple(
         replace(one, available=one.available + more[one.query_type, one.difficulty]) for one in now
     )
-
-
-def _settled(past: Past) -> tuple[list[Tied], dict[str, Split]]:
-    """Every query that was ever asked, with its ties as they were last, and its side."""
-    found: dict[str, Tied] = {}
-    sides: dict[str, Split] = {}
-    for queries, labels in (*past.before, (past.queries, past.labels)):
-        answers = _answers(labels.labels if labels is not None else ())
-        for one in queries.queries:
-            ties = ties_of_query(one, answers[one.query_id])
-            found[one.query_id] = Tied(one.query_id, one.query_type, ties)
-            sides[one.query_id] = one.split
-    return list(found.values()), sides
-
-
-def _answers(labels: Iterable[Label]) -> defaultdict[str, set[str]]:
-    found: defaultdict[str, set[str]] = defaultdict(set)
-    for label in labels:
-        if label.relevance:
-            found[label.query_id].add(label.asset_id)
-    return found
 
 
 def _is_gone(query: EvaluationQuery, answers: Mapping[str, set[str]], known: KnownAssets) -> bool:
