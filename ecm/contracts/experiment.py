@@ -89,7 +89,7 @@ class Guards(Contract):
 
     `error_rate` is by how much the share of failed requests may be higher than control's, and
     `p95_ratio` by what factor the 95th percentile of latency (twice that where both rankings are in
-    one answer). Neither is judged before either arm has `min_requests`.
+    one answer). Latency is not judged before either arm has `min_requests`; failures are at once.
     """
 
     error_rate: float = Field(default=0.01, ge=0, le=1)

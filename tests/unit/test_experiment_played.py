@@ -189,8 +189,16 @@ def test_errors_and_slowness_end_an_experiment(
     found = report(1, [], tallied(400, errors, slower))
     event = advice_on(at_stage(DEFINITION, 1, START), found, START + 3600)
     assert (event.cause if event is not None else None) is cause
-    few = report(1, [], tallied(50, errors and 50, slower))
+    few = report(1, [], tallied(50, 0, slower))
     assert advice_on(at_stage(DEFINITION, 1, START), few, START + 3600) is None
+
+
+def test_an_arm_that_fails_altogether_is_ended_after_a_few_requests() -> None:
+    for failed, ends in ((2, False), (20, True)):
+        event = advice_on(
+            at_stage(DEFINITION, 1, START), report(1, [], tallied(20, failed, 1.0)), START + 60
+        )
+        assert (event is not None) is ends
 
 
 def test_its_time_is_over_whatever_is_known() -> None:

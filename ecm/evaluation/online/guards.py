@@ -43,23 +43,21 @@ def guarded(
 ) -> tuple[GuardFigures, ...]:
     """Each guard with what was counted in a stage by all replicas.
 
-    Errors: breached when more requests fail than of control, which is sure, by more than is
-    allowed, which is estimated. Latency: breached when more requests than of control take longer
-    than the allowed factor of control's 95th percentile, which is sure, and more than one of twenty
-    does.
+    Errors: breached when more requests fail than of control, which is sure from the first ones on,
+    by more than is allowed, which is estimated. Latency: breached when more requests than of
+    control take longer than the allowed factor of control's 95th percentile, which is sure, and
+    more than one of twenty does.
     """
     guards = definition.guards
     own = tally_of(arms, stage, Arm.CONTROL)
     other = tally_of(arms, stage, tried_arm(definition, stage))
     enough = min(own.requests, other.requests) >= guards.min_requests
-    return (_errors(guards, own, other, enough), _latency(guards, own, other, enough))
+    return (_errors(guards, own, other), _latency(guards, own, other, enough))
 
 
-def _errors(guards: Guards, own: ArmTally, other: ArmTally, enough: bool) -> GuardFigures:
+def _errors(guards: Guards, own: ArmTally, other: ArmTally) -> GuardFigures:
     rates = [one.errors / one.requests if one.requests else 0.0 for one in (own, other)]
-    sure = enough and _more_often(
-        Events(own.errors, own.requests), Events(other.errors, other.requests)
-    )
+    sure = _more_often(Events(own.errors, own.requests), Events(other.errors, other.requests))
     breached = sure and rates[1] - rates[0] > guards.error_rate
     return GuardFigures(
         guard="error_rate",
