@@ -31,6 +31,7 @@ from jobs.edge import (
 )
 
 if TYPE_CHECKING:
+    from ecm.contracts.evaluation import EvaluationQuery
     from ecm.evaluation.datasets.building import Built
     from ecm.evaluation.shelf import Queries
     from jobs.evaluate_sources import Progress
@@ -217,7 +218,7 @@ def queries_show(
             one.kind,
             one.difficulty,
             one.split,
-            one.query_text or f"like {(one.shown_asset_id or '')[:12]}",
+            _said(one),
         ]
         for one in found.queries[:limit]
     ]
@@ -231,6 +232,11 @@ def queries_show(
         console.print(table_of("", columns, rows))
 
     emit(value, as_json, show)
+
+
+def _said(query: EvaluationQuery) -> str:
+    shown = f"shown {query.shown_asset_id[:12]}" if query.shown_asset_id is not None else ""
+    return " and ".join(part for part in (query.query_text, shown) if part)
 
 
 def strata_of(found: Queries) -> dict[str, dict[str, int]]:

@@ -28,11 +28,12 @@ def written(folder: Path, *lines: object) -> Path:
 def test_lines_are_read_whatever_else_is_in_them(tmp_path: Path) -> None:
     path = written(
         tmp_path,
-        {"path": "a.jpg", "labels": [" dog "], "captions": ["A dog."], "licence": "CC0"},
+        {"path": "a.jpg", "labels": [" dog "], "captions": ["A\ufffd\x1b  dog."], "licence": "CC0"},
         {"sha256": "a" * 64},
     )
     found = read_described(path)
     assert found.lines[0].labels == ("dog",)
+    assert found.lines[0].captions == ("A dog.",)
     assert [line.place for line in found.lines] == ["a.jpg", "a" * 64]
     assert found.digest != read_described(written(tmp_path, {"path": "a.jpg"})).digest
 

@@ -42,12 +42,24 @@ _KINDS: Final = {
     "known-item": QueryKind.KNOWN_ITEM,
     **{kind.value: kind for kind in QueryKind},
 }
+_UNTYPED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
 _OTHER_SIGN: Final = re.compile(r"[^A-Za-z0-9._:-]")
-Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUERY_CHARS)
-]
 Place = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 Locale = Annotated[str, StringConstraints(min_length=2, max_length=16)]
+
+
+def _plain_text(value: object) -> object:
+    """On one line, without what nobody types: control signs, and those of a lost encoding."""
+    if not isinstance(value, str):
+        return value
+    return " ".join(_UNTYPED.sub(" ", value).split())
+
+
+Text = Annotated[
+    str,
+    BeforeValidator(_plain_text),
+    StringConstraints(min_length=1, max_length=MAX_QUERY_CHARS),
+]
 
 
 def _plain_id(value: object) -> object:
