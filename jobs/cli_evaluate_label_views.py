@@ -130,6 +130,8 @@ def labels_show(
         console.print(f"  {head.labels} labels: {_sources(head)}")
         console.print(f"  {len(head.complete)} queries of which every asset is judged")
         console.print(f"  of query set {head.query_set} ({head.query_set_digest[:12]})")
+        if head.made_from:
+            console.print("  made from " + ", ".join(f"{k} {v}" for k, v in head.made_from.items()))
         for what, figure in head.agreement.items():
             console.print(f"  {what} {'undefined' if figure is None else f'{figure:.2f}'}")
         rows: list[list[object]] = [

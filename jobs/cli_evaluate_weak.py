@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from ecm.config import Profile
+from ecm.errors import ConfigError
 from jobs.edge import (
     FAILED,
     HomeOption,
@@ -98,6 +99,7 @@ def labels_weak(
     from ecm.evaluation.labels.click_log import ClickRules, click_counts
     from ecm.evaluation.labels.examination import examined
     from ecm.evaluation.labels.publishing import (
+        Making,
         newest,
         preview_weak,
         publish_weak,
@@ -106,21 +108,29 @@ def labels_weak(
     from ecm.evaluation.labels.weak import WeakRules, attractions, calibrated, weak_labels
 
     how = _model(model)
+    if partly >= good:
+        raise ConfigError("--partly is to be below --good", "labels.thresholds")
     rules = WeakRules(good, partly, confidence, min_looks)
+    clicks = ClickRules(satisfied, per_person)
     settings = open_profile(profile, home, overrides, tenant)
     shelf, name = shelf_of(settings), checked_name(name)
     chosen = queries_of(shelf, name, queries)
     damaged: list[str] = []
     events = _events(settings, since, damaged)
-    counts = click_counts(events, ClickRules(satisfied, per_person))
-    examination = examined(counts, how)
-    found = attractions(counts, examination, rules)
+    with Console(stderr=True).status("reading the log") as status:
+        counts = click_counts(events, clicks)
+        status.update(f"estimating from {counts.searches} searches")
+        examination = examined(counts, how)
+        found = attractions(counts, examination, rules)
     weak = weak_labels(found, chosen.queries, rules, f"clicks-{how.value}")
     there = newest(shelf, name)
     judged = there.labels if there is not None else ()
     calibration = calibrated(found, chosen.queries, weak, judged)
     publish = preview_weak if dry_run else publish_weak
-    made = publish(shelf, name, chosen, weak, time.time())
+    options = {**asdict(rules), **asdict(clicks), "since": since or "all"}
+    made_from = {"by": f"clicks-{how.value}", "searches": str(counts.searches)}
+    made_from |= {option: str(value) for option, value in options.items()}
+    made = publish(shelf, name, chosen, weak, Making(time.time(), made_from))
     by_relevance = Counter(label.relevance for label in weak)
     value = {
         "tenant_id": settings.tenant,
@@ -147,6 +157,12 @@ def labels_weak(
             [rank, "not identified" if share is None else f"{share:.2f}"]
             for rank, share in list(_examined(examination).items())[:TOP]
         ]
+        if examination.unidentified:
+            console.print(
+                f"{len(examination.unidentified)} ranks are not identified: what they show was "
+                "hardly ever shown at other ranks, and is left out; searches that interleave "
+                "two rankings would tell"
+            )
         if rows:
             console.print(table_of("looked at, compared with the first", ["rank", "share"], rows))
         console.print(
@@ -167,7 +183,6 @@ def labels_weak(
 
 
 def _model(name: str) -> ClickModel:
-    from ecm.errors import ConfigError
     from ecm.evaluation.labels.examination import ClickModel
 
     try:

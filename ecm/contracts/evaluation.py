@@ -167,4 +167,7 @@ class LabelSet(Contract):
     agreement: dict[str, float | None] = Field(
         default_factory=dict, description="kappa, AC1, PABAK of the people behind it"
     )
+    made_from: dict[str, str] = Field(
+        default_factory=dict, description="how this version came to be, by name: votes, options"
+    )
     earlier: int | None = None

@@ -118,7 +118,7 @@ def test_pictures_are_enlarged_and_help_is_at_hand(opened: Callable[..., Page]) 
     expect(page.locator("#places")).to_be_visible()
 
 
-@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (820, "light"), (1440, "dark")])
+@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (820, "light")])
 def test_it_fits_and_can_be_tapped(
     opened: Callable[..., Page], home: Path, width: int, theme: str
 ) -> None:

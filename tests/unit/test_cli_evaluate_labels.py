@@ -152,7 +152,14 @@ def test_clicks_become_weak_labels(home: Path, capsys: Capture) -> None:
     assert (trial["searches"], trial["unidentified_ranks"]) == (120, [])
     made = told(home, capsys, "weak", "gold")
     assert (made["label_version"], made["added"]) == (2, 2)
-    labels = told(home, capsys, "show", "gold", "--query", "red")["labels"]
+    shown = told(home, capsys, "show", "gold", "--query", "red")
+    made_from = shown["head"]["made_from"]
+    assert (made_from["by"], made_from["good"], made_from["searches"]) == (
+        "clicks-pbm",
+        "0.5",
+        "120",
+    )
+    labels = shown["labels"]
     found = {one["asset_id"]: (one["relevance"], one["labeler"]) for one in labels}
     assert found[good] == (2, "clicks-pbm")
     assert found[bad] == (0, "clicks-pbm")
@@ -173,6 +180,7 @@ def test_clicks_become_weak_labels(home: Path, capsys: Capture) -> None:
         (("serve", "gold", "--labeler", "a b"), "no labeler has the name"),
         (("serve", "gold", "--labeler", "ann"), "no batch of gold waits"),
         (("stats", "none"), "no label set none"),
+        (("weak", "gold", "--good", "0.1"), "--partly is to be below --good"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

@@ -23,6 +23,15 @@ _TRIES: Final = 20
 
 
 @dataclass(frozen=True)
+class Making:
+    """When (Unix seconds) and of what a version is made, and the agreement of those behind it."""
+
+    now: float
+    made_from: dict[str, str]
+    said: Consensus | None = None
+
+
+@dataclass(frozen=True)
 class NewVersion:
     """What publishing made: the head of the version, None where nothing is other than before."""
 
@@ -82,35 +91,37 @@ def publish_votes(shelf: Shelf, work: LabelWork, query_set: str | None, now: flo
     """A new version of the work's label set with what people say. Raises ConfigError,
     StoreCorrupt, StoreUnavailable (many others publish at the same time).
     """
-    standing = standings(work.votes())
-    checks = checks_of(work.batches())
+    votes, batches = work.votes(), work.batches()
+    standing = standings(votes)
+    checks = checks_of(batches)
     said = consensus(standing, checks)
     queries = queries_of(shelf, work.name, query_set)
 
     def merge(base: Base, query_ids: Collection[str]) -> Merged:
         return with_votes(base, standing, checks, query_ids)
 
-    return _published(shelf, work.name, queries, merge, said, now)
+    made_from = {"by": "votes", "votes": str(len(votes)), "batches": str(len(batches))}
+    return _published(shelf, work.name, queries, merge, Making(now, made_from, said))
 
 
 def publish_weak(
-    shelf: Shelf, name: str, queries: Queries, weak: Sequence[Label], now: float
+    shelf: Shelf, name: str, queries: Queries, weak: Sequence[Label], making: Making
 ) -> NewVersion:
     """A new version of a label set with weak labels where nobody has judged. Raises as above."""
 
     def merge(base: Base, query_ids: Collection[str]) -> Merged:
         return with_weak(base, weak, query_ids)
 
-    return _published(shelf, name, queries, merge, None, now)
+    return _published(shelf, name, queries, merge, making)
 
 
 def preview_weak(
-    shelf: Shelf, name: str, queries: Queries, weak: Sequence[Label], now: float
+    shelf: Shelf, name: str, queries: Queries, weak: Sequence[Label], making: Making
 ) -> NewVersion:
     """What `publish_weak` would make, without making it."""
     there = newest(shelf, name)
     merged = with_weak(_base(there), weak, {query.query_id for query in queries.queries})
-    head = _head(shelf, name, queries.head, there, merged, None, now) if merged.is_new else None
+    head = _head(shelf, name, queries.head, there, merged, making) if merged.is_new else None
     return NewVersion(head, merged, None)
 
 
@@ -122,7 +133,8 @@ def publish_told(
     def merge(base: Base, query_ids: Collection[str]) -> Merged:
         return with_labels(base, told, query_ids)
 
-    return _published(shelf, name, queries, merge, None, now)
+    made_from = {"by": "import", "labels": digest_of(told)}
+    return _published(shelf, name, queries, merge, Making(now, made_from))
 
 
 def _published(
@@ -130,18 +142,17 @@ def _published(
     name: str,
     queries: Queries,
     merge: Callable[[Base, Collection[str]], Merged],
-    said: Consensus | None,
-    now: float,
+    making: Making,
 ) -> NewVersion:
     query_ids = {query.query_id for query in queries.queries}
     for _ in range(_TRIES):
         there = newest(shelf, name)
         merged = merge(_base(there), query_ids)
         if not merged.is_new and (there is None or _is_of(there, queries.head)):
-            return NewVersion(None, merged, said)
-        head = _head(shelf, name, queries.head, there, merged, said, now)
+            return NewVersion(None, merged, making.said)
+        head = _head(shelf, name, queries.head, there, merged, making)
         if shelf.add_labels(head, merged.labels):
-            return NewVersion(head, merged, said)
+            return NewVersion(head, merged, making.said)
     raise StoreUnavailable(f"others keep publishing versions of {name}", hint="try again")
 
 
@@ -151,16 +162,16 @@ def _head(
     queries: QuerySet,
     there: Labels | None,
     merged: Merged,
-    said: Consensus | None,
-    now: float,
+    making: Making,
 ) -> LabelSet:
+    said = making.said
     before = there.head if there is not None else None
     kept = dict(before.agreement) if before is not None else {}
     return LabelSet(
         tenant_id=shelf.tenant_id,
         name=name,
         label_version=before.label_version + 1 if before is not None else 1,
-        created_at=now,
+        created_at=making.now,
         digest=digest_of(merged.labels),
         labels=len(merged.labels),
         query_set=queries.name,
@@ -168,6 +179,7 @@ def _head(
         by_source=merged.by_source,
         complete=merged.complete,
         agreement=said.figures() if said is not None and said.of.items else kept,
+        made_from=making.made_from,
         earlier=before.label_version if before is not None else None,
     )
 
