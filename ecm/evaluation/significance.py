@@ -43,11 +43,11 @@ Values = npt.NDArray[np.float64]
 class Paired:
     """Candidate less baseline over `queries` pairs; relative where the function says so.
 
-    `error` is the standard error of `change`, `size` that of a typical change of one query: the
-    mean of squares by the mean of sizes. `detectable` is the size of the smallest true change that
-    would be found (significant, two-sided) with a power of 80 %; None where all pairs are alike, so
-    that nothing is known of their spread. `wilcoxon_p` is that of the signed-rank test (two-sided),
-    1 where all are alike, None where there is none.
+    `error` is the standard error of `change`, `reach` half the interval, and `size` that of a
+    typical change of one query: the mean of squares by the mean of sizes. `detectable` is the
+    smallest true change that would be found (significant, two-sided) with a power of 80 %; None
+    where all pairs are alike, so that nothing is known of their spread. `wilcoxon_p` is that of the
+    signed-rank test (two-sided), 1 where all are alike, None where there is none.
     """
 
     queries: int
@@ -55,6 +55,7 @@ class Paired:
     lower: float
     upper: float
     error: float
+    reach: float
     confidence: float
     wilcoxon_p: float | None = None
     size: float = 0.0
@@ -67,7 +68,7 @@ class Paired:
         """As `detectable`, where a change must also be estimated as more than `threshold`."""
         if not self.error:
             return None
-        sure = _student(1 - (1 - self.confidence) / 2, self.queries)
+        sure = self.reach / self.error
         # In units of the true error: ours varies by 1 / sqrt(2 n), that of the repetition as well.
         power = _student(POWER, self.queries) * math.sqrt(1 + sure * sure / self.queries)
         change = threshold
@@ -108,6 +109,7 @@ def paired(
         lower=change - reach,
         upper=change + reach,
         error=float(differences.std(ddof=1)) / math.sqrt(len(differences)),
+        reach=reach,
         confidence=confidence,
         wilcoxon_p=_wilcoxon(differences),
         size=_typical(differences),
@@ -141,6 +143,7 @@ def paired_relative(
         lower=change - reach,
         upper=change + reach,
         error=float(resampled.std(ddof=1)),
+        reach=reach,
         confidence=confidence,
         wilcoxon_p=_wilcoxon(candidate - baseline),
     )
@@ -158,8 +161,8 @@ def paired_quantile(
     """A quantile of candidate's latencies by that of baseline's, less 1.
 
     Whole queries are drawn, with all their rounds, and the same ones of both sides. The interval is
-    symmetric in the logarithm, so that twice and half as slow are alike. `error` is that of the
-    logarithm.
+    symmetric in the logarithm, so that twice and half as slow are alike. `error` and `reach` are
+    those of the logarithm.
 
     Args:
         baseline: (n, rounds) float64, positive; NaN where a round is missing.
@@ -193,6 +196,7 @@ def paired_quantile(
         lower=ratio * math.exp(-reach) - 1,
         upper=ratio * math.exp(reach) - 1,
         error=float(resampled.std(ddof=1)),
+        reach=reach,
         confidence=confidence,
     )
 
