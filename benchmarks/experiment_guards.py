@@ -3,9 +3,9 @@
     python benchmarks/experiment_guards.py [--runs N]
 
 Requests of two arms, latencies log-normal, are counted as replicas count them, and judged whenever
-there are 15 % more of them, up to 23,000. Prints how many runs are ended and after how many requests
-(median), at 10 and at 50 per cent. Exit code 1 when more than 1 of 100 runs of equal arms are ended,
-or one that is to be ended is not.
+there are 15 % more of them, up to 21,000. Prints how many runs are ended and after how many
+requests (median), at 10 and at 50 per cent. Exit code 1 when more than 1 of 100 runs of equal arms
+are ended, or one that is to be ended is not.
 """
 
 from __future__ import annotations

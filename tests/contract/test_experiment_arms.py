@@ -90,7 +90,7 @@ class Setting:
                 "interleaved_pct": 50,
             }
         )
-        ranking = changed(engine.ranking)
+        ranking = self.tried(engine.ranking)
         terms = ExperimentTerms(
             definition=definition, control=on_record(engine.ranking), treatment=on_record(ranking)
         )
@@ -99,6 +99,9 @@ class Setting:
         self.followed.refresh()
         self.other = engine.ranked_by(ranking)
         self.trying = Trying(self.followed, self.stages)
+
+    def tried(self, ranking: RankingProfile) -> RankingProfile:
+        return changed(ranking)
 
     def drawn(self, unit: str) -> Drawn:
         arm = arm_of(self.experiment.definition, 0, unit)
@@ -174,6 +177,28 @@ def test_hits_of_both_in_turns_keep_the_scores_and_summands_of_their_own(turns: 
         alone = (other if team == "t" else own)[hit.asset_id]
         assert hit == alone.model_copy(update={"rank": hit.rank})
         assert math.isclose(math.fsum(part.value for part in hit.contributions), hit.score)
+
+
+class OtherBoosts(Setting):
+    """A ranking on trial that asks the words axis with other boosts: it is asked for both."""
+
+    def tried(self, ranking: RankingProfile) -> RankingProfile:
+        boosts = ranking.text_boosts.model_copy(update={"name": 5.0, "tags": 0.0})
+        return changed(ranking).model_copy(update={"text_boosts": boosts})
+
+
+def test_rankings_that_ask_words_differently_are_each_asked(
+    opened: tuple[SearchEngine, Any, Indexer],
+) -> None:
+    turns = OtherBoosts(*opened, "interleaving")
+    other = {hit.asset_id: hit for hit in turns.alone(turns.other, limit=200).hits}
+    turns.other = turns.engine.ranked_by(turns.other.ranking)
+    found, counted = turns.ask(turns.unit_in(Arm.INTERLEAVED), limit=200)
+    assert counted.teams is not None
+    theirs = [h for h, team in zip(found.hits, counted.teams, strict=True) if team == "t"]
+    assert theirs
+    for hit in theirs:
+        assert hit == other[hit.asset_id].model_copy(update={"rank": hit.rank})
 
 
 def test_a_question_in_turns_is_encoded_once_and_asks_no_axis_twice(turns: Setting) -> None:
