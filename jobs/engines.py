@@ -171,7 +171,7 @@ class _Opener:
         """A recorded contract in place of the product, on this machine."""
         corpus, key = self._corpus(), secrets.token_hex(16)
         names = names_of(config, self._environ)
-        said = f"a recorded contract stands in for {config.product}: {facts.description}"
+        said = f"{facts.description}; a recorded contract stands in for the product"
         basis = f"{facts.cost_basis}; nothing was billed"
         stand_in = facts.model_copy(
             update={
