@@ -19,12 +19,15 @@ class Gate(Contract):
     """One threshold.
 
     `most` is how much worse it may become. `breach` is what more than that does. `unsure` is what
-    an estimate within `most` is worth whose interval reaches beyond it.
+    an estimate within `most` is worth whose interval reaches beyond it. `beyond` is what an
+    estimate must be to breach: surely worse; or beyond `most` at all, where no other queries are
+    meant than these and the same build answers them the same, so that no chance is in it.
     """
 
     most: float = Field(ge=0, allow_inf_nan=False)
     breach: Literal["block", "warn"] = "block"
     unsure: Literal["inconclusive", "pass"] = "inconclusive"
+    beyond: Literal["surely", "at_all"] = "surely"
 
 
 class GateSet(Contract):

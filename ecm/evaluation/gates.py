@@ -5,7 +5,8 @@ change: a point estimate alone blocks a third of unchanged builds on 50 queries,
 must lie wholly beyond the threshold lets most real damage through. A threshold holds when the
 interval excludes more than it allows. Between the two these queries cannot tell: `inconclusive`,
 but where a gate's `unsure` is `pass` and the estimate lies within. Shares of failures have the exact
-sign test for the interval's exclusion of no change.
+sign test for the interval's exclusion of no change. A gate whose `beyond` is `at_all` asks for no
+interval: for queries that stand for nothing but themselves, asked of builds that answer alike.
 
 The verdict of all is the worst: block, inconclusive, warn, pass. benchmarks/gates_power.py has how
 often unchanged builds are blocked, and what is found of the printed `detectable`.
@@ -191,9 +192,10 @@ def latency_check(pairing: Pairing, gate: Gate, gates: EvaluationGates, seed: in
 def ruled(harm: Harm, gate: Gate, unit: Unit) -> tuple[Verdict, str]:
     """The verdict of a measurement, and why in words. See the rule above."""
     allowed = said(gate.most, unit)
-    if harm.estimate > gate.most and harm.sure:
+    if harm.estimate > gate.most and (harm.sure or gate.beyond == "at_all"):
         breach = Verdict.BLOCK if gate.breach == "block" else Verdict.WARN
-        return breach, f"worse by {said(harm.estimate, unit)}, surely worse; {allowed} is allowed"
+        how = "surely worse" if harm.sure else "on these queries"
+        return breach, f"worse by {said(harm.estimate, unit)}, {how}; {allowed} is allowed"
     if harm.most <= gate.most:
         return Verdict.PASS, f"more than {allowed} worse is excluded"
     reach = f"may be worse by up to {said(harm.most, unit)}; {allowed} is allowed"

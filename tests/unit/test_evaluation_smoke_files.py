@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ecm.config import conf_folder
-from ecm.contracts.measured import Answered, EngineAnswer, EngineProblem, RankedAsset
+from ecm.contracts.measured import Answered, EngineAnswer, EngineProblem, RankedAsset, Verdict
 from ecm.errors import ConfigError
 from ecm.evaluation.config import load_gates
+from ecm.evaluation.gates import Harm, ruled
 from ecm.evaluation.smoke import (
     Photos,
     SmokeBaseline,
@@ -70,6 +71,11 @@ def test_its_gates_say_nothing_of_latency_and_allow_little() -> None:
     assert (gates.p95_latency, gates.cost_per_1k) == (None, None)
     assert gates.ndcg_10 is not None
     assert gates.ndcg_10.most < 0.01
+    for gate in (gates.ndcg_10, gates.zero_results, gates.error_rate, gates.degraded_rate):
+        assert gate is not None
+        worse = Harm(gate.most + 0.001, -0.1, 0.2, sure=False)
+        assert ruled(worse, gate, "points")[0] is Verdict.BLOCK, "no chance is in it"
+        assert ruled(Harm(0.0, -0.1, 0.2, sure=False), gate, "points")[0] is Verdict.PASS
 
 
 def test_a_baseline_is_written_as_it_is_read(
