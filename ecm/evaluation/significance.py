@@ -21,8 +21,9 @@ of the size that was seen, in so many queries as make up the change.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -184,10 +185,12 @@ def paired_quantile(
     if queries < LEAST or min(baseline[there].min(), candidate[there].min()) <= 0:
         raise ContractError(f"latencies of {LEAST} queries or more, all above 0, are needed")
     before, after = (np.quantile(side[there], quantile) for side in (baseline, candidate))
-    drawn = _counts(queries, resamples, seed)
-    logs = _log_quantiles(candidate[answered], quantile, drawn)
-    logs -= _log_quantiles(baseline[answered], quantile, drawn)
-    middle, resampled = logs[0], logs[1:]
+    sides = [_Latencies.of(side[answered]) for side in (baseline, candidate)]
+    logs = [
+        sides[1].log_quantiles(quantile, counts) - sides[0].log_quantiles(quantile, counts)
+        for counts in _counts(queries, baseline.shape[1], resamples, seed)
+    ]
+    middle, resampled = logs[0][0], np.concatenate(logs[1:])
     reach = reach_of(np.abs(resampled - middle), queries, confidence)
     ratio = float(after / before)
     return Paired(
@@ -224,30 +227,43 @@ def _means(rows: Values, resamples: int, seed: int) -> Values:
     return np.concatenate(parts)
 
 
-def _counts(queries: int, resamples: int, seed: int) -> npt.NDArray[np.float32]:
-    """(resamples + 1, queries): how often each is drawn; the first row is the sample itself."""
+def _counts(
+    queries: int, rounds: int, resamples: int, seed: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """(some, queries): how often each query is drawn; first (1, queries), the sample itself."""
+    yield np.ones((1, queries), np.float32)
     rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, queries, (resamples, queries), dtype=np.int32)
-    drawn += np.arange(resamples, dtype=np.int32)[:, None] * np.int32(queries)
-    counts = np.bincount(drawn.ravel(), minlength=resamples * queries)
-    counted = counts.reshape(resamples, queries).astype(np.float32)
-    return np.concatenate([np.ones((1, queries), np.float32), counted])
+    at_once = max(1, _CELLS // (queries * rounds))
+    for begun in range(0, resamples, at_once):
+        rows = min(at_once, resamples - begun)
+        drawn = rng.integers(0, queries, (rows, queries))
+        drawn += np.arange(rows)[:, None] * queries
+        counts = np.bincount(drawn.ravel(), minlength=rows * queries)
+        yield counts.reshape(rows, queries).astype(np.float32)
 
 
-def _log_quantiles(latencies: Values, quantile: float, counts: npt.NDArray[np.float32]) -> Values:
-    """(rows of counts,): the logarithm of the quantile of latencies (queries, rounds), each as
-    often there as its query is counted; the least value that so many are not above.
-    """
-    query, round_ = np.nonzero(~np.isnan(latencies))
-    values = latencies[query, round_]
-    order = np.argsort(values, kind="stable")
-    owners, logs = query[order], np.log(values[order])
-    at_once = max(1, _CELLS // len(logs))
-    parts = []
-    for begun in range(0, len(counts), at_once):
-        reached = counts[begun : begun + at_once].take(owners, axis=1).cumsum(axis=1)
-        parts.append(logs[(reached >= quantile * reached[:, -1:]).argmax(axis=1)])
-    return np.concatenate(parts)
+@dataclass(frozen=True)
+class _Latencies:
+    """Logarithms of latencies from the least on, and the query of each."""
+
+    logs: Values
+    owners: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, latencies: Values) -> Self:
+        """Of (queries, rounds), NaN where there is none."""
+        query, round_ = np.nonzero(~np.isnan(latencies))
+        logs = np.log(latencies[query, round_])
+        order = np.argsort(logs, kind="stable")
+        return cls(logs[order], query[order])
+
+    def log_quantiles(self, quantile: float, counts: npt.NDArray[np.float32]) -> Values:
+        """(rows of counts,): the quantile when each latency is there as often as its query is
+        counted: the least that so many are not above.
+        """
+        reached = counts.take(self.owners, axis=1).cumsum(axis=1)
+        found: Values = self.logs[(reached >= quantile * reached[:, -1:]).argmax(axis=1)]
+        return found
 
 
 def reach_of(distances: Values, queries: int, confidence: float) -> float:
