@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from ecm.errors import BackendMissing
 from ecm.evaluation.engines.config import OpenSourceConfig, parse_spec
 from ecm.evaluation.engines.exact import ExactIndex
 from ecm.evaluation.engines.patient import Patient
 from ecm.evaluation.engines.qdrant import QdrantEngine
-from ecm.evaluation.engines.qdrant_index import open_index
+from ecm.evaluation.engines.qdrant_index import open_index, package_version
 from ecm.evaluation.engines.vectors import Corpus, VectorField
 from ecm.opening import search_parts
 from jobs.engine_in_process import Bench, SameVectors
@@ -18,6 +19,11 @@ from jobs.engines import engines_folder, tenant_corpus
 from tests.engine_park import ONCE, TENANT, Park, asked, facts_of
 
 pytestmark = pytest.mark.needs("qdrant")
+
+
+def test_where_the_package_is_missing_the_extra_is_named() -> None:
+    with pytest.raises(BackendMissing, match=r"pip install 'ecm\[evaluate\]'"):
+        package_version("no-such-package")
 
 
 @pytest.fixture(scope="module")

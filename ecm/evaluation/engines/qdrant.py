@@ -18,7 +18,12 @@ from ecm.contracts.evaluation import EvaluationQuery
 from ecm.contracts.measured import EngineFacts
 from ecm.evaluation.engines.base import EngineTrouble, Reply, Scored
 from ecm.evaluation.engines.config import OpenSourceConfig
-from ecm.evaluation.engines.qdrant_index import PACKAGE, TEXT, package_version
+from ecm.evaluation.engines.qdrant_index import (
+    PACKAGE,
+    TEXT,
+    package_version,
+    qdrant_package,
+)
 from ecm.evaluation.engines.vectors import Corpus, QueryVectors, VectorField
 
 _WEIGHT_OF: Final[dict[VectorField, Literal["vv", "mv"]]] = {
@@ -47,6 +52,7 @@ class QdrantEngine:
         vectors: QueryVectors,
         config: OpenSourceConfig,
     ) -> None:
+        self._package = qdrant_package()
         self._shard = shard
         self._ids = corpus.ids
         self._vectors = vectors
@@ -61,12 +67,11 @@ class QdrantEngine:
         )
 
     def ask(self, query: EvaluationQuery, depth: int, seconds: float) -> Reply:
-        import qdrant_edge as qdrant
-
+        qdrant = self._package
         lists, weights = self._lists(query, depth)
         if not lists:
             return Reply()
-        fusion: Any = qdrant.Fusion.Rrf(k=self._config.rrf_k, weights=weights)
+        fusion = qdrant.Fusion.Rrf(k=self._config.rrf_k, weights=weights)
         wanted = qdrant.QueryRequest(
             limit=depth + 1,  # the shown asset may be among them
             prefetches=lists,
@@ -85,8 +90,7 @@ class QdrantEngine:
 
     def _lists(self, query: EvaluationQuery, depth: int) -> tuple[list[Any], list[float]]:
         """What is fused, and how much each list counts."""
-        import qdrant_edge as qdrant
-
+        qdrant = self._package
         limit = max(self._config.candidates, depth + 1)
         lists, weights = [], []
         of_words = self._config.weights.get("text", 1.0)

@@ -11,6 +11,7 @@ qdrant-edge; knows no query.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -44,14 +45,24 @@ class _Whole(Contract):
     files: dict[str, str]
 
 
-def package_version() -> str:
+def package_version(package: str = PACKAGE) -> str:
     """Of qdrant-edge. Raises BackendMissing, which names the extra."""
     try:
-        return metadata.version(PACKAGE)
+        return metadata.version(package)
     except metadata.PackageNotFoundError as error:
-        raise BackendMissing(
-            f"{PACKAGE} is not installed", "engine.qdrant", "pip install 'ecm[evaluate]'"
-        ) from error
+        raise _missing(package, "is not installed") from error
+
+
+def _missing(package: str, said: str) -> BackendMissing:
+    return BackendMissing(f"{package} {said}", "engine.qdrant", "pip install 'ecm[evaluate]'")
+
+
+def qdrant_package() -> Any:
+    """The package. Raises BackendMissing where it cannot be loaded."""
+    try:
+        return importlib.import_module("qdrant_edge")
+    except ImportError as error:
+        raise _missing(PACKAGE, f"cannot be loaded: {error}") from error
 
 
 def index_name(corpus: Corpus, config: OpenSourceConfig) -> str:
@@ -76,6 +87,7 @@ def open_index(
 
     `on_build` is told why it is built. Raises BackendMissing, StoreUnavailable.
     """
+    qdrant_package()
     folder = cache / index_name(corpus, config)
     reason = _defect(folder, len(corpus.ids))
     if not reason:
@@ -96,9 +108,7 @@ def open_index(
 
 
 def _load(folder: Path) -> Any:
-    import qdrant_edge
-
-    return qdrant_edge.EdgeShard.load(str(folder))
+    return qdrant_package().EdgeShard.load(str(folder))
 
 
 def _defect(folder: Path, points: int) -> str:
@@ -160,8 +170,7 @@ def _put(apart: Path, folder: Path, points: int) -> None:
 
 
 def _fill(corpus: Corpus, config: OpenSourceConfig, folder: Path) -> None:
-    import qdrant_edge as qdrant
-
+    qdrant = qdrant_package()
     graph = qdrant.HnswIndexConfig(
         m=config.hnsw_m,
         ef_construct=config.hnsw_ef_construct,
