@@ -265,7 +265,10 @@ def _emit(known: Known, as_json: bool) -> None:
             "version": found.terms.treatment.version,
             "digest": found.terms.treatment.digest,
         },
+        "is_over": known.is_over,
         "stages": [one.model_dump(mode="json") for one in known.stages],
+        "unassigned": known.unassigned,
+        "untried": known.untried,
         "troubles": list(known.troubles),
         "damaged": list(known.damaged),
         "events": [one.model_dump(mode="json", exclude={"terms"}) for one in found.events],
@@ -304,8 +307,13 @@ def _show(known: Known, console: Console) -> None:
     console.print(printable(f"{line}: {state}"), markup=False)
     if found.last.reason:
         console.print(printable(f"  {found.last.reason}"), markup=False)
+    if known.is_over:
+        console.print("  its time is over: control answers everybody; end it: ecm experiment check")
+    if known.unassigned:
+        console.print(f"  {known.unassigned} requests named no unit and got control")
     for trouble in known.troubles:
-        console.print(printable(f"  control answers instead: {trouble}"), markup=False)
+        line = f"  control answered {known.untried} requests instead: {trouble}"
+        console.print(printable(line), markup=False)
     for name in known.damaged:
         console.print(printable(f"  damaged, its events are left out: {name}"), markup=False)
     for stage in known.stages:
@@ -329,7 +337,6 @@ def _show_stage(stage: StageReport, console: Console) -> None:
         "sessions not over yet": stage.running,
         "sessions in several arms": stage.crossed,
         "not of the arm that was dealt": stage.misassigned,
-        "requests without a unit": stage.unassigned,
     }
     said = ", ".join(f"{count} {name}" for name, count in left.items() if count)
     if said:

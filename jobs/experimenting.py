@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -82,14 +82,24 @@ class Desk:
 
 @dataclass(frozen=True)
 class Known:
-    """All that is known of an experiment at a moment. `troubles` are those of replicas, `damaged`
-    names of batches of feedback that are not what was written.
+    """All that is known of an experiment at a moment (`at`, Unix seconds).
+
+    Control answered `unassigned` requests that named no unit, and `untried` ones in place of an
+    arm, for what `troubles` say. `damaged` names batches of feedback that are not what was written.
     """
 
     experiment: Experiment
+    at: float
     stages: tuple[StageReport, ...]
+    unassigned: int
+    untried: int
     troubles: tuple[str, ...]
     damaged: tuple[str, ...]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time has passed though nobody has ended it."""
+        return self.experiment.open and self.at >= self.experiment.ends_at
 
     @property
     def verdict(self) -> OnlineVerdict:
@@ -148,7 +158,15 @@ def known_of(desk: Desk, found: Experiment, now: float) -> Known:
     damaged: list[str] = []
     counted = tallies(desk.storage, found)
     stages = stage_reports(found, _events(desk, found, damaged), counted, now)
-    return Known(found, stages, _troubles(counted), tuple(damaged))
+    return Known(
+        experiment=found,
+        at=now,
+        stages=stages,
+        unassigned=sum(one.unassigned for one in counted),
+        untried=sum(one.untried for one in counted),
+        troubles=_troubles(counted),
+        damaged=tuple(damaged),
+    )
 
 
 def checked(desk: Desk, found: Experiment, now: float) -> Known:
@@ -158,7 +176,7 @@ def checked(desk: Desk, found: Experiment, now: float) -> Known:
     if event is None:
         return known
     ended = append(desk.storage, found, event.model_copy(update={"by": desk.by}))
-    return Known(ended, known.stages, known.troubles, known.damaged)
+    return replace(known, experiment=ended)
 
 
 def _events(desk: Desk, found: Experiment, damaged: list[str]) -> Iterator[StoredEvent]:

@@ -200,7 +200,11 @@ def search_routes(searching_of: Callable[[Request], Searching]) -> APIRouter:
     async def search(
         request: Request, body: Annotated[SearchBody, Body(openapi_examples=QUESTIONS)]
     ) -> Response:
-        """Search by text, by base64 images, by assets, narrowed by a filter: the whole contract."""
+        """Search by text, by base64 images, by assets, narrowed by a filter: the whole contract.
+
+        Where an experiment runs, the headers X-Ecm-Session and X-Ecm-Unit say who asks; the answer
+        says which arm it is of.
+        """
         searching = searching_of(request)
         caller = searching.door.caller(request, Scope.SEARCH, body.tenant_id)
         return Response(await searching.answer(caller, body), media_type=JSON)

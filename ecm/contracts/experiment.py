@@ -290,7 +290,6 @@ class StageReport(Contract):
     method: Method
     pct: int
     arms: tuple[ArmCounts, ...]
-    unassigned: int = Field(ge=0)
     crossed: int = Field(ge=0)
     misassigned: int = Field(ge=0)
     running: int = Field(ge=0, description="sessions that are not over yet")

@@ -54,11 +54,8 @@ def stage_reports(
     definition = experiment.definition
     sessions = sessions_of(definition, events, now)
     arms = [arm for one in counted for arm in one.arms]
-    without = sum(one.unassigned for one in counted)
     begun = 1 + max(event.stage for event in experiment.events)
-    return tuple(
-        _stage_report(definition, stage, sessions, arms, without) for stage in range(begun)
-    )
+    return tuple(_stage_report(definition, stage, sessions, arms) for stage in range(begun))
 
 
 def advice_on(experiment: Experiment, report: StageReport, now: float) -> ExperimentEvent | None:
@@ -104,7 +101,6 @@ def _stage_report(
     stage: int,
     sessions: Sessions,
     arms: Sequence[ArmTally],
-    without: int,
 ) -> StageReport:
     step, tried = definition.steps()[stage], tried_arm(definition, stage)
     own = [one for one in sessions.over if one.stage == stage]
@@ -127,7 +123,6 @@ def _stage_report(
         method=step.method,
         pct=step.pct,
         arms=tuple(_counts(arm, stage, units[arm], own, arms) for arm in (Arm.CONTROL, tried)),
-        unassigned=without,
         crossed=sessions.crossed.get(stage, 0),
         misassigned=sessions.misassigned.get(stage, 0),
         running=sessions.running.get(stage, 0),
