@@ -193,18 +193,33 @@ def evaluate_accept(
 
 
 def evaluate_forget(
-    older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="90d, 26w, …")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="These.", show_default=False)
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="SPAN", help="90d, 26w, …")
+    ] = None,
     profile: ProfileOption = None,
     home: HomeOption = None,
     tenant: TenantOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove runs that were begun longer ago, with all their answers; sets stay."""
+    """Remove runs with all their answers: those named, or those begun longer ago; sets stay.
+
+    One that is damaged can be removed by its name alone.
+    """
     from jobs.concluding import Desk
 
     settings = open_profile(profile, home, overrides, tenant)
-    removed = Desk.of(settings).runs.forget(time.time() - span_of(older_than))
+    desk = Desk.of(settings)
+    match runs, older_than:
+        case [_, *_], None:
+            removed = desk.runs.remove(runs)
+        case None | [], str():
+            removed = desk.runs.forget(time.time() - span_of(older_than))
+        case _:
+            raise ConfigError("name runs, or give --older-than", "evaluation.forget")
     emit(
         {"tenant_id": settings.tenant, "removed": list(removed)},
         as_json,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.edge import JsonOption, ProfileOption, SetOption, note, open_profile
+from jobs.edge import JsonOption, ProfileOption, SetOption, emit, note, open_profile
 
 if TYPE_CHECKING:
     from ecm.config import Profile
@@ -86,7 +86,12 @@ def evaluate_smoke(
         if write_baseline:
             text = watched(lambda told: fresh_baseline(settings, expected, photos, ranking, told))
             write(expected / BASELINE_FILE, text.encode())
-            note(f"written: {expected / BASELINE_FILE}; read the diff before you commit it")
+            where = str(expected / BASELINE_FILE)
+            emit(
+                {"written": where},
+                as_json,
+                lambda console: console.print(f"{where}: read the diff before you commit it"),
+            )
             return
         ending = Ending(out, as_json, told=lambda summary: _tell(settings, summary))
         carry_out(settings, lambda told: asked(settings, expected, photos, ranking, told), ending)

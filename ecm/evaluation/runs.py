@@ -70,11 +70,7 @@ class Runs:
         """What a run asks. Raises ConfigError (no such run), StoreCorrupt."""
         plan = self._read(RunPlan, run_id, PLAN)
         if plan is None:
-            raise ConfigError(
-                f"no run {run_id} of tenant {self._shelf.tenant_id}",
-                "evaluation.no_run",
-                "see: ecm evaluate list",
-            )
+            raise self._unknown(run_id)
         return plan
 
     def kept(self, run_id: str) -> Kept:
@@ -153,6 +149,18 @@ class Runs:
                 f"run {acceptance.run_id} was accepted by {by} already", "evaluation.accepted"
             )
 
+    def remove(self, run_ids: Sequence[str]) -> tuple[str, ...]:
+        """Remove runs by name, whatever state they are in. Raises ConfigError where one is not
+        there; then none is removed.
+        """
+        there = frozenset(self._ids())
+        for run_id in run_ids:
+            if run_id not in there:
+                raise self._unknown(run_id)
+        for run_id in run_ids:
+            self._shelf.forget(run_id)
+        return tuple(run_ids)
+
     def forget(self, before: float) -> tuple[str, ...]:
         """Remove runs that were begun before then (Unix seconds), and what is left of runs whose
         removal was stopped on the way; their ids.
@@ -162,6 +170,13 @@ class Runs:
         for run_id in old:
             self._shelf.forget(run_id)
         return tuple(old)
+
+    def _unknown(self, run_id: str) -> ConfigError:
+        return ConfigError(
+            f"no run {run_id} of tenant {self._shelf.tenant_id}",
+            "evaluation.no_run",
+            "see: ecm evaluate list",
+        )
 
     def _ids(self) -> tuple[str, ...]:
         return self._shelf.names("runs")
@@ -178,7 +193,10 @@ class Runs:
             return kind.model_validate_json(data)
         except ValidationError as error:
             said = error.errors()[0]["msg"]
-            raise StoreCorrupt(f"{name} of run {run_id}: {said}") from error
+            raise StoreCorrupt(
+                f"{name} of run {run_id}: {said}",
+                hint=f"remove it: ecm evaluate forget {run_id}",
+            ) from error
 
 
 class Appender:

@@ -126,8 +126,12 @@ def test_damage_is_told(tmp_path: Path) -> None:
         runs.kept("r")
     shelf.drop("r", HEAD)
     shelf.put("r", HEAD, b"{}")
-    with pytest.raises(StoreCorrupt, match=HEAD):
-        runs.kept("r")
+    with pytest.raises(StoreCorrupt, match="ecm evaluate forget r"):
+        list(runs.all())
+    with pytest.raises(ConfigError, match="no run q"):
+        runs.remove(["r", "q"])
+    assert runs.remove(["r"]) == ("r",)
+    assert list(runs.all()) == []
 
 
 def test_a_schedule_compares_with_its_last_or_with_the_last_that_was_good(tmp_path: Path) -> None:
