@@ -130,17 +130,26 @@ def experiment_list(
 def experiment_advance(
     experiment_id: IdArgument = None,
     reason: ReasonOption = "",
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Though this stage is worse, or broken.")
+    ] = False,
     by: ByOption = None,
     profile: ProfileOption = None,
     home: HomeOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Go on to the next stage, which has all units of this one and more."""
-    from jobs.experimenting import advanced
+    """Go on to the next stage, which has all units of this one and more.
+
+    Refused where this stage is worse, or broken.
+    """
+    from jobs.experimenting import advanced, check_may_advance, known_of
 
     desk = _desk(profile, home, overrides, by)
-    _tell(desk, advanced(desk, desk.named(experiment_id), reason, time.time()), as_json)
+    found, now = desk.named(experiment_id), time.time()
+    if not anyway:
+        check_may_advance(known_of(desk, found, now))
+    _tell(desk, advanced(desk, found, reason, now), as_json)
 
 
 @experiment.command("pause")

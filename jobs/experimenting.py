@@ -144,6 +144,18 @@ def advanced(desk: Desk, found: Experiment, reason: str, now: float) -> Experime
     return _appended(desk, found, ExperimentState.RUNNING, stage, reason, now)
 
 
+def check_may_advance(known: Known) -> None:
+    """Raises ConfigError where the present stage says that treatment is worse, or nothing at all."""
+    if known.verdict in (OnlineVerdict.WORSE, OnlineVerdict.BROKEN):
+        found = known.experiment
+        raise ConfigError(
+            f"stage {found.stage + 1} of experiment {found.id} is {known.verdict.value}: "
+            f"{known.stages[-1].reason}",
+            "experiment.verdict",
+            "end it with: ecm experiment stop; or give --anyway",
+        )
+
+
 def changed(
     desk: Desk, found: Experiment, state: ExperimentState, reason: str, now: float
 ) -> Experiment:

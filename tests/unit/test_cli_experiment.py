@@ -134,6 +134,7 @@ def test_a_check_ends_what_is_significantly_worse(
     assert (value["verdict"], value["state"]) == ("worse", "running")
     (metric,) = value["stages"][0]["metrics"]
     assert metric["upper"] < 0
+    assert "--anyway" in refused(home, capsys, "advance")
     value = told(home, capsys, "check", code=1)
     assert (value["state"], value["cause"]) == ("aborted", "loss")
     assert "preference changes by" in value["reason"]
