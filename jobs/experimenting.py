@@ -145,7 +145,7 @@ def advanced(desk: Desk, found: Experiment, reason: str, now: float) -> Experime
 
 
 def check_may_advance(known: Known) -> None:
-    """Raises ConfigError where the present stage says that treatment is worse, or nothing at all."""
+    """Raises ConfigError where the present stage is worse, or broken."""
     if known.verdict in (OnlineVerdict.WORSE, OnlineVerdict.BROKEN):
         found = known.experiment
         raise ConfigError(
