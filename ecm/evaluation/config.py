@@ -69,6 +69,19 @@ class EvaluationGates(Contract):
     gates: GateSet = GateSet()
     promotion: Promotion = Promotion()
 
+    @property
+    def surely(self) -> float:
+        """The two-sided confidence with which something is worse when it is surely so.
+
+        Gates that block share a chance of `1 - confidence` to block a build that is as good
+        (Bonferroni), and no gate errs more than one side of its interval does.
+        """
+        kept = (getattr(self.gates, name) for name in GateSet.model_fields)
+        blocking: int = sum(
+            gate is not None and gate.breach == "block" and gate.beyond == "surely" for gate in kept
+        )
+        return 1 - (1 - self.confidence) * min(1.0, 2 / max(blocking, 1))
+
 
 def load_gates(path: Path) -> EvaluationGates:
     """The gates of a file. Raises ConfigError (code `config.gates`) that names the key."""

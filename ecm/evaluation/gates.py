@@ -1,16 +1,18 @@
 """May it ship: what two sides measured, held against thresholds. Arithmetic; no file, no clock.
 
-**The rule.** A threshold is breached when the estimate is beyond it *and* the interval excludes no
-change: a point estimate alone blocks a third of unchanged builds on 50 queries, an interval that
-must lie wholly beyond the threshold lets most real damage through. A threshold holds when the
-interval excludes more than it allows. Between the two these queries cannot tell: `inconclusive`,
-but where a gate's `unsure` is `pass` and the estimate lies within. Shares of failures have the exact
-sign test for the interval's exclusion of no change. A gate whose `beyond` is `at_all` asks for no
-interval: for queries that stand for nothing but themselves, asked of builds that answer alike.
+**The rule.** A threshold is breached when the estimate is beyond it *and* it surely is worse: a
+point estimate alone blocks a third of unchanged builds on 50 queries, an interval that must lie
+wholly beyond the threshold lets most real damage through. What is sure is told by an interval that
+is wider than the one printed, so that all gates that block err together as one interval does
+(`EvaluationGates.surely`). A threshold holds when the interval excludes more than it allows.
+Between the two these queries cannot tell: `inconclusive`, but where a gate's `unsure` is `pass` and
+the estimate lies within. Shares of failures have the exact sign test instead of that interval. A
+gate whose `beyond` is `at_all` asks for none: for queries that stand for nothing but themselves,
+asked of builds that answer alike.
 
 The verdict of all is the worst: block, inconclusive, warn, pass. benchmarks/gates_power.py has how
 often unchanged builds are blocked, and what is found of the printed `detectable`.
-"""  # noqa: E501 - words that belong together
+"""
 
 from __future__ import annotations
 
@@ -93,10 +95,11 @@ def quality_check(
         pairs.baseline,
         pairs.candidate,
         confidence=gates.confidence,
+        surely=gates.surely,
         resamples=gates.resamples,
         seed=seed,
     )
-    harm = Harm(-found.change, -found.upper, -found.lower, found.upper < 0)
+    harm = Harm(-found.change, -found.upper, -found.lower, -found.change > found.beyond)
     verdict, reason = ruled(harm, gate, "points")
     if not found.error and found.change == 0:
         reason = f"all {found.queries} queries score the same"
@@ -139,7 +142,9 @@ def share_check(name: str, pairs: Pairs, gate: Gate, gates: EvaluationGates) -> 
     """The rise of a share of failures, in points."""
     if not len(pairs.baseline):
         return unmeasured(name, gate.most, "points", gates, 0, "no query to compare")
-    found = paired_shares(pairs.baseline, pairs.candidate, confidence=gates.confidence)
+    found = paired_shares(
+        pairs.baseline, pairs.candidate, confidence=gates.confidence, surely=gates.surely
+    )
     harm = Harm(found.change, found.lower, found.upper, found.significant)
     verdict, reason = ruled(harm, gate, "points")
     if not found.worse:
@@ -166,10 +171,11 @@ def latency_check(pairing: Pairing, gate: Gate, gates: EvaluationGates, seed: in
         pairs.candidate,
         quantile=P95,
         confidence=gates.confidence,
+        surely=gates.surely,
         resamples=gates.resamples,
         seed=seed,
     )
-    harm = Harm(found.change, found.lower, found.upper, found.lower > 0)
+    harm = Harm(found.change, found.lower, found.upper, math.log1p(found.change) > found.beyond)
     verdict, reason = ruled(harm, gate, "relative")
     detectable = found.detectable_beyond(math.log1p(gate.most))
     return GateCheck(

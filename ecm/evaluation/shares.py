@@ -36,6 +36,7 @@ class Shares:
     worse: int
     better: int
     confidence: float
+    surely: float
 
     @property
     def p(self) -> float:
@@ -43,8 +44,8 @@ class Shares:
 
     @property
     def significant(self) -> bool:
-        """Whether candidate fails more, at the error rate of one side of the interval."""
-        return self.p <= (1 - self.confidence) / 2
+        """Whether candidate fails more, at the error rate of one side of `surely`."""
+        return self.p <= (1 - self.surely) / 2
 
     def detectable_beyond(self, threshold: float) -> float | None:
         """The smallest true rise that would be significant and above `threshold` with a power of
@@ -53,7 +54,7 @@ class Shares:
         from scipy.special import bdtrc
 
         needed = self.better + math.floor(threshold * self.queries) + 1
-        while sign_test(needed, self.better) > (1 - self.confidence) / 2:
+        while sign_test(needed, self.better) > (1 - self.surely) / 2:
             needed += 1
         if needed > self.queries:
             return None
@@ -61,7 +62,9 @@ class Shares:
         return chance - self.better / self.queries
 
 
-def paired_shares(baseline: Values, candidate: Values, *, confidence: float = 0.95) -> Shares:
+def paired_shares(
+    baseline: Values, candidate: Values, *, confidence: float = 0.95, surely: float | None = None
+) -> Shares:
     """The score interval of a difference of paired shares (Tango 1998, Statistics in Medicine
     17:891-908).
 
@@ -71,6 +74,7 @@ def paired_shares(baseline: Values, candidate: Values, *, confidence: float = 0.
             fail together and wide where they do not.
         candidate: the same queries in the same order.
         confidence: of the two-sided interval.
+        surely: two-sided confidence of what is significant; as `confidence` by default.
 
     Raises:
         ContractError: shapes that differ, no query, or values out of [0, 1].
@@ -93,6 +97,7 @@ def paired_shares(baseline: Values, candidate: Values, *, confidence: float = 0.
         worse=int((differences > 0).sum()),
         better=int((differences < 0).sum()),
         confidence=confidence,
+        surely=confidence if surely is None else surely,
     )
 
 

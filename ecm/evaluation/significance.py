@@ -11,7 +11,8 @@ Student's t instead of the normal, and for the variance that a resample lacks. D
 rankings are mostly 0 with a few large ones; benchmarks/significance.py has the coverage of this
 interval, of percentiles and of BCa on such differences.
 
-**Power.** A change is found when the estimate is beyond a threshold and the interval excludes 0.
+**Power.** A change is found when the estimate is beyond a threshold and further from 0 than
+`beyond`: half the interval, or half a wider one where several gates share a chance to err.
 What would be found in 80 of 100 repetitions lies `t(80 %)` standard errors beyond the larger of
 both; the standard error was estimated twice, here and in the repetition, and is widened for that.
 A true change comes as changes of single queries, which vary more than these do: as much as changes
@@ -44,9 +45,10 @@ Values = npt.NDArray[np.float64]
 class Paired:
     """Candidate less baseline over `queries` pairs; relative where the function says so.
 
-    `error` is the standard error of `change`, `reach` half the interval, and `size` that of a
-    typical change of one query: the mean of squares by the mean of sizes. `detectable` is the
-    smallest true change that would be found (significant, two-sided) with a power of 80 %; None
+    `error` is the standard error of `change`, `beyond` how far from 0 it must be to be significant,
+    and `size` that of a typical change of one query: the mean of squares by the mean of sizes.
+    `detectable` is the
+    smallest true change that would be found with a power of 80 %; None
     where all pairs are alike, so that nothing is known of their spread. `wilcoxon_p` is that of the
     signed-rank test (two-sided), 1 where all are alike, None where there is none.
     """
@@ -56,7 +58,7 @@ class Paired:
     lower: float
     upper: float
     error: float
-    reach: float
+    beyond: float
     confidence: float
     wilcoxon_p: float | None = None
     size: float = 0.0
@@ -69,7 +71,7 @@ class Paired:
         """As `detectable`, where a change must also be estimated as more than `threshold`."""
         if not self.error:
             return None
-        sure = self.reach / self.error
+        sure = self.beyond / self.error
         # In units of the true error: ours varies by 1 / sqrt(2 n), that of the repetition as well.
         power = _student(POWER, self.queries) * math.sqrt(1 + sure * sure / self.queries)
         change = threshold
@@ -84,6 +86,7 @@ def paired(
     candidate: Values,
     *,
     confidence: float = 0.95,
+    surely: float | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Paired:
@@ -93,6 +96,7 @@ def paired(
         baseline: (n,) float64, one value of each query, n >= 2.
         candidate: (n,) float64, of the same queries in the same order.
         confidence: of the two-sided interval.
+        surely: two-sided confidence of what is significant; as `confidence` by default.
         resamples: drawn samples of n queries.
         seed: of what is drawn.
 
@@ -103,14 +107,14 @@ def paired(
     differences = candidate - baseline
     change = math.fsum(differences) / len(differences)
     resampled = _means(differences[:, None], resamples, seed)[:, 0]
-    reach = reach_of(np.abs(resampled - change), len(differences), confidence)
+    reach, beyond = _reaches(np.abs(resampled - change), len(differences), confidence, surely)
     return Paired(
         queries=len(differences),
         change=change,
         lower=change - reach,
         upper=change + reach,
         error=float(differences.std(ddof=1)) / math.sqrt(len(differences)),
-        reach=reach,
+        beyond=beyond,
         confidence=confidence,
         wilcoxon_p=_wilcoxon(differences),
         size=_typical(differences),
@@ -122,6 +126,7 @@ def paired_relative(
     candidate: Values,
     *,
     confidence: float = 0.95,
+    surely: float | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Paired:
@@ -137,14 +142,14 @@ def paired_relative(
     means = _means(np.stack([baseline, candidate], axis=1), resamples, seed)
     there = means[means[:, 0] > 0]
     resampled = there[:, 1] / there[:, 0] - 1
-    reach = reach_of(np.abs(resampled - change), len(baseline), confidence)
+    reach, beyond = _reaches(np.abs(resampled - change), len(baseline), confidence, surely)
     return Paired(
         queries=len(baseline),
         change=change,
         lower=change - reach,
         upper=change + reach,
         error=float(resampled.std(ddof=1)),
-        reach=reach,
+        beyond=beyond,
         confidence=confidence,
         wilcoxon_p=_wilcoxon(candidate - baseline),
     )
@@ -156,13 +161,14 @@ def paired_quantile(
     *,
     quantile: float = 0.95,
     confidence: float = 0.95,
+    surely: float | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Paired:
     """A quantile of candidate's latencies by that of baseline's, less 1.
 
     Whole queries are drawn, with all their rounds, and the same ones of both sides. The interval is
-    symmetric in the logarithm, so that twice and half as slow are alike. `error` and `reach` are
+    symmetric in the logarithm, so that twice and half as slow are alike. `error` and `beyond` are
     those of the logarithm.
 
     Args:
@@ -170,6 +176,7 @@ def paired_quantile(
         candidate: of the same shape, NaN in the same places.
         quantile: between 0 and 1.
         confidence: of the two-sided interval.
+        surely: two-sided confidence of what is significant; as `confidence` by default.
         resamples: drawn samples of n queries.
         seed: of what is drawn.
 
@@ -191,7 +198,7 @@ def paired_quantile(
         for counts in _counts(queries, baseline.shape[1], resamples, seed)
     ]
     middle, resampled = logs[0][0], np.concatenate(logs[1:])
-    reach = reach_of(np.abs(resampled - middle), queries, confidence)
+    reach, beyond = _reaches(np.abs(resampled - middle), queries, confidence, surely)
     ratio = float(after / before)
     return Paired(
         queries=queries,
@@ -199,7 +206,7 @@ def paired_quantile(
         lower=ratio * math.exp(-reach) - 1,
         upper=ratio * math.exp(reach) - 1,
         error=float(resampled.std(ddof=1)),
-        reach=reach,
+        beyond=beyond,
         confidence=confidence,
     )
 
@@ -273,6 +280,14 @@ def reach_of(distances: Values, queries: int, confidence: float) -> float:
     t = _student(1 - (1 - confidence) / 2, queries)
     outside = 2 * float(ndtr(-math.sqrt(queries / (queries - 1)) * t))
     return float(np.quantile(distances, 1 - outside))
+
+
+def _reaches(
+    distances: Values, queries: int, confidence: float, surely: float | None
+) -> tuple[float, float]:
+    """Half the interval, and half of that of what is significant."""
+    reach = reach_of(distances, queries, confidence)
+    return reach, reach if surely is None else reach_of(distances, queries, surely)
 
 
 def _student(probability: float, queries: int) -> float:

@@ -295,3 +295,19 @@ def test_builds_that_differ_by_noise_are_seldom_blocked_and_damage_that_is_detec
         found += next(checks_of(damaged, gates, seed)).verdict is Verdict.BLOCK
     assert blocked <= 4
     assert found >= 27
+
+
+def test_gates_that_block_share_a_chance_to_err() -> None:
+    assert EvaluationGates().surely == pytest.approx(0.98)  # five of them
+    none = dict.fromkeys(GateSet.model_fields)
+    one = GateSet(**none | {"ndcg_10": Gate(most=0.01)})
+    warns = GateSet(**none | {"ndcg_10": Gate(most=0.01, breach="warn")})
+    for gates in (one, warns, GateSet(**none)):
+        assert EvaluationGates(gates=gates).surely == pytest.approx(0.95)
+
+
+def test_queries_that_stand_for_themselves_are_judged_by_the_estimate_alone() -> None:
+    harm = Harm(0.02, -0.01, 0.05, False)
+    verdict, reason = ruled(harm, Gate(most=0.01, beyond="at_all"), "points")
+    assert verdict is Verdict.BLOCK
+    assert "on these queries" in reason
