@@ -95,7 +95,12 @@ def made(
     candidates = candidates_of(found, in_force, terms.version)
     held = _judged(engine, queries, labels, {"in_force": in_force, **candidates}, progress)
     kind = _kind_of(found, terms.wanted)
-    unmoved = kind == "per_type" and found.regularisers["per_type"] == STRONGEST
+    moved = any(
+        strength != STRONGEST
+        for name, strength in found.regularisers.items()
+        if name.startswith("per_type.")
+    )
+    unmoved = kind == "per_type" and not moved
     provenance = _provenance(engine, training, terms, found, kind, len(examples), held)
     learned = with_provenance(candidates[kind], provenance)
     return Outcome(kind, None if unmoved else learned, candidates, found, len(examples), held)

@@ -11,6 +11,7 @@ beside each other, and features beside fusion, is learned.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -54,7 +55,13 @@ def mixed(mixture: Floats, rows: Floats) -> Floats:
     return found
 
 
-def learned_rows(batch: Batch, mixture: Floats, prior: Floats, regulariser: float) -> Floats:
+def learned_rows(
+    batch: Batch,
+    mixture: Floats,
+    prior: Floats,
+    regulariser: float,
+    free: Collection[int] | None = None,
+) -> Floats:
     """Rows (r, p) that a batch asks for; a row that none of its queries has stays as it was.
 
     Args:
@@ -62,6 +69,7 @@ def learned_rows(batch: Batch, mixture: Floats, prior: Floats, regulariser: floa
         mixture: float64 (q, r), ones (q, 1) where there is one row for all.
         prior: float64 (r, p), what weights are drawn to.
         regulariser: λ above.
+        free: places of the rows that may move; None: all.
     """
     from scipy.optimize import minimize
 
@@ -85,6 +93,8 @@ def learned_rows(batch: Batch, mixture: Floats, prior: Floats, regulariser: floa
 
     low, high = start - _MOST_LOG, start + _MOST_LOG
     low[:, _COUNT:], high[:, _COUNT:] = 0.0, MOST_OF_FEATURE
+    held = [place for place in range(len(start)) if free is not None and place not in free]
+    low[held], high[held] = start[held], start[held]
     found = minimize(
         loss,
         start.ravel(),
