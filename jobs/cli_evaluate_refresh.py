@@ -122,6 +122,7 @@ def queries_refresh(
         **built_value(found.built),
         "left": list(found.left),
         "gone": list(found.gone),
+        "torn": list(found.torn),
         "came": list(found.came),
         "on_no_side": found.unplaced,
     }
@@ -129,7 +130,8 @@ def queries_refresh(
     def show(console: Console) -> None:
         show_built(found.built, console)
         console.print(
-            f"{len(found.left)} left ({len(found.gone)} of them because their assets are gone), "
+            f"{len(found.left)} left ({len(found.gone)} because their assets are gone, "
+            f"{len(found.torn)} because they are tied to the other side now), "
             f"{len(found.came)} came; {found.unplaced} are tied to both sides and did not"
         )
 

@@ -5,6 +5,7 @@ Knows how versions are numbered; what is in them is known to `ecm.evaluation.dat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -76,17 +77,17 @@ def labelled(
 
 
 def newest_of(shelf: Shelf, name: str) -> tuple[Queries, Labels | None]:
-    """The newest version of a set with its newest labels, if any. Raises ConfigError."""
+    """The newest version of a set with its first labels, if any. Raises ConfigError."""
     queries = shelf.queries(name)
-    return queries, _labels_of(shelf, name, queries)
+    return queries, _first_labels(shelf, name, queries)
 
 
 def past_of(shelf: Shelf, name: str, label_set: str | None = None) -> Past:
     """All versions of a set. Raises ConfigError: there is none, or the newest has no labels."""
     queries, labels = labelled(shelf, name, label_set=label_set)
-    earlier = [n for n in shelf.versions("query_sets", name) if n < queries.head.version]
-    before = [shelf.queries(name, number) for number in earlier]
-    return Past(queries, labels, tuple((one, _labels_of(shelf, name, one)) for one in before))
+    numbers = shelf.versions("query_sets", name)
+    versions = [shelf.queries(name, n) for n in numbers if n <= queries.head.version]
+    return Past(queries, labels, tuple((one, _first_labels(shelf, name, one)) for one in versions))
 
 
 def keep(shelf: Shelf, queries: Queries, labels: Labels) -> None:
@@ -107,11 +108,20 @@ def keep(shelf: Shelf, queries: Queries, labels: Labels) -> None:
 
 
 def _labels_of(shelf: Shelf, name: str, queries: Queries) -> Labels | None:
-    for number in reversed(shelf.versions("label_sets", name)):
-        labels = shelf.labels(name, number)
-        if labels.head.query_set_digest == queries.head.digest:
-            return labels
-    return None
+    """The newest labels of a query set."""
+    found = reversed(shelf.versions("label_sets", name))
+    return _of_queries((shelf.labels(name, number) for number in found), queries)
+
+
+def _first_labels(shelf: Shelf, name: str, queries: Queries) -> Labels | None:
+    """The labels that a query set was made with."""
+    found = shelf.versions("label_sets", name)
+    return _of_queries((shelf.labels(name, number) for number in found), queries)
+
+
+def _of_queries(found: Iterable[Labels], queries: Queries) -> Labels | None:
+    fits = (one for one in found if one.head.query_set_digest == queries.head.digest)
+    return next(fits, None)
 
 
 def write_files(folder: Path, files: dict[str, bytes]) -> None:

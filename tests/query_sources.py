@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from ecm.contracts.evaluation import QueryKind, Split
 from ecm.contracts.filters import Orientation
 from ecm.evaluation.datasets.building import Built, Named, build_queries
 from ecm.evaluation.datasets.files import Asked, Described, Written
@@ -16,7 +18,10 @@ from ecm.evaluation.datasets.known import KnownAsset, KnownAssets, known_asset
 from ecm.evaluation.datasets.layouts import Looked
 from ecm.evaluation.datasets.log_words import LogWords
 from ecm.evaluation.datasets.looks import CELLS, Looks, PictureLook
+from ecm.evaluation.datasets.settled import made_with
 from ecm.evaluation.datasets.sources import Drawn, Sources, draw
+from ecm.evaluation.datasets.words import normalised
+from ecm.evaluation.shelf import Labels, Queries
 
 AT = 1_790_000_000.0
 COLOURS = 12
@@ -85,7 +90,7 @@ def asked_file(*lines: Mapping[str, Any]) -> Written[Asked]:
 
 @cache
 def looked(count: int = 60) -> Looked:
-    """Looks that are told apart by number: each of one colour, on one side, in the middle or all over."""
+    """Looks told apart by number: each of one colour, on a side, in the middle or all over."""
     looks = {}
     for number in range(count):
         shares = np.zeros((CELLS, CELLS, COLOURS), np.float32)
@@ -121,3 +126,20 @@ def named(version: int = 1, seed: int = 0, now: float = AT) -> Named:
 @cache
 def built(count: int = 80, seed: int = 0, now: float = AT, assets: int = 60) -> Built:
     return build_queries(drawn(assets, seed), known(assets), named(seed=seed, now=now), count)
+
+
+def leaks_of(queries: Queries, labels: Labels) -> list[str]:
+    """Groups, words and assets that queries of both sides are about: there should be none."""
+    answers = made_with(labels.labels)
+    about: dict[str, set[Split]] = defaultdict(set)
+    for one in queries.queries:
+        names = [f"group {one.group}"]
+        if one.query_text is not None and one.shown_asset_id is None:
+            names.append(f"words {normalised(one.query_text)}")
+        if one.shown_asset_id is not None:
+            names.append(one.shown_asset_id)
+        if one.kind in (QueryKind.CAPTION, QueryKind.KNOWN_ITEM):
+            names += answers[one.query_id]
+        for name in names:
+            about[name].add(one.split)
+    return sorted(name for name, sides in about.items() if len(sides) > 1)

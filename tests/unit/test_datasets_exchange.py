@@ -121,6 +121,6 @@ def test_who_was_stopped_before_the_labels_is_in_nobodys_way(gold: Built, tmp_pa
     assert shelf.versions("label_sets", "gold") == (1, 2)
     past = past_of(shelf, "gold")
     assert (past.queries.head.version, past.labels.head.label_version) == (2, 2)
-    assert [queries.head.version for queries, _ in past.before] == [1]
+    assert [queries.head.version for queries, _ in past.versions] == [1, 2]
     with pytest.raises(ConfigError, match="somebody else has just made version 2"):
         keep(shelf, Queries(second, gold.queries.queries), gold.labels)

@@ -7,11 +7,23 @@ import pytest
 from ecm.contracts.evaluation import Label, LabelSource, QueryKind
 from ecm.evaluation.datasets.building import Built
 from ecm.evaluation.datasets.differences import differences
+from ecm.evaluation.datasets.files import Written
 from ecm.evaluation.datasets.known import KnownAssets
 from ecm.evaluation.datasets.refreshing import Past, Refreshed, refreshed
 from ecm.evaluation.datasets.sources import draw
 from ecm.evaluation.shelf import Labels, digest_of
-from tests.query_sources import asset_of, built, drawn, known, known_of, looked, named, sources
+from tests.query_sources import (
+    asset_of,
+    built,
+    described,
+    drawn,
+    known,
+    known_of,
+    leaks_of,
+    looked,
+    named,
+    sources,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +39,7 @@ def second(
 ) -> Refreshed:
     those = there or known()
     found = drawn() if there is None else draw(sources(known=those, looked=looked(40)), 0)
-    past = Past(first.queries, labels or first.labels)
+    past = Past(first.queries, labels or first.labels, ((first.queries, first.labels),))
     return refreshed(past, found, those, named(version=2, seed=7), share)
 
 
@@ -97,3 +109,21 @@ def test_queries_of_look_are_judged_anew_so_that_they_stay_complete(first: Built
     for key in found.built.labels.head.complete:
         said = {one.asset_id for one in found.built.labels.labels if one.query_id == key}
         assert said == set(again[key].answered_by)
+
+
+def test_a_query_that_new_knowledge_ties_to_the_other_side_leaves(first: Built) -> None:
+    captions = [one for one in first.queries.queries if one.kind is QueryKind.CAPTION]
+    staying = captions[0]
+    other = next(one for one in captions if one.split is not staying.split)
+    [label] = [one for one in first.labels.labels if one.query_id == other.query_id]
+    lines = [
+        one.model_copy(update={"captions": (*one.captions, staying.query_text or "")})
+        if asset_of(number) == label.asset_id
+        else one
+        for number, one in enumerate(described().lines)
+    ]
+    found = draw(sources(described=Written("photos.jsonl", "2" * 64, tuple(lines))), 0)
+    past = Past(first.queries, first.labels, ((first.queries, first.labels),))
+    made = refreshed(past, found, known(), named(version=2), 0.0)
+    assert len({staying.query_id, other.query_id} & set(made.torn)) == 1
+    assert leaks_of(made.built.queries, made.built.labels) == []

@@ -21,6 +21,11 @@ from ecm.contracts.identity import digest
 from ecm.contracts.search import QueryType
 from ecm.evaluation.datasets.words import normalised
 
+FILE, EVIDENCE, PIXELS = "file", "evidence", "pixels"
+"""Who says so: a file that somebody wrote, the stored evidence itself, what is told from pixels."""
+SOURCES: Final = frozenset({FILE, EVIDENCE, PIXELS})
+ABOUT_ASSET: Final = "asset"
+"""Groups of this kind are named by the asset that they are about."""
 _ID_HEX: Final = 16
 _GROUP_CHARS: Final = 200
 _FIRST: Final = (

@@ -8,7 +8,6 @@ where it comes to. Knows names and contracts; touches no file.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
@@ -25,6 +24,7 @@ from ecm.contracts.evaluation import (
 from ecm.contracts.identity import TenantId
 from ecm.errors import ConfigError, StoreCorrupt
 from ecm.evaluation.datasets.building import Named, headed
+from ecm.evaluation.datasets.settled import made_with
 from ecm.evaluation.datasets.sides import side_of
 from ecm.evaluation.datasets.splits import Tied, components, ties_of_query
 from ecm.evaluation.shelf import Labels, Queries, digest_of, lines_of, read_lines
@@ -114,10 +114,7 @@ def _check(
 
 def _check_sides(queries: tuple[EvaluationQuery, ...], labels: tuple[Label, ...]) -> None:
     """What is learned from is not tied to what is held out. Raises ConfigError."""
-    answers: dict[str, set[str]] = defaultdict(set)
-    for label in labels:
-        if label.relevance:
-            answers[label.query_id].add(label.asset_id)
+    answers = made_with(labels)
     side = {one.query_id: one.split for one in queries}
     tied = [
         Tied(one.query_id, one.query_type, ties_of_query(one, answers[one.query_id]))

@@ -15,14 +15,12 @@ from typing import Final
 
 from ecm.contracts.evaluation import LabelSource, QueryKind, QuerySource, Relevance
 from ecm.contracts.search import QueryType
-from ecm.evaluation.datasets.drafts import Answer, Draft, group_of
+from ecm.evaluation.datasets.drafts import ABOUT_ASSET, FILE, Answer, Draft, group_of
 from ecm.evaluation.datasets.files import Asked, Described
 from ecm.evaluation.datasets.resolving import Resolver
 from ecm.evaluation.datasets.things import Thing, shown_by, things_of
 from ecm.evaluation.datasets.words import normalised
 
-FILE: Final = "file"
-"""Who says so: a file that somebody wrote."""
 KEYWORDS: Final = 3
 """A name of more words than these asks like a sentence."""
 MOST_ANSWERS: Final = 1_000
@@ -179,7 +177,7 @@ def caption_draft(caption: str, answer: Answer, locale: str) -> Draft:
         kind=QueryKind.CAPTION,
         query_type=QueryType.SEMANTIC,
         source=QuerySource.CAPTIONS,
-        group=group_of("asset", answer.asset_id),
+        group=group_of(ABOUT_ASSET, answer.asset_id),
         answers=(answer,),
         locale=locale,
         about=caption,
@@ -195,7 +193,7 @@ def written_drafts(
         kind = query.query_kind
         full = frozenset(asset_id for asset_id, relevance in graded.items() if relevance == 2)
         if kind in (QueryKind.CAPTION, QueryKind.KNOWN_ITEM) and len(full) == 1:
-            group = group_of("asset", *full)
+            group = group_of(ABOUT_ASSET, *full)
         else:
             group = by_assets.get(full) or group_of("words", query.text or shown or "")
         yield Draft(

@@ -16,14 +16,12 @@ import numpy.typing as npt
 from ecm.contracts.evaluation import LabelSource, QueryKind, QuerySource, Relevance
 from ecm.contracts.filters import Colour, Orientation
 from ecm.contracts.search import QueryType
-from ecm.evaluation.datasets.drafts import Answer, Draft, group_of
+from ecm.evaluation.datasets.drafts import PIXELS, Answer, Draft, group_of
 from ecm.evaluation.datasets.looks import Looks
 from ecm.evaluation.datasets.things import Thing, shown_by
 
 Grades = npt.NDArray[np.uint8]
 RELEVANCE: Final[tuple[Relevance, ...]] = (0, 1, 2)
-PIXELS: Final = "pixels"
-"""Who says so: what is told from pixels."""
 SURE: Final = 0.9
 SURE_OF_THINGS: Final = 0.7
 """That the colour in the middle of a picture is that of the thing it shows."""

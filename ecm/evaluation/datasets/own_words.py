@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from ecm.contracts.evaluation import LabelSource, QueryKind, QuerySource
-from ecm.evaluation.datasets.drafts import Answer, Draft, group_of
+from ecm.evaluation.datasets.drafts import ABOUT_ASSET, EVIDENCE, Answer, Draft, group_of
 from ecm.evaluation.datasets.from_files import caption_draft, type_of
 from ecm.evaluation.datasets.known import KnownAsset, KnownAssets
 from ecm.evaluation.datasets.things import Thing, things_of
 from ecm.evaluation.datasets.words import content_words, normalised
 
-EVIDENCE: Final = "evidence"
-"""Who says so: the stored evidence itself."""
 OF_MODEL, OF_TEXT, OF_PERSON = 0.5, 0.8, 0.9
 """How sure the words of a model, words that were read in a picture, and those of people are."""
 _LETTERS: Final = re.compile(r"[^\W\d_]{3,}")
@@ -73,7 +71,7 @@ def _item(asset: KnownAsset, text: str, weight: float, locale: str) -> Draft:
         kind=QueryKind.KNOWN_ITEM,
         query_type=type_of(QueryKind.KNOWN_ITEM, text),
         source=QuerySource.LABELS,
-        group=group_of("asset", asset.asset_id),
+        group=group_of(ABOUT_ASSET, asset.asset_id),
         answers=(Answer(asset.asset_id, 2, LabelSource.WEAK, EVIDENCE, weight),),
         locale=locale,
         about=text,

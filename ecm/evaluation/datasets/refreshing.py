@@ -8,7 +8,7 @@ do not come. Knows no file and no clock.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ecm.contracts.evaluation import Difficulty, EvaluationQuery, Label, QueryKind, Split
@@ -18,11 +18,14 @@ from ecm.evaluation.datasets.chance import drawn as drawn_number
 from ecm.evaluation.datasets.difficulty import graded
 from ecm.evaluation.datasets.drafts import Draft, Graded
 from ecm.evaluation.datasets.known import KnownAssets
-from ecm.evaluation.datasets.settled import answered, choose_beside, settled_in, tied
+from ecm.evaluation.datasets.settled import answered, choose_beside, made_with, settled_in, tied
 from ecm.evaluation.datasets.sources import Drawn
 from ecm.evaluation.datasets.splits import (
     HELD_OUT_SHARE,
+    Tied,
+    compatible,
     sides_of,
+    ties_of_query,
 )
 from ecm.evaluation.datasets.strata import Cell, apportioned_by_size
 from ecm.evaluation.shelf import Labels, Queries
@@ -32,19 +35,21 @@ _Stratum = tuple[QueryType, Difficulty]
 
 @dataclass(frozen=True)
 class Past:
-    """The newest version of a set with its newest labels, and those before it, oldest first.
+    """The newest version of a set with its newest labels; and all versions up to it, oldest first,
+    with their first labels.
 
     An earlier one may have no labels: whoever made it was stopped in between.
     """
 
     queries: Queries
     labels: Labels
-    before: tuple[tuple[Queries, Labels | None], ...] = ()
+    versions: tuple[tuple[Queries, Labels | None], ...]
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """The new version. `gone` are those whose assets are not there any more; they left first.
+    """The new version. Of those that `left`, the first were those that are `gone`, whose assets are
+    not there any more, and those that are `torn`: what is known now ties them to the other side.
 
     `unplaced` counts drafts that did not come since they are tied to both sides.
     """
@@ -52,6 +57,7 @@ class Refreshed:
     built: Built
     left: tuple[str, ...]
     gone: tuple[str, ...]
+    torn: tuple[str, ...]
     came: tuple[str, ...]
     unplaced: int
 
@@ -70,10 +76,16 @@ def refreshed(
     """
     queries, labels = past.queries, past.labels
     answers = answered(labels.labels)
-    gone = tuple(one.query_id for one in queries.queries if _is_gone(one, answers, known))
-    left = _leaving(queries.queries, gone, share, named)
+    gone = {one.query_id for one in queries.queries if _is_gone(one, answers, known)}
+    fixed, sides = settled_in(past.versions)
+    by_id = {draft.query_id: draft for draft in drawn.drafts}
+    staying = [one for one in queries.queries if one.query_id not in gone]
+    said = _labels_now(staying, labels, by_id, known)
+    now_tied = _tied_now(staying, said)
+    torn = compatible(fixed, sides, now_tied)
+    left = _leaving(queries.queries, gone | torn, share, named)
     kept = [one for one in queries.queries if one.query_id not in left]
-    fixed, sides = settled_in((*past.before, (queries, labels)))
+    fixed = [*fixed, *(one for one in now_tied if one.query_id not in left)]
     ever = set(sides)
     before = {one.query_id for one in queries.queries}
     pool = [one for one in graded(drawn.drafts, known) if one.draft.query_id not in before]
@@ -98,16 +110,30 @@ def refreshed(
         for one in came
         if (side := placed[one.draft.query_id]) is not None
     ]
-    by_id = {draft.query_id: draft for draft in drawn.drafts}
     said = [
-        *_kept_labels(kept, labels, by_id, known),
+        *(label for label in said if label.query_id not in left),
         *(label for one in came for label in labels_of(one.draft)),
     ]
     complete = [one.draft.query_id for one in came if one.draft.complete]
     complete += _still_complete(kept, labels, by_id)
     built = Built(*headed(named, lines, said, complete), cells, drawn.left)
-    ids = tuple(sorted(one.draft.query_id for one in came))
-    return Refreshed(built, tuple(sorted(left)), tuple(sorted(gone)), ids, unplaced)
+    return Refreshed(
+        built,
+        left=tuple(sorted(left)),
+        gone=tuple(sorted(gone)),
+        torn=tuple(sorted(torn)),
+        came=tuple(sorted(one.draft.query_id for one in came)),
+        unplaced=unplaced,
+    )
+
+
+def _tied_now(staying: Iterable[EvaluationQuery], said: Iterable[Label]) -> list[Tied]:
+    """Queries with the ties that they have by what is known now."""
+    answers = made_with(said)
+    return [
+        Tied(one.query_id, one.query_type, ties_of_query(one, answers[one.query_id]))
+        for one in staying
+    ]
 
 
 def _together(before: tuple[Cell, ...], now: tuple[Cell, ...]) -> tuple[Cell, ...]:
@@ -129,10 +155,10 @@ def _is_gone(query: EvaluationQuery, answers: Mapping[str, set[str]], known: Kno
 
 
 def _leaving(
-    queries: Sequence[EvaluationQuery], gone: Sequence[str], share: float, named: Named
+    queries: Sequence[EvaluationQuery], first: set[str], share: float, named: Named
 ) -> set[str]:
-    """Those that are gone, and of every stratum and side alike so many more by chance."""
-    left = set(gone)
+    """The first ones, and of every stratum and side alike so many more by chance."""
+    left = set(first)
     more = round(share * len(queries)) - len(left)
     if more <= 0:
         return left
@@ -150,7 +176,7 @@ def _leaving(
     return left
 
 
-def _kept_labels(
+def _labels_now(
     kept: Sequence[EvaluationQuery],
     labels: Labels,
     drafts: Mapping[str, Draft],

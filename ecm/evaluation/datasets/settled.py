@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ecm.contracts.evaluation import Difficulty, Label, Split
 from ecm.contracts.search import QueryType
-from ecm.evaluation.datasets.drafts import Draft, Graded
+from ecm.evaluation.datasets.drafts import SOURCES, Draft, Graded
 from ecm.evaluation.datasets.splits import Tied, compatible, ties_of, ties_of_query
 from ecm.evaluation.datasets.strata import Cell, stratified
 from ecm.evaluation.shelf import Labels, Queries
@@ -22,7 +22,7 @@ def tied(draft: Draft) -> Tied:
 
 
 def answered(labels: Iterable[Label]) -> defaultdict[str, set[str]]:
-    """The assets that answer each query at least in part."""
+    """The assets that answer each query at least in part, whoever says so."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for label in labels:
         if label.relevance:
@@ -30,16 +30,28 @@ def answered(labels: Iterable[Label]) -> defaultdict[str, set[str]]:
     return found
 
 
+def made_with(labels: Iterable[Label]) -> defaultdict[str, set[str]]:
+    """The assets that each query was made with, by what its sources say; not by what people said
+    of what engines found.
+    """
+    return answered(label for label in labels if label.labeler in SOURCES)
+
+
 def settled_in(
     versions: Iterable[tuple[Queries, Labels | None]],
 ) -> tuple[list[Tied], dict[str, Split]]:
-    """Every query that was ever asked, with its ties as they were last, and its side."""
+    """Every query that was ever asked, with all its ties at any time, and its side.
+
+    Labels are the first ones of each version: later ones may be others' for the same assets.
+    """
     found: dict[str, Tied] = {}
     sides: dict[str, Split] = {}
     for queries, labels in versions:
-        answers = answered(labels.labels if labels is not None else ())
+        answers = made_with(labels.labels if labels is not None else ())
         for one in queries.queries:
             ties = ties_of_query(one, answers[one.query_id])
+            if one.query_id in found:
+                ties |= found[one.query_id].ties
             found[one.query_id] = Tied(one.query_id, one.query_type, ties)
             sides[one.query_id] = one.split
     return list(found.values()), sides

@@ -15,6 +15,7 @@ from typing import Final
 from ecm.contracts.evaluation import EvaluationQuery, QueryKind, Split
 from ecm.contracts.search import QueryType
 from ecm.evaluation.datasets.chance import drawn
+from ecm.evaluation.datasets.drafts import ABOUT_ASSET
 from ecm.evaluation.datasets.words import normalised
 
 _OF_ONE: Final = (QueryKind.KNOWN_ITEM, QueryKind.CAPTION)
@@ -26,10 +27,13 @@ def ties_of(
 ) -> frozenset[str]:
     """What ties a query to others: its group, its words, assets that it is about.
 
-    It is about the asset it shows, about its only answer, and, as a known item or a caption, about
-    all of its answers.
+    It is about the asset it shows, the asset its group is named by, its only answer, and, as a
+    known item or a caption, about all of its answers. `answers` are those that it was made with:
+    what people judge later to answer it as well is not what it is about.
     """
     ties = {f"group {group}"}
+    if group.startswith(f"{ABOUT_ASSET}:"):
+        ties.add(f"asset {group.partition(':')[2]}")
     if text is not None and shown is None:  # words beside a shown asset say nothing alone
         ties.add(f"words {normalised(text)}")
     if shown is not None:
@@ -40,7 +44,7 @@ def ties_of(
 
 
 def ties_of_query(query: EvaluationQuery, answers: Collection[str]) -> frozenset[str]:
-    """The same of a query that is kept already; `answers` are those of relevance 1 or 2."""
+    """The same of a query that is kept already; `answers` are as `settled.made_with` has them."""
     text, shown = query.query_text, query.shown_asset_id
     return ties_of(text, shown, query.kind, query.group, answers)
 
