@@ -12,6 +12,7 @@ no engine, no measure and no clock.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -38,6 +39,7 @@ SUMMARY: Final = "summary.json"
 REPORT: Final = "report.md"
 HEAD: Final = "run.json"
 ACCEPTED: Final = "accepted.json"
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 Document = TypeVar("Document", bound=Contract)
 
 
@@ -68,7 +70,7 @@ class Runs:
 
     def plan(self, run_id: str) -> RunPlan:
         """What a run asks. Raises ConfigError (no such run), StoreCorrupt."""
-        plan = self._read(RunPlan, run_id, PLAN)
+        plan = self._read(RunPlan, run_id, PLAN) if _ID.fullmatch(run_id) else None
         if plan is None:
             raise self._unknown(run_id)
         return plan

@@ -21,6 +21,7 @@ def test_no_target_is_written_twice() -> None:
     [
         ("check", ["ruff format --check", "ruff check", "mypy", "lint-imports", "constraints.py"]),
         ("test", ["pytest"]),
+        ("smoke", ["jobs.evaluate smoke"]),
         ("test-faults", ["pytest tests/faults"]),
     ],
 )
@@ -30,3 +31,10 @@ def test_a_target_runs_what_it_says(target: str, programs: list[str]) -> None:
     )
     assert said.stderr == ""
     assert [program for program in programs if program not in said.stdout] == []
+
+
+def test_ci_asks_what_is_searched_before_the_whole_suite() -> None:
+    lines = (REPO / ".ci" / "run").read_text("utf-8").splitlines()
+    called = [line.removesuffix(" </dev/null") for line in lines if line.startswith("make ")]
+    assert called[-1] == "make check test"
+    assert "make smoke" in called[:-1]

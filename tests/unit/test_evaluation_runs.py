@@ -113,8 +113,9 @@ def test_a_run_begins_once_and_unknown_ones_are_named(tmp_path: Path) -> None:
     runs.begin(planned("r"))
     with pytest.raises(ConfigError, match="--resume r"):
         runs.begin(planned("r"))
-    with pytest.raises(ConfigError, match="no run q of tenant t"):
-        runs.kept("q")
+    for unknown in ("q", "../r", "r/plan.json", ""):
+        with pytest.raises(ConfigError, match=f"no run {unknown} of tenant t"):
+            runs.kept(unknown)
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
