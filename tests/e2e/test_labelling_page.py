@@ -13,8 +13,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browsing import Watch
-from tests.label_sets import asset, drawn, labelled_home, shelf_in, vote, work_in
+from tests.browsing import HOSTILE, Watch
+from tests.label_sets import (
+    asset,
+    drawn,
+    labelled_home,
+    put_queries,
+    query,
+    shelf_in,
+    vote,
+    work_in,
+)
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -35,6 +44,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = {(one["query_id"], hit["asset_id"]) for one in lines for hit in one["answer"]["ranked"]}
     batch = drawn(dict.fromkeys(sorted(found)), queries.head, overlap=3)
     assert work.add_batch(batch.head, batch.pairs)
+    hostile = put_queries(shelf, [query("hostile", HOSTILE)], version=2)
+    other = drawn({("hostile", asset("any")): None}, hostile, overlap=3, number=2)
+    assert work.add_batch(other.head, other.pairs)
     return folder
 
 
@@ -84,17 +96,17 @@ def test_keys_judge_and_go_back(opened: Callable[..., Page], home: Path) -> None
     first = page.locator("#picture img").get_attribute("src")
     page.keyboard.press("2")
     expect(page.locator("#picture img")).not_to_have_attribute("src", first or "")
-    expect(page.locator("#progress")).to_have_text("1 of 10 judged")
+    expect(page.locator("#progress")).to_have_text("1 of 11 judged")
     page.keyboard.press("s")
     page.keyboard.press("0")
-    expect(page.locator("#progress")).to_have_text("3 of 10 judged")
+    expect(page.locator("#progress")).to_have_text("3 of 11 judged")
     page.keyboard.press("u")
     expect(page.locator(".choice.no")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("1")
     expect(page.locator(".choice[aria-pressed=true]")).to_have_count(0)
-    expect(page.locator("#progress")).to_have_text("3 of 10 judged")
+    expect(page.locator("#progress")).to_have_text("3 of 11 judged")
     page.reload()
-    expect(page.locator("#progress")).to_have_text("3 of 10 judged")
+    expect(page.locator("#progress")).to_have_text("3 of 11 judged")
     assert votes_of(home, "ann") == [2, None, 0, 1]
     page.keyboard.press("u")
     expect(page.locator(".choice.part")).to_have_attribute("aria-pressed", "true")
@@ -160,10 +172,10 @@ def test_a_vote_that_does_not_arrive_is_said_and_sent_again(
     assert votes_of(home, "carl") == []
     page.unroute("**/api/votes", away)
     page.get_by_role("button", name="Try again").click()
-    expect(page.locator("#progress")).to_have_text("2 of 10 judged")
+    expect(page.locator("#progress")).to_have_text("2 of 11 judged")
     expect(page.get_by_role("alert")).to_be_empty()
     page.reload()
-    expect(page.locator("#progress")).to_have_text("2 of 10 judged")
+    expect(page.locator("#progress")).to_have_text("2 of 11 judged")
     assert votes_of(home, "carl") == [2, 1]
 
 
@@ -171,9 +183,9 @@ def test_a_third_person_sees_what_differs_and_ends_it(
     opened: Callable[..., Page], home: Path
 ) -> None:
     work = work_in(home / "store")
-    head = shelf_in(home / "store").queries("gold").head
+    head = shelf_in(home / "store").queries("gold", 1).head
     pair = ("red", asset("disputed"))
-    batch = drawn({pair: None}, head, number=2)
+    batch = drawn({pair: None}, head, number=3)
     assert work.add_batch(batch.head, batch.pairs)
     work.add_votes([vote(*pair, 0, "dora"), vote(*pair, 2, "emil")])
     page = opened("ann")
@@ -197,3 +209,17 @@ def test_without_the_address_nothing_is_to_be_seen(
     page.goto(host)
     expect(page.get_by_role("alert")).to_contain_text("ecm evaluate labels serve")
     expect(page.locator("#task")).to_be_hidden()
+
+
+def test_what_a_query_says_is_text(opened: Callable[..., Page]) -> None:
+    page = opened("bob")
+    for _ in range(11):
+        if "<img" in (page.locator("#question").text_content() or ""):
+            break
+        before = count_of(page)
+        page.keyboard.press("0")
+        expect(page.locator("#progress")).to_have_text(f"{before + 1} of 11 judged")
+    expect(page.locator("#question")).to_have_text(HOSTILE)
+    assert page.evaluate("window.hacked") is None
+    page.keyboard.press("2")
+    expect(page.locator("#done")).to_contain_text("All judged")
