@@ -22,6 +22,7 @@ from ecm.evaluation.reporting.gate_tables import (
 from ecm.evaluation.reporting.material import Material
 from ecm.evaluation.reporting.text import code, counted, listed, percent, words
 
+_SURELY: Final = 1.2
 _MOST: Final = 1_000_000
 _STATES: Final = {
     RunState.PARTIAL_FAILED: "an engine could not go on",
@@ -66,15 +67,15 @@ def needed(check: GateCheck) -> int | None:
     of their number, or no reasonable number would.
 
     Intervals narrow with the square root of the number of queries. An estimate within the limit
-    passes once the interval reaches no further than the limit; one beyond it blocks once the
-    interval excludes that nothing changed.
+    passes once the interval reaches no further than the limit; one beyond it blocks once it is
+    surely worse, which is told by an interval that is up to a fifth wider.
     """
     if check.change is None or check.lower is None or check.upper is None:
         return None
     sign = 1.0 if rising(check) else -1.0
     worse, ends = sign * check.change, sorted((sign * check.lower, sign * check.upper))
     beyond = worse > check.threshold
-    reach = worse - ends[0] if beyond else ends[1] - worse
+    reach = _SURELY * (worse - ends[0]) if beyond else ends[1] - worse
     room = worse if beyond else check.threshold - worse
     if room <= 0 or reach <= room:
         return None
