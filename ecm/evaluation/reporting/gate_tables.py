@@ -77,8 +77,8 @@ def gates_section(material: Material) -> str:
         "when the candidate is worse by more than the limit and surely worse: an interval that is "
         "wider than the one printed, so that all gates together seldom block what is as good, "
         "excludes that nothing changed. It passes when the interval excludes being worse by more "
-        "than the limit. Between the two these queries cannot tell: inconclusive, but where a gate is set to let pass what "
-        "is estimated within the limit.\n"
+        "than the limit. Between the two these queries cannot tell: inconclusive, but where a gate "
+        "is set to let pass what is estimated within the limit.\n"
     )
     parts = ["## Gates", told, _table("gate", gates.checks, _MARKS) or "No gate was set.\n"]
     if gates.promotion:
