@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -37,6 +37,7 @@ from jobs.label_views import published_value, show_published
 
 if TYPE_CHECKING:
     from ecm.contracts.evaluation import LabelSet
+    from ecm.evaluation.labels.work import LabelWork
 
 VersionOption = Annotated[
     int | None, typer.Option("--version", help="The newest by default.", min=1)
@@ -44,6 +45,12 @@ VersionOption = Annotated[
 VotesOption = Annotated[
     bool, typer.Option("--votes", help="Votes of people, in place of the labels made of them.")
 ]
+
+_BATCH = (
+    *("batch", "made", "pairs", "overlap"),
+    *("unsaid", "single", "agreed", "disputed", "settled", "undecidable"),
+)
+"""What is told of a batch: the last six are the states that its pairs are in."""
 
 
 def register(labels: typer.Typer) -> None:
@@ -62,7 +69,9 @@ def labels_list(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the label sets of a tenant with all their versions, and what work there is for them."""
+    """List the label sets of a tenant with all their versions, and how far the work on them is: how
+    many pairs of each batch nobody judged, one did, two agree on or differ over, and are settled.
+    """
     from ecm.evaluation.labels.work import work_names
     from ecm.evidence.storage import open_storage
 
@@ -73,14 +82,10 @@ def labels_list(
         for name in shelf.names("label_sets")
         for version in shelf.versions("label_sets", name)
     ]
-    work = {}
-    for name in work_names(open_storage(settings.evidence), settings.tenant):
-        there = work_of(settings, name)
-        work[name] = {
-            "pools": len(there.pools()),
-            "batches": len(there.batches()),
-            "votes": len(there.votes()),
-        }
+    work = {
+        name: _work_value(work_of(settings, name))
+        for name in work_names(open_storage(settings.evidence), settings.tenant)
+    }
     value = {
         "tenant_id": settings.tenant,
         "items": [head.model_dump(mode="json", exclude={"complete"}) for head in heads],
@@ -94,9 +99,11 @@ def labels_list(
         ]
         columns = ["set", "version", "made", "labels", "by source", "queries"]
         console.print(table_of(f"label sets of {settings.tenant}", columns, rows))
-        for name, counts in work.items():
-            said = ", ".join(f"{count} {what}" for what, count in counts.items())
-            console.print(f"work on {name}: {said}")
+        for name, there in work.items():
+            rows = [[*one.values()] for one in there["batches"]]
+            title = f"work on {name}: {there['pools']} pools, {there['votes']} votes"
+            columns = [word.replace("_", " ") for word in _BATCH]
+            console.print(table_of(title, columns, rows))
 
     emit(value, as_json, show)
 
@@ -274,6 +281,22 @@ def labels_import(
         as_json,
         lambda console: show_published(console, work.name, made),
     )
+
+
+def _work_value(work: LabelWork) -> dict[str, Any]:
+    """What there is to judge for a label set, and how far each batch is."""
+    from ecm.evaluation.labels.batches import states_of
+    from ecm.evaluation.labels.standing import standings
+
+    votes = work.votes()
+    standing = standings(votes)
+    batches = []
+    for one in work.batches():
+        head = one.head
+        counts = {state.value: count for state, count in states_of(one, standing).items()}
+        figures = (head.number, utc(head.created_at), head.pairs, head.overlap, *counts.values())
+        batches.append(dict(zip(_BATCH, figures, strict=True)))
+    return {"pools": len(work.pools()), "votes": len(votes), "batches": batches}
 
 
 def _sources(head: LabelSet) -> str:

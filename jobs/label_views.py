@@ -36,6 +36,8 @@ def show_published(console: Console, name: str, made: NewVersion) -> None:
         sources = ", ".join(f"{n} {source.value}" for source, n in sorted(merged.by_source.items()))
         console.print(f"{name}, version {made.head.label_version}: {sources or 'no labels'}")
         console.print(f"  {merged.added} added, {merged.changed} changed, {merged.removed} removed")
+    if made.agreement is not None and made.agreement.reason:
+        console.print(f"  agreement: {made.agreement.reason}")
     if merged.disputed:
         console.print(
             f"  {merged.disputed} pairs wait for a third person: "

@@ -69,7 +69,11 @@ def test_from_a_run_to_labels(home: Path, capsys: Capture, monkeypatch: pytest.M
     assert told(home, capsys, "publish")["label_version"] is None
     listed = told(home, capsys, "list")
     assert [one["label_version"] for one in listed["items"]] == [1, 2]
-    assert listed["work"]["gold"] == {"pools": 1, "batches": 1, "votes": 7}
+    work = listed["work"]["gold"]
+    (now,) = work["batches"]
+    assert (work["pools"], work["votes"], now["pairs"], now["overlap"]) == (1, 7, 4, 2)
+    states = ("unsaid", "single", "agreed", "disputed", "settled", "undecidable")
+    assert sum(now[state] for state in states) == 4
     stats = told(home, capsys, "stats", "gold")
     assert stats["queries"] == 2
     assert [one["label_version"] for one in stats["history"]] == [1, 2]

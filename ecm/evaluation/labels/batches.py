@@ -125,6 +125,13 @@ def checks_of(batches: Iterable[Drawn]) -> dict[Pair, int]:
     return {one.pair: one.check for b in batches for one in b.pairs if one.check is not None}
 
 
+def states_of(batch: Drawn, standing: Mapping[Pair, Standing]) -> dict[State, int]:
+    """How many pairs of a batch, checks aside, are in each state."""
+    pairs = [one.pair for one in batch.pairs if one.check is None]
+    found = Counter(standing[p].state if p in standing else State.UNSAID for p in pairs)
+    return {state: found[state] for state in State}
+
+
 def is_settled(one: PooledPair, known: Known) -> bool:
     """Whether it is known what holds of a pair, so that nobody needs to judge it."""
     label = known.labels.get(one.pair)
