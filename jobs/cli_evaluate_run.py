@@ -73,7 +73,11 @@ def evaluate_run(
     labels: LabelsOption = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="ENGINE|RUN[:ENGINE]", help="What to compare with."),
+        typer.Option(
+            "--baseline",
+            metavar="ENGINE|RUN[:ENGINE]",
+            help="What to compare with; last: the last such run of these queries.",
+        ),
     ] = None,
     candidate: Annotated[
         str | None,

@@ -47,7 +47,7 @@ def evaluate_smoke(
         Path | None, typer.Option("--out", metavar="DIR", help="Write the report there.")
     ] = None,
     home: Annotated[
-        Path | None, typer.Option("--home", help="Keep the store here; a folder that is removed.")
+        Path | None, typer.Option("--home", help="Keep the store in this folder of its own.")
     ] = None,
     profile: ProfileOption = None,
     overrides: SetOption = None,

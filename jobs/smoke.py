@@ -33,6 +33,8 @@ from ecm.evaluation.smoke import (
     load_smoke,
     sets_of,
 )
+from ecm.evidence.refs import published_ref
+from ecm.evidence.store import EvidenceStore
 from jobs.concluding import Concluded, Desk, Sets, conclude
 from jobs.demo import DemoFailed, index, packaged_photos
 from jobs.evaluating import Order, Told, evaluate
@@ -97,6 +99,7 @@ def smoke(
 
     Raises ConfigError where its files do not fit, and as `jobs.evaluating.evaluate`.
     """
+    _check_alone(settings, photos)
     file = load_smoke(folder / QUERIES_FILE)
     desk = Desk.of(settings)
     sets = _on_shelf(desk, file, photos)
@@ -109,6 +112,7 @@ def fresh_baseline(
     settings: Profile, folder: Path, photos: Photos, ranking: str | None, told: Told
 ) -> str:
     """The text of a baseline file: what this build answers. Raises as `smoke`."""
+    _check_alone(settings, photos)
     file = load_smoke(folder / QUERIES_FILE)
     desk = Desk.of(settings)
     _on_shelf(desk, file, photos)
@@ -131,6 +135,18 @@ def worse_than_before(desk: Desk, summary: Summary) -> list[Worse]:
         if one.query_id in before and after.get(one.query_id, 0.0) < before[one.query_id]
     ]
     return sorted(found, key=lambda one: one.after - one.before)
+
+
+def _check_alone(settings: Profile, photos: Photos) -> None:
+    """Among other images the same queries have other answers."""
+    ref = published_ref(EvidenceStore.open(settings.evidence))
+    assets = ref.tenants.get(settings.tenant, 0) if ref is not None else 0
+    if assets != len(photos.by_name):
+        raise ConfigError(
+            f"{settings.home} has {assets} images, not the {len(photos.by_name)} packaged ones",
+            "evaluation.smoke",
+            "give --home a new folder, or none",
+        )
 
 
 def _ndcg(runs: Runs, run_id: str) -> dict[str, float]:

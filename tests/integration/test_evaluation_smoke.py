@@ -9,6 +9,7 @@ import yaml
 
 from ecm.config import Profile, conf_folder, load_profile
 from ecm.contracts.measured import Verdict
+from ecm.errors import ConfigError
 from ecm.evaluation.schedules import ExitCode, exit_code
 from ecm.evaluation.smoke import Photos
 from jobs.concluding import Desk
@@ -39,6 +40,13 @@ def test_this_build_answers_what_is_expected(packaged: tuple[Profile, Photos]) -
     assert done.summary.verdict is Verdict.PASS, done.summary.gates
     assert exit_code(done.summary) is ExitCode.PASS
     assert len(done.summary.head.queries) == 50
+
+
+def test_among_other_images_it_is_refused(packaged: tuple[Profile, Photos]) -> None:
+    settings, photos = packaged
+    another = Photos({**photos.by_name, "another.png": "0" * 64})
+    with pytest.raises(ConfigError, match="21 images, not the 22"):
+        smoke(settings, CONF, another, None, lambda *told: None)
 
 
 def test_a_build_that_does_not_search_words_is_blocked_and_says_which_queries_it_lost(
