@@ -29,7 +29,7 @@ from ecm.tuning.tables import rounded, rows_of
 from ecm.tuning.training import LEAST_GROUPS
 
 FOR_ROWS: Final = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, STRONGEST)
-FOR_ONE: Final = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
+FOR_ONE: Final = (1e-5, 1e-4, 1e-3, 1e-2)
 FOR_FACTORS: Final = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, STRONGEST)
 _IN_ORDER: Final = tuple(
     map(ROWS.index, ("mixed", "visual", "keyword", "semantic", "alone", "with_text"))
