@@ -130,18 +130,22 @@ def test_pictures_are_enlarged_and_help_is_at_hand(opened: Callable[..., Page]) 
     expect(page.locator("#places")).to_be_visible()
 
 
-@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (820, "light")])
+@pytest.mark.parametrize(("width", "height", "theme"), [(360, 740, "dark"), (844, 390, "light")])
 def test_it_fits_and_can_be_tapped(
-    opened: Callable[..., Page], home: Path, width: int, theme: str
+    opened: Callable[..., Page], home: Path, width: int, height: int, theme: str
 ) -> None:
-    looks = {"viewport": {"width": width, "height": 740}, "has_touch": True, "color_scheme": theme}
+    looks = {
+        "viewport": {"width": width, "height": height},
+        "has_touch": True,
+        "color_scheme": theme,
+    }
     page = opened("bob", **looks)
     assert page.evaluate(SIDEWAYS) <= 0
     for choice in page.locator(".choice").all():
         box = choice.bounding_box()
         assert box is not None
         assert box["height"] >= 44
-        assert box["y"] + box["height"] <= 740
+        assert box["y"] + box["height"] <= height
     before = len(votes_of(home, "bob"))
     page.get_by_role("button", name="In part").tap()
     expect(page.locator("#progress")).to_contain_text(f"{before + 1} of")
