@@ -8,9 +8,8 @@ both sides have.
   that the candidate failed is one of which it found nothing.
 - Where the candidate's answer is degraded and the baseline's is not it counts as no better than
   the baseline's, and as no faster.
-- A failed answer of the candidate is as slow as the slowest answer of either side; where the
-  baseline failed there is no latency to compare.
-- What is paid is shared by the answers that are none of an error.
+- A failed answer of the candidate is as slow, and as dear, as the worst answer of either side, or
+  as itself where that is worse; where the baseline failed there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -124,23 +123,16 @@ class Pairing:
 
     def latencies(self) -> Pairs:
         """(n, rounds) float64 milliseconds; NaN, on both sides, where there is none to compare."""
-        before = self._times(self.baseline)
-        after = self._times(self.candidate)
-        slowest = max(np.nanmax(side, initial=0.0) for side in (before, after))
-        for row, query in enumerate(self.queries):
-            for column, round_ in enumerate(self._rounds):
-                answer = self._answer(self.candidate, query, round_)
-                if _failed(answer):
-                    after[row, column] = slowest
-                elif self._degraded_alone(query, round_):
-                    after[row, column] = np.fmax(before[row, column], after[row, column])
-        gaps = np.isnan(before) | np.isnan(after)
-        before[gaps] = after[gaps] = np.nan
-        return Pairs(before, after, int(np.isnan(before).all(axis=1).sum()))
+        return self._spent(lambda answer: answer.latency_ms)
 
     def costs(self) -> tuple[float, float]:
-        """US dollars for a thousand answers of either side."""
-        return self._cost(self.baseline), self._cost(self.candidate)
+        """US dollars for a thousand answers of either side; 0 where there is none to compare."""
+        pairs = self._spent(lambda answer: answer.cost_usd)
+        there = ~np.isnan(pairs.baseline)
+        if not there.any():
+            return 0.0, 0.0
+        before, after = (math.fsum(side[there]) for side in (pairs.baseline, pairs.candidate))
+        return 1000 * before / int(there.sum()), 1000 * after / int(there.sum())
 
     def unlike(self) -> str:
         """Why latencies do not compare; empty where they do."""
@@ -185,24 +177,33 @@ class Pairing:
             return Pairs(np.empty(0), np.empty(0))
         return Pairs(side(self.baseline), side(self.candidate))
 
-    def _times(self, side: Side) -> Values:
+    def _spent(self, of: Callable[[EngineAnswer], float | None]) -> Pairs:
+        """(n, rounds) of what is better when less; NaN on both sides where there is none."""
+        before, after = self._each(self.baseline, of), self._each(self.candidate, of)
+        worst = max(np.nanmax(side, initial=0.0) for side in (before, after))
+        for row, query in enumerate(self.queries):
+            for column, round_ in enumerate(self._rounds):
+                answer = self._answer(self.candidate, query, round_)
+                if _failed(self._answer(self.baseline, query, round_)):
+                    before[row, column] = np.nan
+                elif _failed(answer):
+                    after[row, column] = worst
+                elif self._degraded_alone(query, round_):
+                    after[row, column] = np.fmax(before[row, column], after[row, column])
+        gaps = np.isnan(before) | np.isnan(after)
+        before[gaps] = after[gaps] = np.nan
+        return Pairs(before, after)
+
+    def _each(self, side: Side, of: Callable[[EngineAnswer], float | None]) -> Values:
+        """(n, rounds) float64 of what is known of one side, of failures as well; NaN elsewhere."""
         found = np.full((len(self.queries), len(self._rounds)), np.nan)
         for row, query in enumerate(self.queries):
             for column, round_ in enumerate(self._rounds):
                 answer = self._answer(side, query, round_)
-                if answer and answer.error is None and answer.latency_ms is not None:
-                    found[row, column] = answer.latency_ms
+                value = None if answer is None else of(answer)
+                if value is not None:
+                    found[row, column] = value
         return found
-
-    def _cost(self, side: Side) -> float:
-        answers = [
-            answer
-            for query in self.queries
-            for round_ in self._rounds
-            if (answer := self._answer(side, query, round_)) is not None
-        ]
-        served = sum(answer.error is None for answer in answers)
-        return 1000 * math.fsum(answer.cost_usd for answer in answers) / max(served, 1)
 
 
 def _failed(answer: EngineAnswer | None) -> bool:
