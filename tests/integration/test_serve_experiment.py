@@ -136,7 +136,7 @@ def test_a_split_is_dealt_told_measured_and_ended(
     none = client.post("/v1/search", json={"text": "red car"})
     assert (none.json()["experiment"], none.headers.get("x-ecm-experiment")) == (None, None)
     with running.client("key-of-t") as other:
-        assert ask(other, "visitor-1", text="no part of it").json()["experiment"] is None
+        assert ask(other, "visitor-1", text="seen by t alone").json()["experiment"] is None
     until(lambda: status(running, capsys)["stages"][-1]["arms"][1]["requests"] > 0)
     value = status(running, capsys)
     assert (value["id"], value["state"], value["stage"]) == ("split-1", "running", 1)
