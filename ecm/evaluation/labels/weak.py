@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,8 +25,8 @@ from ecm.evaluation.labels.standing import Pair
 
 GRID: Final = 201
 PRIOR_LOOKS: Final = 2.0
-_CHUNK: Final = 20_000
-"""Cells whose grid is in memory at once: 32 MB."""
+_CHUNK: Final = 2_000
+"""Pairs whose grids are in memory at once, 1,600 bytes for each rank that one was shown at."""
 
 
 @dataclass(frozen=True)
@@ -88,26 +88,14 @@ def attractions(
     if not len(known):
         return ()
     order = known[np.argsort(counts.pair[known], kind="stable")]
-    pair = counts.pair[order]
-    starts = np.flatnonzero(np.diff(pair, prepend=-1))
-    grid = (np.arange(GRID) + 0.5) / GRID
-    weights = np.empty((len(starts), GRID))
+    starts = np.flatnonzero(np.diff(counts.pair[order], prepend=-1))
+    share = counts.clicked[order].sum() / (counts.shown[order] * theta[order]).sum()
+    found: list[Attraction] = []
     for at in range(0, len(starts), _CHUNK):
-        first = starts[at]
-        last = starts[at + _CHUNK] if at + _CHUNK < len(starts) else len(order)
-        cells = order[first:last]
-        said = _log_likelihood(counts, cells, theta[cells], grid)
-        weights[at : at + _CHUNK] = np.add.reduceat(said, starts[at : at + _CHUNK] - first)
-    shown = np.add.reduceat(counts.shown[order], starts)
-    clicked = np.add.reduceat(counts.clicked[order], starts)
-    looks = np.add.reduceat(counts.shown[order] * theta[order], starts)
-    share = min(max(clicked.sum() / looks.sum(), 1.0 / GRID), 1.0 - 1.0 / GRID)
-    weights += (PRIOR_LOOKS * share - 1.0) * np.log(grid)
-    weights += (PRIOR_LOOKS * (1.0 - share) - 1.0) * np.log1p(-grid)
-    weights = np.exp(weights - weights.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
-    pairs = [counts.pairs[number] for number in pair[starts]]
-    return _summarised(pairs, (shown, clicked, looks), weights, rules)
+        end = starts[at + _CHUNK] if at + _CHUNK < len(starts) else len(order)
+        cells = order[starts[at] : end]
+        found += _of_cells(counts, cells, theta[cells], float(share), rules)
+    return tuple(found)
 
 
 def weak_labels(
@@ -177,17 +165,31 @@ def _by_text(queries: Iterable[EvaluationQuery]) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _log_likelihood(
+def _of_cells(
     counts: ClickCounts,
     cells: npt.NDArray[np.intp],
     theta: npt.NDArray[np.float64],
-    grid: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float64]:
-    """(cells, grid) float64: of clicks and no clicks of each cell at each attractiveness."""
+    share: float,
+    rules: WeakRules,
+) -> Iterator[Attraction]:
+    """The attractiveness of the pairs of some cells, which are in the order of their pairs.
+
+    `share` is the attractiveness of the whole log, the mean of the prior.
+    """
+    grid = (np.arange(GRID) + 0.5) / GRID
+    shown, clicked = counts.shown[cells], counts.clicked[cells]
+    starts = np.flatnonzero(np.diff(counts.pair[cells], prepend=-1))
     chance = theta[:, None] * grid[None, :]
-    clicked = counts.clicked[cells, None]
-    missed = counts.shown[cells, None] - clicked
-    return clicked * np.log(chance) + missed * np.log1p(-chance)
+    said = clicked[:, None] * np.log(chance) + (shown - clicked)[:, None] * np.log1p(-chance)
+    weights = np.add.reduceat(said, starts)
+    mean = min(max(share, 1.0 / GRID), 1.0 - 1.0 / GRID)
+    weights += (PRIOR_LOOKS * mean - 1.0) * np.log(grid)
+    weights += (PRIOR_LOOKS * (1.0 - mean) - 1.0) * np.log1p(-grid)
+    weights = np.exp(weights - weights.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    pairs = [counts.pairs[number] for number in counts.pair[cells][starts]]
+    counted = tuple(np.add.reduceat(each, starts) for each in (shown, clicked, shown * theta))
+    return _summarised(pairs, counted, weights, rules)
 
 
 def _summarised(
@@ -195,7 +197,7 @@ def _summarised(
     counted: tuple[npt.NDArray[np.float64], ...],
     weights: npt.NDArray[np.float64],
     rules: WeakRules,
-) -> tuple[Attraction, ...]:
+) -> Iterator[Attraction]:
     shown, clicked, looks = counted
     edges = np.arange(1, GRID + 1) / GRID
     middles = edges - 0.5 / GRID
@@ -206,8 +208,8 @@ def _summarised(
     partly = weights[:, middles < rules.partly].sum(axis=1)
     good = weights[:, middles >= rules.good].sum(axis=1)
     mean = weights @ middles
-    return tuple(
-        Attraction(
+    for at, one in enumerate(pairs):
+        yield Attraction(
             pair=one,
             shown=int(shown[at]),
             clicked=int(clicked[at]),
@@ -217,8 +219,6 @@ def _summarised(
             upper=float(upper[at]),
             classes=(float(partly[at]), float(1.0 - partly[at] - good[at]), float(good[at])),
         )
-        for at, one in enumerate(pairs)
-    )
 
 
 def relevance_of(one: Attraction, rules: WeakRules) -> Relevance | None:
