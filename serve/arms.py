@@ -121,11 +121,15 @@ def interleaved(
 
     Every hit has score, summands and reasons of its own ranking; where both have the same, those of
     control, whose is also the rest of the answer. Raises StoreCorrupt, QueryError for a cursor of
-    other axes.
+    another question or other axes.
     """
     own, other = sides
     definition = trial.experiment.definition
     axes = own.ordered.gathered.found.answering()
+    if cursor is not None and cursor.query != own.plan.digest:
+        raise QueryError(
+            "the cursor belongs to another query", "query.cursor", "ask again without a cursor"
+        )
     if cursor is not None and cursor.axes != axes:
         raise QueryError(
             "the cursor was made with other axes",

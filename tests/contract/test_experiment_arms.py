@@ -248,6 +248,14 @@ def test_a_cursor_of_somebody_elses_draft_is_stale(turns: Setting) -> None:
     assert caught.value.code == "query.cursor_stale"
 
 
+def test_a_cursor_in_turns_is_of_one_question(turns: Setting) -> None:
+    unit = turns.unit_in(Arm.INTERLEAVED)
+    cursor = turns.ask(unit, limit=3)[0].cursor
+    with pytest.raises(QueryError) as caught:
+        turns.ask(unit, limit=3, text="blue house", cursor=cursor)
+    assert caught.value.code == "query.cursor"
+
+
 @pytest.mark.parametrize("broken", ["default-2", "changed"])
 def test_where_one_of_both_cannot_be_reranked_control_answers_and_nobody_counts(
     turns: Setting, broken: str
