@@ -11,8 +11,10 @@ from ecm.evaluation.datasets.files import Written
 from ecm.evaluation.datasets.known import KnownAssets
 from ecm.evaluation.datasets.refreshing import Past, Refreshed, refreshed
 from ecm.evaluation.datasets.sources import draw
+from ecm.evaluation.datasets.words import normalised
 from ecm.evaluation.shelf import Labels, digest_of
 from tests.query_sources import (
+    asked_file,
     asset_of,
     built,
     described,
@@ -127,3 +129,26 @@ def test_a_query_that_new_knowledge_ties_to_the_other_side_leaves(first: Built) 
     made = refreshed(past, found, known(), named(version=2), 0.0)
     assert len({staying.query_id, other.query_id} & set(made.torn)) == 1
     assert leaks_of(made.built.queries, made.built.labels) == []
+
+
+def test_what_is_asked_already_does_not_come_again_under_another_id(first: Built) -> None:
+    lines = [
+        {"qid": f"written-{n}", "text": f"{one.query_text}!", "relevant": [asset_of(n)]}
+        for n, one in enumerate(first.queries.queries)
+        if one.query_text is not None and one.shown_asset_id is None
+    ]
+    found = draw(sources(asked=asked_file(*lines)), 0)
+    past = Past(first.queries, first.labels, ((first.queries, first.labels),))
+    made = refreshed(past, found, known(), named(version=2), 0.3).built
+    asked = [(normalised(one.query_text or ""), one.shown_asset_id) for one in made.queries.queries]
+    assert len(set(asked)) == len(asked)
+
+
+def test_an_id_that_is_given_to_another_question_brings_it_no_answers(first: Built) -> None:
+    query = next(one for one in first.queries.queries if one.kind is QueryKind.CAPTION)
+    line = {"qid": query.query_id, "text": "something else", "relevant": [asset_of(50)]}
+    found = draw(sources(asked=asked_file(line)), 0)
+    past = Past(first.queries, first.labels, ((first.queries, first.labels),))
+    made = refreshed(past, found, known(), named(version=2), 0.0).built
+    assert made.queries.queries == first.queries.queries
+    assert made.labels.labels == first.labels.labels

@@ -28,6 +28,7 @@ from ecm.evaluation.datasets.splits import (
     ties_of_query,
 )
 from ecm.evaluation.datasets.strata import Cell, apportioned_by_size
+from ecm.evaluation.datasets.words import normalised
 from ecm.evaluation.shelf import Labels, Queries
 
 _Stratum = tuple[QueryType, Difficulty]
@@ -78,7 +79,12 @@ def refreshed(
     answers = answered(labels.labels)
     gone = {one.query_id for one in queries.queries if _is_gone(one, answers, known)}
     fixed, sides = settled_in(past.versions)
-    by_id = {draft.query_id: draft for draft in drawn.drafts}
+    by_asks = {draft.asks: draft for draft in drawn.drafts}
+    by_id = {
+        one.query_id: replace(draft, given_id=one.query_id)
+        for one in queries.queries
+        if (draft := by_asks.get(_asks(one))) is not None
+    }
     staying = [one for one in queries.queries if one.query_id not in gone]
     said = _labels_now(staying, labels, by_id, known)
     now_tied = _tied_now(staying, said)
@@ -86,25 +92,10 @@ def refreshed(
     left = _leaving(queries.queries, gone | torn, share, named)
     kept = [one for one in queries.queries if one.query_id not in left]
     fixed = [*fixed, *(one for one in now_tied if one.query_id not in left)]
-    ever = set(sides)
-    before = {one.query_id for one in queries.queries}
-    pool = [one for one in graded(drawn.drafts, known) if one.draft.query_id not in before]
-    fresh = [one for one in pool if one.draft.query_id not in ever]
-    again = [one for one in pool if one.draft.query_id in ever]
-    there = Counter((one.query_type, one.difficulty) for one in kept)
-    came: list[Graded] = []
-    unplaced = 0
-    cells: tuple[Cell, ...] = ()
-    for candidates in (fresh, again):
-        more, now, barred = choose_beside(
-            candidates, fixed, sides, queries.head.queries, named.seed, there
-        )
-        cells = _together(cells, now)
-        unplaced += barred
-        came += more
-        there.update((one.draft.query_type, one.difficulty) for one in more)
-        fixed = [*fixed, *(tied(one.draft) for one in more)]
-    placed = sides_of(fixed, held_out, named.seed, sides)
+    coming = _coming(graded(drawn.drafts, known), past, fixed, sides, kept, named.seed)
+    came = coming.queries
+    everything = [*fixed, *(tied(one.draft) for one in came)]
+    placed = sides_of(everything, held_out, named.seed, sides)
     lines = kept + [
         query_of(one, side, known.created_at)
         for one in came
@@ -116,15 +107,57 @@ def refreshed(
     ]
     complete = [one.draft.query_id for one in came if one.draft.complete]
     complete += _still_complete(kept, labels, by_id)
-    built = Built(*headed(named, lines, said, complete), cells, drawn.left)
+    built = Built(*headed(named, lines, said, complete), coming.cells, drawn.left)
     return Refreshed(
         built,
         left=tuple(sorted(left)),
         gone=tuple(sorted(gone)),
         torn=tuple(sorted(torn)),
         came=tuple(sorted(one.draft.query_id for one in came)),
-        unplaced=unplaced,
+        unplaced=coming.unplaced,
     )
+
+
+@dataclass(frozen=True)
+class _Coming:
+    queries: tuple[Graded, ...]
+    cells: tuple[Cell, ...]
+    unplaced: int
+
+
+def _coming(
+    pool: Sequence[Graded],
+    past: Past,
+    fixed: Sequence[Tied],
+    sides: Mapping[str, Split],
+    kept: Sequence[EvaluationQuery],
+    seed: int,
+) -> _Coming:
+    """What is asked in place of what left: nothing that the newest version asks, by whatever id."""
+    asked = {_asks(one) for one in past.queries.queries}
+    ids = {one.query_id for one in past.queries.queries}
+    others = [one for one in pool if one.draft.asks not in asked and one.draft.query_id not in ids]
+    fresh = [one for one in others if one.draft.query_id not in sides]
+    again = [one for one in others if one.draft.query_id in sides]
+    there = Counter((one.query_type, one.difficulty) for one in kept)
+    settled, unplaced = list(fixed), 0
+    came: list[Graded] = []
+    cells: tuple[Cell, ...] = ()
+    for candidates in (fresh, again):
+        more, now, barred = choose_beside(
+            candidates, settled, sides, past.queries.head.queries, seed, there
+        )
+        cells = _together(cells, now)
+        unplaced += barred
+        came += more
+        there.update((one.draft.query_type, one.difficulty) for one in more)
+        settled += [tied(one.draft) for one in more]
+    return _Coming(tuple(came), cells, unplaced)
+
+
+def _asks(query: EvaluationQuery) -> tuple[str, str]:
+    """What makes a kept query and a draft the same question."""
+    return normalised(query.query_text or ""), query.shown_asset_id or ""
 
 
 def _tied_now(staying: Iterable[EvaluationQuery], said: Iterable[Label]) -> list[Tied]:
