@@ -175,6 +175,9 @@ class RunPlan(Contract):
     rounds: int = Field(ge=1)
     warm_up: int = Field(ge=0, description="queries asked before, and not counted")
     budget_usd: float | None = Field(default=None, ge=0, description="of all engines; null: none")
+    snapshots: Literal["same", "any"] = Field(
+        default="same", description="any: a baseline of another snapshot makes no gate unsure"
+    )
     machine: str = ""
 
 
