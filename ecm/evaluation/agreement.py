@@ -99,7 +99,7 @@ def cohen_kappa(first: Sequence[int], second: Sequence[int]) -> float | None:
 
 
 def fleiss_kappa(ratings: Ratings, categories: Sequence[int] = CATEGORIES) -> float | None:
-    """Kappa of any labelers; items may have different numbers of labels (Gwet 2014, section 2.3).
+    """Kappa of any labelers; items may have different numbers of labels (Gwet 2014).
 
     Items with less than two labels are left out. None without items, or where every label is the
     same category.

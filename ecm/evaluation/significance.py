@@ -6,8 +6,8 @@ I/O, no clock. Which difference matters is known to `gates`.
 
 **Interval.** The bootstrap (Efron 1979) over queries, symmetric about the estimate: it reaches as
 far as `1 - alpha` of the resampled estimates lie from it, alpha being widened for small samples as
-Hesterberg (2015, The American Statistician 69:371-386, section 5.3) widens percentiles: by
-Student's t instead of the normal, and for the variance that a resample lacks. Differences of
+Hesterberg (2015, The American Statistician 69:371-386) widens percentiles: by Student's t instead
+of the normal, and for the variance that a resample lacks. Differences of
 rankings are mostly 0 with a few large ones; benchmarks/significance.py has the coverage of this
 interval, of percentiles and of BCa on such differences.
 
@@ -47,9 +47,8 @@ class Paired:
 
     `error` is the standard error of `change`, `beyond` how far from 0 it must be to be significant,
     and `size` that of a typical change of one query: the mean of squares by the mean of sizes.
-    `detectable` is the
-    smallest true change that would be found with a power of 80 %; None
-    where all pairs are alike, so that nothing is known of their spread. `wilcoxon_p` is that of the
+    `detectable` is the smallest true change that would be found with a power of 80 %; None where
+    all pairs are alike, so that nothing is known of their spread. `wilcoxon_p` is that of the
     signed-rank test (two-sided), 1 where all are alike, None where there is none.
     """
 

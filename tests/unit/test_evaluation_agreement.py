@@ -59,7 +59,7 @@ def test_what_corrects_for_chance_is_never_above_one_and_all_alike_is_one(
 
 
 def test_ac1_and_pabak_see_the_agreement_that_kappa_calls_chance() -> None:
-    # 118 yes-yes, 5 yes-no, 2 no-yes, 0 no-no: the table of Gwet (2008), section 1, by its formula.
+    # 118 yes-yes, 5 yes-no, 2 no-yes, 0 no-no, by the formula of Gwet (2008).
     ratings = [(1, 1)] * 118 + [(1, 0)] * 5 + [(0, 1)] * 2
     shares = (7 / 250, 243 / 250)
     chance = 2 * shares[0] * shares[1]

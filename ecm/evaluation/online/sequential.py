@@ -6,7 +6,7 @@ it has told enough.
 
 | of | how | holds |
 |---|---|---|
-| means, ratios of means | asymptotic confidence sequence: a normal mixture over the estimate by its standard error (Robbins 1970; Waudby-Smith et al. 2021, arXiv 2103.06476, theorem 2.2; Johari et al. 2017) | from `least` units an arm on, as the central limit theorem does |
+| means, ratios of means | asymptotic confidence sequence: a normal mixture over the estimate by its standard error (Robbins 1970; Waudby-Smith et al. 2021, arXiv 2103.06476; Johari et al. 2017) | from `least` units an arm on, as the central limit theorem does |
 | rates of rare events | beta mixture over which arm each event is of (Robbins 1970; Lindon, Malek 2020, arXiv 2011.03567) | exactly, for any number |
 | preferences | beta mixture over who wins | exactly, for any number |
 
