@@ -81,7 +81,7 @@ def test_one_function_gives_a_question_its_tenant() -> None:
         for call in calls(function, "remote")
         if ast.unparse(call.func).endswith(".search.remote")
     ]
-    assert {name for name, _, _ in asking} == {"search_api.py"}
+    assert {name for name, _, _ in asking} == {"search_api.py", "experimenting.py"}
     for _, function, call in asking:
         (source,) = calls(function, "asked_by")
         first = ast.unparse(call.args[0])
