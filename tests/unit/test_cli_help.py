@@ -21,6 +21,8 @@ from jobs.cli import run
         ("plan",),
         ("models", "tiers"),
         ("search",),
+        ("evaluate", "run"),
+        ("evaluate", "smoke"),
     ],
     ids=" ".join,
 )
