@@ -23,6 +23,7 @@ from jobs.edge import (
     TenantOption,
     emit,
     open_profile,
+    printable,
     table_of,
     utc,
 )
@@ -138,7 +139,8 @@ def labels_show(
         console.print(f"  {len(head.complete)} queries of which every asset is judged")
         console.print(f"  of query set {head.query_set} ({head.query_set_digest[:12]})")
         if head.made_from:
-            console.print("  made from " + ", ".join(f"{k} {v}" for k, v in head.made_from.items()))
+            said = ", ".join(f"{what} {of}" for what, of in head.made_from.items())
+            console.print(printable(f"  made from {said}"), markup=False)
         for what, figure in head.agreement.items():
             console.print(f"  {what} {'undefined' if figure is None else f'{figure:.2f}'}")
         rows: list[list[object]] = [

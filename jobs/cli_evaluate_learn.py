@@ -24,6 +24,7 @@ from jobs.edge import (
     emit,
     note,
     open_profile,
+    printable,
     table_of,
 )
 from jobs.label_options import shelf_of
@@ -244,5 +245,7 @@ def _show(console: Console, value: dict[str, Any]) -> None:
     if value["written"] is None:
         console.print("Nothing showed as better than the weights in force; no file is written.")
         return
-    console.print(f"wrote {value['written']}, digest {value['digest'][:16]}")
-    console.print(f"It is not in force. Let the gates judge it: {value['judge']}")
+    wrote = f"wrote {value['written']}, digest {value['digest'][:16]}"
+    console.print(printable(wrote), markup=False)
+    judge = f"It is not in force. Let the gates judge it: {value['judge']}"
+    console.print(printable(judge), markup=False)

@@ -20,6 +20,7 @@ from jobs.edge import (
     emit,
     note,
     open_profile,
+    printable,
     table_of,
     utc,
 )
@@ -94,7 +95,7 @@ def evaluate_report(
         if out is None:
             console.print(report.markdown, markup=False, emoji=False)
         else:
-            console.print(f"report: {out / report.name}")
+            console.print(printable(f"report: {out / report.name}"), markup=False)
 
     emit(value, as_json, show)
 
@@ -139,7 +140,7 @@ def evaluate_trend(
     def show(console: Console) -> None:
         console.print(_trend_table(trend))
         if out is not None:
-            console.print(f"page: {out / PAGE}")
+            console.print(printable(f"page: {out / PAGE}"), markup=False)
 
     emit(value, as_json, show)
 

@@ -21,6 +21,7 @@ from jobs.edge import (
     emit,
     note,
     open_profile,
+    printable,
     span_of,
 )
 
@@ -92,7 +93,8 @@ def evaluate_show(
     def show(console: Console) -> None:
         show_summary(console, summary)
         if accepted is not None:
-            console.print(f"accepted by {accepted.by}: {accepted.reason}", markup=False)
+            said = f"accepted by {accepted.by}: {accepted.reason}"
+            console.print(printable(said), markup=False)
 
     emit(value, as_json, show)
 
@@ -187,7 +189,7 @@ def evaluate_accept(
         acceptance.model_dump(mode="json"),
         as_json,
         lambda console: console.print(
-            f"{summary.verdict.value} of run {run} is accepted by {by}", markup=False
+            printable(f"{summary.verdict.value} of run {run} is accepted by {by}"), markup=False
         ),
     )
 

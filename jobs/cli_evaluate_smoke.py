@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.edge import JsonOption, ProfileOption, SetOption, emit, note, open_profile
+from jobs.edge import JsonOption, ProfileOption, SetOption, emit, note, open_profile, printable
 
 if TYPE_CHECKING:
     from ecm.config import Profile
@@ -90,7 +90,9 @@ def evaluate_smoke(
             emit(
                 {"written": where},
                 as_json,
-                lambda console: console.print(f"{where}: read the diff before you commit it"),
+                lambda console: console.print(
+                    printable(f"{where}: read the diff before you commit it"), markup=False
+                ),
             )
             return
         ending = Ending(out, as_json, told=lambda summary: _tell(settings, summary))

@@ -22,7 +22,7 @@ from ecm.errors import ConfigError
 from ecm.evaluation.runs import REPORT, SUMMARY
 from ecm.evaluation.schedules import ExitCode, exit_code
 from jobs.concluding import Concluded, Desk
-from jobs.edge import INTERRUPTED, emit, note
+from jobs.edge import INTERRUPTED, emit, note, printable
 from jobs.evaluation_views import show_summary, verdict_line
 from jobs.progress import LiveCount, stderr_console
 
@@ -93,7 +93,7 @@ def carry_out(settings: Profile, run: Callable[[Told], Concluded], ending: Endin
     def show(console: Console) -> None:
         show_summary(console, done.summary)
         if ending.out is not None:
-            console.print(f"report: {ending.out / done.report}")
+            console.print(printable(f"report: {ending.out / done.report}"), markup=False)
 
     emit(value, ending.as_json, show)
     if code is not ExitCode.PASS:

@@ -127,3 +127,14 @@ def test_a_trend_of_one_schedule_has_no_others(
     assert json.loads(capsys.readouterr().out)["runs"] == []
     assert ecm(home, "trend", "--schedule", "nightly") == 0
     assert "r-2" in capsys.readouterr().out
+
+
+def test_a_folder_may_be_called_anything(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What looks like markup of a terminal library is a name like any other."""
+    out = tmp_path / "of [/x] [bold]"
+    assert ecm(home, "report", "r-2", "--out", str(out)) == 0
+    said = capsys.readouterr().out.replace("\n", "")
+    assert "of [/x] [bold]" in said
+    assert list(out.glob("evaluation_report_*.md"))
