@@ -53,7 +53,6 @@ class Cause(StrEnum):
     ERRORS = "errors"
     LATENCY = "latency"
     LOSS = "loss"
-    RATIO = "ratio"
     TIME = "time"
 
 
@@ -122,10 +121,6 @@ class Experiment:
         """Whether a tenant takes part."""
         own = self.definition.tenant_id
         return own is None or own == tenant_id
-
-    def stage_since(self, stage: int) -> float | None:
-        """When a stage began, None for one that never did."""
-        return next((event.at for event in self.events if event.stage == stage), None)
 
 
 class ExperimentRecords:
