@@ -152,7 +152,7 @@ def evaluate_compare(
         console.print(f"{gates.verdict.value}: {gates.candidate} against {gates.baseline}")
         for remark in remarks:
             console.print(f"mind: {remark}", markup=False)
-        show_figures(console, judged.plan, figures)
+        show_figures(console, judged.plan, figures, (gates.baseline, judged.name))
         show_gates(console, gates)
 
     emit(value, as_json, show)

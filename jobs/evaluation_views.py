@@ -5,7 +5,7 @@ Knows how things are shown; computes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -62,17 +62,22 @@ def verdict_line(summary: Summary) -> str:
     )
 
 
-def show_figures(console: Console, plan: RunPlan, figures: Iterable[EngineFigures]) -> None:
-    """What each engine measured, and how it was asked."""
+def show_figures(
+    console: Console,
+    plan: RunPlan,
+    figures: Sequence[EngineFigures],
+    names: Sequence[str] | None = None,
+) -> None:
+    """What each engine measured, and how it was asked; `names` where ids do not tell them apart."""
     columns = ["engine", "queries", *(one.value for one in _MEASURES)]
     columns += ["p50 ms", "p95 ms", "errors", "USD/1k"]
     rows: list[list[object]] = []
-    for one in figures:
+    for one, name in zip(figures, names or [each.engine_id for each in figures], strict=True):
         all_of = one.all
         values = [_number(all_of.values.get(measure), 4) for measure in _MEASURES]
         rows.append(
             [
-                one.engine_id,
+                name,
                 all_of.queries,
                 *values,
                 _number(all_of.p50_ms, 1),
