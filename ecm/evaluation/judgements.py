@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from ecm.contracts.evaluation import EvaluationQuery
 from ecm.errors import StoreCorrupt
 from ecm.evaluation.shelf import Labels
 
@@ -40,6 +41,13 @@ class Judgements:
     def relevance(self, query_id: str) -> Mapping[str, int]:
         """Relevance 0, 1 or 2 by asset id of all that is judged; empty for an unknown query."""
         return MappingProxyType(self._by_query.get(query_id, _NONE))
+
+    def answers_to(self, query: EvaluationQuery) -> Mapping[str, int]:
+        """The same of a query, without the asset that it shows, which is no answer to itself."""
+        judged = self.relevance(query.query_id)
+        if query.shown_asset_id not in judged:
+            return judged
+        return {asset: value for asset, value in judged.items() if asset != query.shown_asset_id}
 
     def is_complete(self, query_id: str) -> bool:
         """Whether every asset is judged: what has no label is not relevant."""

@@ -164,12 +164,10 @@ def measured(
 def _one(
     query: EvaluationQuery, answer: EngineAnswer | None, judgements: Judgements
 ) -> dict[Measure, float | None]:
-    relevance = dict(judgements.relevance(query.query_id))
-    ranked = [] if answer is None else [found.asset_id for found in answer.ranked]
-    if query.shown_asset_id is not None:
-        relevance.pop(query.shown_asset_id, None)
-        ranked = [asset_id for asset_id in ranked if asset_id != query.shown_asset_id]
-    return values_of(ranked, relevance, judgements.is_complete(query.query_id))
+    found = () if answer is None else answer.ranked
+    ranked = [one.asset_id for one in found if one.asset_id != query.shown_asset_id]
+    complete = judgements.is_complete(query.query_id)
+    return values_of(ranked, judgements.answers_to(query), complete)
 
 
 def _figures(

@@ -54,7 +54,7 @@ def held_out_of(queries: Queries, labels: Labels) -> tuple[EvaluationQuery, ...]
     return tuple(
         query
         for query in queries.queries
-        if query.split is Split.HELD_OUT and answered(judgements.relevance(query.query_id))
+        if query.split is Split.HELD_OUT and answered(judgements.answers_to(query))
     )
 
 
@@ -77,7 +77,7 @@ def scores_of(
         encoded = engine.encoded(plan)
         first = engine.gather(plan, encoded)
         relevance, complete = (
-            judgements.relevance(query.query_id),
+            judgements.answers_to(query),
             judgements.is_complete(query.query_id),
         )
         found = {}

@@ -35,7 +35,7 @@ class TrainingSet:
         learn = tuple(
             query
             for query in queries.queries
-            if query.split is Split.LEARN and answered(judgements.relevance(query.query_id))
+            if query.split is Split.LEARN and answered(judgements.answers_to(query))
         )
         if len({query.group for query in learn}) < LEAST_GROUPS:
             raise ConfigError(
@@ -44,7 +44,7 @@ class TrainingSet:
                 "evaluation.too_few",
                 f"label more of them; at least {LEAST_GROUPS} groups are needed",
             )
-        relevance = {one.query_id: judgements.relevance(one.query_id) for one in learn}
+        relevance = {one.query_id: judgements.answers_to(one) for one in learn}
         return cls(queries.head, labels.head, learn, relevance)
 
 

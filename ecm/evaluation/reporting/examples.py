@@ -112,7 +112,7 @@ class _Drawing:
 
     def example(self, place: int, one: Example) -> str:
         query = one.query
-        relevance = self._material.judgements.relevance(query.query_id)
+        relevance = self._material.judgements.answers_to(query)
         relevant = sum(value >= RELEVANT for value in relevance.values())
         score = f"nDCG@10 {number(one.value)}"
         if one.earlier is not None:
@@ -157,7 +157,6 @@ class _Drawing:
         if why:
             lines.append(f"- What {code(self._candidate.name)} says of its first: {why}")
         missed = _missed(ranking(self._candidate, query), relevance)
-        missed = [one for one in missed if one != query.shown_asset_id]
         if not missed:
             return "\n".join(lines)
         more = f", {_MISSED} of {len(missed)}" if len(missed) > _MISSED else ""
