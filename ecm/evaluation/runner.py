@@ -86,7 +86,7 @@ def run_benchmark(
         earlier: answers of the same run that are kept already; they are not asked again.
         keep: is given new answers, `batch` or more at a time; those that are left at the end too,
             also when the run is interrupted. It may be given an answer twice, then.
-        told: hears how many answers of how many are there.
+        told: hears how many answers of how many are there, before the warm-up for the first time.
         clock: Unix seconds.
         batch: how many answers are handed over at once.
 
@@ -100,9 +100,9 @@ def run_benchmark(
     _check(plan, queries, engines)
     asking = _Asking(plan, {one.facts.engine_id: one for one in engines}, earlier)
     total = plan.rounds * len(queries) * len(engines)
+    told(len(asking.answers), total)
     if len(asking.answers) < total:
         asking.warm(queries)
-    told(len(asking.answers), total)
     try:
         turns = _over_threads(asking.take, turns_of(plan, queries), plan.concurrency)
         with closing(turns):

@@ -108,6 +108,23 @@ def test_all_answers_of_all_rounds_are_there_in_order(concurrency: int) -> None:
     assert all(len(batch) >= 8 for batch in kept.batches[:-1])
 
 
+def test_a_run_is_told_of_before_its_warm_up() -> None:
+    """Whoever interrupts the warm-up hears that there is a run to go on with."""
+    of, (a, b) = two(warm_up=5)
+    (first, backend), (second, _) = engine(a, good_answers(SET.queries)), engine(b)
+    asked = []
+    run_benchmark(
+        of,
+        SET.queries,
+        [first, second],
+        earlier=(),
+        keep=Kept(),
+        told=lambda done, total: asked.append(backend.asked),
+        clock=lambda: NOW,
+    )
+    assert asked[0] == 0
+
+
 def test_what_is_kept_is_not_asked_again_and_an_interrupted_run_comes_to_the_same_end() -> None:
     of, (a, b) = two(rounds=2)
     whole = carried_out(of, [engine(a, good_answers(SET.queries))[0], engine(b)[0]])[1]
