@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from jobs.evaluating import Order
 
 CANDIDATE = "candidate"
+_ROUNDS_OF_RANKINGS = 3
+"""Nobody pays for them, and latencies of one round tell little on a machine that is not alone."""
 
 EnginesOption = Annotated[
     str | None,
@@ -101,8 +103,14 @@ def evaluate_run(
         typer.Option("--split", help="Which side; what was learned from must not judge."),
     ] = "held_out",
     rounds: Annotated[
-        int, typer.Option("--rounds", min=1, max=100, help="The first is judged, all are timed.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--rounds",
+            min=1,
+            max=100,
+            help="The first is judged, all are timed; 3 with --candidate-ranking, else 1.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="The profile's.")] = None,
     any_snapshot: Annotated[
         bool,
@@ -126,7 +134,7 @@ def evaluate_run(
 
     ecm evaluate run --engines internal,open_source,commercial --baseline open_source
 
-    ecm evaluate run --candidate-ranking new.yaml --rounds 3 --out report/
+    ecm evaluate run --candidate-ranking new.yaml --out report/
 
     ecm evaluate run --baseline release-20261101T020000Z-3f9a
 
@@ -169,7 +177,7 @@ def evaluate_run(
         asked=Asked(
             count=count,
             split=split,
-            rounds=rounds,
+            rounds=rounds or (_ROUNDS_OF_RANKINGS if candidate_ranking is not None else 1),
             snapshots="any" if any_snapshot else "same",
         ),
         seed=settings.evaluation.seed if seed is None else seed,
