@@ -22,7 +22,7 @@ from ecm.contracts.search import Axis, LostReason, SearchRequest, SearchResponse
 from ecm.errors import AxisUnavailable, QueryError, StoreCorrupt
 from ecm.evidence.config import EvidenceConfig
 from ecm.evidence.reader import SnapshotReader
-from ecm.evidence.refs import SnapshotRef
+from ecm.evidence.refs import VECTOR_AXES, SnapshotRef
 from ecm.evidence.store import EvidenceStore
 from ecm.search.candidates import Candidates, Lost, Ranking, Scope
 from ecm.search.config import SearchConfig
@@ -345,11 +345,30 @@ def test_no_axis_in_time_is_an_empty_answer_that_says_so(reader: SnapshotReader)
             now[0] += 100.0
             return super().encode(requests)
 
-    answer = asking(reader, Slow(), clock=lambda: now[0])()
+    answer = asking(reader, Slow(), clock=lambda: now[0])(axes=VECTOR_AXES)
     assert {one.axis: one.code for one in answer.degraded} == dict.fromkeys(
-        Axis, LostReason.TIMEOUT
+        VECTOR_AXES, LostReason.TIMEOUT
     )
     assert (answer.partial, answer.hits) == (True, ())
+
+
+def test_words_found_while_the_encoder_took_all_the_time_are_an_answer(
+    reader: SnapshotReader,
+) -> None:
+    Counted.tried += 1
+    now = [0.0]
+    with SearchEngine(reader, Oracle(), RANKING, CONFIG, clock=lambda: now[0]) as engine:
+        plan = engine.plan(SearchRequest(tenant_id="ann", text=TEXT))
+        begun = engine.begin(plan)
+        assert begun.words is not None
+        begun.words.result()
+        now[0] += 100.0
+        found = engine.gather(plan, Oracle().encode(plan.encodings), begun).found
+    assert found.answering() == (Axis.FTS,)
+    assert {axis: lost.code for axis, lost in found.lost.items()} == dict.fromkeys(
+        VECTOR_AXES, LostReason.TIMEOUT
+    )
+    assert found.late
 
 
 def test_reranking_that_takes_too_long(reader: SnapshotReader) -> None:
