@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -90,8 +90,8 @@ class Guarded:
         await (refusal or self._app)(scope, receive, marked)
 
     def _refusal(self, method: str, headers: Headers) -> JSONResponse | None:
-        host = urlsplit(f"//{headers.get('host', '')}")
-        if self._hosts is not None and host.hostname not in self._hosts:
+        host = _place(f"//{headers.get('host', '')}")
+        if host is None or (self._hosts is not None and host.hostname not in self._hosts):
             return refused(403, "labels.host", "this server does not answer to that name")
         if method in ("GET", "HEAD"):
             return None
@@ -100,10 +100,18 @@ class Guarded:
             return refused(413, "labels.body", f"a body of at most {MAX_BODY} bytes is taken")
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return refused(415, "labels.body", "the body is not JSON")
-        origin = headers.get("origin")
+        origin = _place(headers.get("origin", f"//{host.netloc}"))
         site = headers.get("sec-fetch-site", "same-origin")
-        if (origin is not None and urlsplit(origin).netloc != host.netloc) or site != "same-origin":
+        if origin is None or origin.netloc != host.netloc or site != "same-origin":
             return refused(403, "labels.origin", "only this page itself may do that")
+        return None
+
+
+def _place(text: str) -> SplitResult | None:
+    """The parts of an address; None of what is none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
         return None
 
 

@@ -106,6 +106,8 @@ def test_every_answer_keeps_browsers_from_anything_else(client: TestClient) -> N
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://127.0.0.1:9999"}, 403),
+        ({"Origin": "http://["}, 403),
+        ({"Host": "["}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Host": "evil.example"}, 403),
