@@ -18,7 +18,6 @@ from ray.serve.handle import DeploymentHandle
 
 from ecm.contracts.experiment import Assigned, Exposure, UnitKind
 from ecm.contracts.feedback import MAX_RANK, MAX_SHOWN, Exposed, Shown
-from ecm.contracts.search import SearchResponse
 from ecm.errors import EcmError
 from ecm.evaluation.online.assignment import arm_of
 from ecm.evidence.experiments import Experiment
@@ -149,19 +148,18 @@ class Experimenting(Searching):
         self, caller: Caller, question: SearchBody, found: ArmAnswer, exposure: Exposure
     ) -> Exposed:
         """The impression: stored even where nothing was found, which is news of an arm as well."""
-        response = SearchResponse.model_validate_json(found.body)
-        hits = [hit for hit in response.hits[:MAX_SHOWN] if hit.rank <= MAX_RANK]
+        hits = [(asset_id, rank) for asset_id, rank in found.shown[:MAX_SHOWN] if rank <= MAX_RANK]
         teams = exposure.teams[: len(hits)] if exposure.teams is not None else None
         return Exposed(
             at=self._wall(),
             query_id=current_id(),
             unit=self._named(UNIT_HEADER),
             session=self._named(SESSION_HEADER),
-            snapshot_id=response.snapshot_id,
-            ranking=response.ranking.digest,
+            snapshot_id=found.snapshot_id,
+            ranking=found.ranking,
             query_digest=query_digest(asked_by(caller, question)),
             query=question.text if self._words else None,
-            shown=tuple(Shown(asset_id=hit.asset_id, rank=hit.rank) for hit in hits),
+            shown=tuple(Shown(asset_id=asset_id, rank=rank) for asset_id, rank in hits),
             experiment=exposure.model_copy(update={"teams": teams}),
         )
 

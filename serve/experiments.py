@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ecm.contracts.experiment import Arm, Assigned
+from ecm.contracts.search import SearchResponse
 from ecm.errors import EcmError
 from ecm.evidence.experiments import Experiment, ExperimentRecords
 from ecm.evidence.storage import Storage
@@ -43,13 +44,33 @@ class Drawn:
 class ArmAnswer:
     """A SearchResponse as JSON; `exposed` is what it is to be counted as, None for control in place
     of an arm (and `trouble`, why) or for a page of a search that began in another arm. `teams` are
-    as in Exposure.
+    as in Exposure. What an impression says of the answer stands beside it, so that nobody needs to
+    read it again: snapshot, digest of the ranking, and ids and ranks of hits.
     """
 
     body: bytes
     exposed: Assigned | None
     teams: str | None = None
     trouble: str = ""
+    snapshot_id: str = ""
+    ranking: str = ""
+    shown: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def of(
+        cls, answer: SearchResponse, body: bytes, teams: str | None = None, trouble: str = ""
+    ) -> ArmAnswer:
+        """That of an answer, which says itself what it is counted as."""
+        shown = tuple((hit.asset_id, hit.rank) for hit in answer.hits)
+        return cls(
+            body,
+            answer.experiment,
+            teams,
+            trouble,
+            answer.snapshot_id,
+            answer.ranking.digest,
+            shown,
+        )
 
 
 class FollowedExperiments:

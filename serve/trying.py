@@ -66,7 +66,7 @@ class Trying:
         except ConfigError as error:
             self.trouble = str(error)
             response, gathered = await self._stages.found(engine, request)
-            return response, gathered, ArmAnswer(b"", None, trouble=self.trouble)
+            return response, gathered, ArmAnswer.of(response, b"", trouble=self.trouble)
         cursor = Cursor.opened(request.cursor) if request.cursor is not None else None
         arm = trial.arm_for(drawn, cursor)
         exposed = drawn.assigned() if arm is drawn.arm else None
@@ -84,7 +84,7 @@ class Trying:
                 )
                 exposed = None if trouble else exposed
         told = response.model_copy(update={"experiment": exposed})
-        return told, gathered, ArmAnswer(b"", exposed, teams, trouble)
+        return told, gathered, ArmAnswer.of(told, b"", teams, trouble)
 
     def _trial(self, engine: SearchEngine, tenant_id: str, drawn: Drawn) -> Trial:
         """Raises ConfigError where this replica cannot answer by that experiment."""

@@ -70,7 +70,7 @@ class Holder:
             return self.answer.model_dump_json().encode()
         exposed = None if self.trouble else drawn.assigned()
         told = self.answer.model_copy(update={"experiment": exposed})
-        return ArmAnswer(told.model_dump_json().encode(), exposed, self.teams, self.trouble)
+        return ArmAnswer.of(told, told.model_dump_json().encode(), self.teams, self.trouble)
 
     async def ask(self, call: Any) -> Any:
         return call()
