@@ -110,7 +110,7 @@ def evaluate_learn(
     outcome = _made(settings, asked, told, version, per_query, seed, folds)
     if outcome.profile is not None:
         _write(out, outcome)
-    value = document(outcome, out, asked, told)
+    value = document(outcome, out, asked, told, seed)
     emit(value, as_json, lambda console: _show(console, value))
     if outcome.profile is None:
         raise typer.Exit(INCONCLUSIVE)
@@ -137,13 +137,15 @@ def command_of(queries: Queries, labels: Labels, per_query: bool, seed: int, fol
     )
 
 
-def document(outcome: Outcome, out: Path, queries: Queries, labels: Labels) -> dict[str, Any]:
-    """What came of it, for programs."""
+def document(
+    outcome: Outcome, out: Path, queries: Queries, labels: Labels, seed: int
+) -> dict[str, Any]:
+    """What came of it, for programs; intervals are those of the file."""
     from ecm.tuning.making import BASELINES
 
     profile, held = outcome.profile, outcome.held_out
     learned = profile.learned if profile is not None else None
-    summary = held.summary(outcome.kind, BASELINES, 0) if held is not None else None
+    summary = held.summary(outcome.kind, BASELINES, seed) if held is not None else None
     return {
         "written": str(out) if profile is not None else None,
         "version": profile.version if profile is not None else None,

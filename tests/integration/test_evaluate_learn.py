@@ -103,6 +103,7 @@ def test_what_is_learned_is_written_and_replays(
     files = [tmp_path / folder / "looks-1.yaml" for folder in ("one", "two")]
     for out in files:
         words = ("--queries", "looks", "--labels", "looks@1", "--out", str(out), "--folds", "2")
+        words = (*words, "--seed", "3")
         code, told, _ = learn(settings, capsys, *words)
         assert code == 0
         assert told["written"] == str(out)
@@ -115,8 +116,10 @@ def test_what_is_learned_is_written_and_replays(
     assert profile.digest() == told["digest"]
     assert profile.learned is not None
     assert profile.learned.command == (
-        "ecm evaluate learn --queries looks@1 --labels looks@1 --seed 0 --folds 2"
+        "ecm evaluate learn --queries looks@1 --labels looks@1 --seed 3 --folds 2"
     )
+    assert profile.learned.held_out is not None
+    assert profile.learned.held_out.model_dump(mode="json") == held, "what is told is in the file"
     assert profile.learned.cv_ndcg_10["per_type"] > profile.learned.cv_ndcg_10["in_force"]
     tree = yaml.safe_load(files[0].read_text())
     tree["weights"]["keyword"]["vv"] += 0.1
