@@ -21,7 +21,7 @@ def normalised(text: str) -> str:
     """A text as far as it matters for being the same: NFKC, casefolded, its words alone.
 
     >>> normalised("  A  Red-Fox! "), normalised("…")
-    ('a red fox', '…')
+    ('a red fox', '...')
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_WORD.findall(folded)) or " ".join(folded.split())
