@@ -21,7 +21,6 @@ from jobs.cli_evaluate_queries import (
     NameArgument,
     QueriesFile,
     SeedOption,
-    UnitsOption,
     VersionOption,
     built_value,
     looking,
@@ -62,7 +61,10 @@ def queries_refresh(
     asked: QueriesFile = None,
     logs: LogsFile = None,
     feedback: FeedbackOption = False,
-    min_units: UnitsOption = 3,
+    min_units: Annotated[
+        int | None,
+        typer.Option("--min-units", min=2, help="Searches that so many asked for; as before."),
+    ] = None,
     label_set: Annotated[
         str | None,
         typer.Option("--label-set", metavar="NAME", help="Whose labels stay; NAME's by default."),
@@ -78,12 +80,14 @@ def queries_refresh(
     a set that is always the same is learned by heart.
 
     What stays keeps its side and its labels; what comes takes the side of whatever it is tied to in
-    any version. Queries whose assets are gone leave first. Files that the set was made from are
-    read again where they were, unless others are given.
+    any version. Queries whose assets are gone leave first. Files and searches that the set was made
+    from are read again where they were, with as many people behind each search, unless said
+    otherwise.
 
     ecm evaluate queries refresh gold --replace 0.25 --seed 202612
     """
     from ecm.evaluation.datasets.building import Named
+    from ecm.evaluation.datasets.log_words import LEAST_UNITS
     from ecm.evaluation.datasets.refreshing import refreshed
     from ecm.evaluation.datasets.sources import draw
     from jobs.evaluate_sets import keep, next_versions, past_of
@@ -93,12 +97,13 @@ def queries_refresh(
     shelf = open_shelf(settings)
     past = past_of(shelf, name, label_set)
     head = past.queries.head
+    own_searches = feedback or (logs is None and "feedback" in head.made_from)
     wanted = Wanted(
         labels=labels or _recorded(head.made_from, "labels"),
         queries=asked or _recorded(head.made_from, "queries"),
-        logs=logs or (None if feedback else _recorded(head.made_from, "logs")),
-        feedback=feedback,
-        least_units=min_units,
+        logs=logs or (None if own_searches else _recorded(head.made_from, "logs")),
+        feedback=own_searches,
+        least_units=min_units or int(head.made_from.get("min_units", LEAST_UNITS)),
         looks=head.made_from.get("looks") != "none",
         locale=head.made_from.get("locale", "en"),
     )

@@ -82,6 +82,9 @@ def open_sources(
             made_from[f"{name}_sha256"] = written.digest
     if log is not None:
         made_from["searches"] = f"{len(log.texts)} texts asked by {wanted.least_units} units each"
+        made_from["min_units"] = str(wanted.least_units)
+    if wanted.feedback:
+        made_from["feedback"] = "the store's"
     if wanted.logs is not None:
         made_from["logs"] = str(wanted.logs.resolve())
     if not wanted.looks:

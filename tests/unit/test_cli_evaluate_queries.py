@@ -173,6 +173,12 @@ def test_searches_of_the_store_are_asked_when_several_people_did(
     kept = json.dumps(told(home, capsys, "show", "log"))
     assert "lemon tree" in kept
     assert "ann" not in kept
+    fresh = told(home, capsys, "refresh", "log", "--replace", "0")
+    assert fresh["left_out"] == made["left_out"], "the same searches, of as many people"
+    told(home, capsys, "build", "few", "--feedback", "--min-units", "4", "--no-looks")
+    fresh = told(home, capsys, "refresh", "few", "--replace", "1")
+    assert fresh["query_set"]["made_from"]["min_units"] == "4"
+    assert "log" not in fresh["strata"]["source"]
 
 
 @pytest.mark.parametrize(
