@@ -201,6 +201,15 @@ def test_an_arm_that_fails_altogether_is_ended_after_a_few_requests() -> None:
         assert (event is not None) is ends
 
 
+def test_an_arm_that_fails_is_ended_where_nobody_has_control() -> None:
+    """Of few units, keys say, all may have the arm that is tried."""
+    for requests, failed, ends in ((40, 3, False), (40, 30, True)):
+        alone = ArmTally(stage=1, arm=Arm.TREATMENT, requests=requests, errors=failed)
+        counted = [ReplicaTally(replica="one", at=START, arms=(alone,))]
+        event = advice_on(at_stage(DEFINITION, 1, START), report(1, [], counted), START + 60)
+        assert (event.cause if event is not None else None) is (Cause.ERRORS if ends else None)
+
+
 def test_its_time_is_over_whatever_is_known() -> None:
     experiment = at_stage(DEFINITION, 1, START)
     event = advice_on(experiment, report(1, []), experiment.ends_at)

@@ -44,7 +44,8 @@ def guarded(
     """Each guard with what was counted in a stage by all replicas.
 
     Errors: breached when more requests fail than of control, which is sure from the first ones on,
-    by more than is allowed, which is estimated. Latency: breached when more requests than of
+    by more than is allowed, which is estimated; where control had none yet, as with few units, it
+    is taken for one that had as many and failed none. Latency: breached when more requests than of
     control take longer than the allowed factor of control's 95th percentile, which is sure, and
     more than one of twenty does.
     """
@@ -57,7 +58,8 @@ def guarded(
 
 def _errors(guards: Guards, own: ArmTally, other: ArmTally) -> GuardFigures:
     rates = [one.errors / one.requests if one.requests else 0.0 for one in (own, other)]
-    sure = _more_often(Events(own.errors, own.requests), Events(other.errors, other.requests))
+    compared = Events(own.errors, own.requests or other.requests)
+    sure = _more_often(compared, Events(other.errors, other.requests))
     breached = sure and rates[1] - rates[0] > guards.error_rate
     return GuardFigures(
         guard="error_rate",
