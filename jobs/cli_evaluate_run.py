@@ -140,7 +140,7 @@ def evaluate_run(
 
     Of runs of other queries nothing is compared; on another snapshot no gate passes unless
     --any-snapshot is said. Ctrl-C keeps what was answered: ecm evaluate show RUN reads it, --resume
-    RUN goes on, and nothing is asked, or paid, twice.
+    RUN goes on: after another warm-up only what is missing is asked, and paid.
 
     The exit code is 0 when all gates pass or only warn, 1 when one blocks, 3 when these queries
     cannot tell, and 75 when an engine gave up or the budget is used up.

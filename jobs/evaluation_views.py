@@ -103,7 +103,8 @@ def show_figures(
 
 def show_gates(console: Console, gates: GateReport) -> None:
     """Thresholds, what was measured, and how small a change would have been seen."""
-    columns = ["gate", "baseline", "candidate", "change", "95 %", "threshold", "detectable"]
+    sure = f"{100 * gates.checks[0].confidence:g} %" if gates.checks else "interval"
+    columns = ["gate", "baseline", "candidate", "change", sure, "threshold", "detectable"]
     columns += ["verdict"]
     console.print(table_of("gates", columns, [_gate_row(one) for one in gates.checks]))
     if gates.promotion:
