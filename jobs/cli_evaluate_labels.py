@@ -64,7 +64,7 @@ def labels_pool(
     finds is judged by nobody, and what one finds alone is judged as well. Who found what is kept
     for figures, and shown to nobody who judges.
 
-    ecm evaluate labels pool gold --runs 20261125T101500-run --depth 10
+    ecm evaluate labels pool gold --runs run-20261125T101500Z-3f9a --depth 10
 
     Then draw a batch: ecm evaluate labels batch gold
     """
