@@ -30,7 +30,7 @@ from ecm.errors import ManifestError
 from ecm.models.base import Vectors, normalised
 from ecm.models.lite0 import FEATURES, load_weights
 from ecm.models.manifest import ModelManifest, VerifiedFiles
-from ecm.models.minilm import SentenceEncoder
+from ecm.models.minilm import open_sentences
 from ecm.models.vocabulary import Vocabulary, load_vocabulary
 
 Matrix = npt.NDArray[np.float32]
@@ -69,7 +69,7 @@ class ClassBridge:
         self.reaches: Digest = reaches.fingerprint(TaskType.VV_EMBED)
         self.fingerprint: Digest = manifest.encoder_fingerprint(self.reaches)
         self._params = manifest.params_as(BridgeParams)
-        self._encoder = SentenceEncoder(files, self._params.max_tokens, threads=threads)
+        self._encoder = open_sentences(manifest, files, self._params.max_tokens, threads=threads)
         vocabulary = load_vocabulary(files["classes"], files["ancestors"])
         names, self._vectors = load_names(files["names"], self._encoder.dim)
         rows = load_weights(files["weights"]).rows.numpy()
@@ -78,7 +78,7 @@ class ClassBridge:
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """See `VisualQueryEncoder.embed_queries`; float32 (n, 1280)."""
-        return normalised(self._kernel(self._encoder.encode(texts)) @ self._blend).vectors
+        return normalised(self._kernel(self._encoder.encode_asked(texts)) @ self._blend).vectors
 
     def _kernel(self, vectors: Matrix) -> Matrix:
         """Likeness of texts (n, 384) to the names, float32 (n, names), 1 for the same direction."""

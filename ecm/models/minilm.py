@@ -8,9 +8,12 @@ numbers costs seconds at every start. Loads nothing from any network.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +31,9 @@ from ecm.models.base import Vectors, normalised
 from ecm.models.manifest import ModelManifest, VerifiedFiles
 
 GROUP = 32
+_FILES: Final = ("config", "tokenizer", "text-weights")
+_OPEN: WeakValueDictionary[tuple[object, ...], SentenceEncoder] = WeakValueDictionary()
+_OPENING = threading.Lock()
 
 
 class TextParams(Contract):
@@ -65,7 +71,7 @@ class MiniLM:
     def __init__(self, manifest: ModelManifest, files: VerifiedFiles, *, threads: int) -> None:
         self.manifest = manifest
         params = manifest.params_as(TextParams)
-        self._encoder = SentenceEncoder(files, params.max_tokens, threads=threads)
+        self._encoder = open_sentences(manifest, files, params.max_tokens, threads=threads)
         if manifest.space_dim(Space.MV) != self._encoder.dim:
             raise ManifestError(f"manifest {manifest.name}: mv is not {self._encoder.dim}-d")
 
@@ -75,11 +81,32 @@ class MiniLM:
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """See `TextEmbedder.embed_queries`: this model knows no instructions."""
-        return self.embed_texts(texts)
+        return self._encoder.encode_asked(texts)
+
+
+def open_sentences(
+    manifest: ModelManifest, files: VerifiedFiles, max_tokens: int, *, threads: int
+) -> SentenceEncoder:
+    """The encoder of a manifest's files; the one that is open in this process, where there is one.
+
+    Two models of a profile stand on these weights: what one of them has just read of a question the
+    other need not read again.
+    """
+    marks = {file.name: file.sha256 for file in manifest.files}
+    key = (*(marks[name] for name in _FILES if name in marks), max_tokens)
+    with _OPENING:
+        encoder = _OPEN.get(key)
+        if encoder is None:
+            encoder = _OPEN[key] = SentenceEncoder(files, max_tokens, threads=threads)
+    return encoder
 
 
 class SentenceEncoder:
-    """The encoder itself, from the files `config`, `tokenizer` and `text-weights` of a manifest."""
+    """The encoder itself, from the files `config`, `tokenizer` and `text-weights` of a manifest.
+
+    Thread-safe. The last questions and their vectors are remembered; what is indexed is
+    read every time, and so are probes.
+    """
 
     def __init__(self, files: VerifiedFiles, max_tokens: int, *, threads: int) -> None:
         self._shape = _shape(files["config"])
@@ -91,6 +118,7 @@ class SentenceEncoder:
         except KeyError as error:
             raise ManifestError(f"{files['text-weights']} lacks the weight {error}") from error
         self.dim = self._shape.hidden_size
+        self._last: tuple[tuple[str, ...], Vectors] | None = None
         torch.set_num_threads(threads)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -107,6 +135,13 @@ class SentenceEncoder:
                 f"no memory to embed texts: {error}", "resource.memory"
             ) from error
         return normalised(pooled).vectors[[place[text] for text in clean]]
+
+    def encode_asked(self, texts: Sequence[str]) -> Vectors:
+        """The same of questions: what was asked last, for another axis, is not read again."""
+        asked, last = tuple(texts), self._last
+        if last is None or last[0] != asked:
+            last = self._last = asked, self.encode(asked)
+        return last[1].copy()
 
     def _pooled(self, encoded: list[Encoding]) -> npt.NDArray[np.float32]:
         """Mean hidden state over the tokens of each text, float32 (n, dim)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 import ecm.models
 from ecm.errors import ManifestError
 from ecm.models.attestation import verify_files
+from ecm.models.base import Vectors
 from ecm.models.bridge import ancestor_directions, class_directions, load_names, name_directions
 from ecm.models.lite0 import load_weights
 from ecm.models.manifest import load_manifest
+from ecm.models.minilm import SentenceEncoder
 from ecm.models.registry import open_query_encoder, open_text_embedder
 from ecm.models.vocabulary import load_vocabulary
 
@@ -78,3 +81,27 @@ def test_queries_lean_towards_the_classes_they_name() -> None:
     exact = encoder.embed_queries(["Fulica americana", "tiger cat"]) @ classes.T
     names = [vocabulary.classes[place].lemmas[0] for place in exact.argmax(axis=1)]
     assert names == ["American coot", "tiger cat"]
+
+
+def test_what_was_asked_on_one_axis_is_not_read_again_for_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meaning = open_text_embedder(load_manifest("all-minilm-l6-v2", [CONF]), threads=2)
+    reaches = load_manifest("efficientnet-lite0", [CONF])
+    visual = open_query_encoder(load_manifest("class-bridge", [CONF]), reaches=reaches, threads=2)
+    alone = visual.embed_queries(["a tabby cat"])
+    read: list[int] = []
+    forward = SentenceEncoder.encode
+
+    def counted(encoder: SentenceEncoder, texts: Sequence[str]) -> Vectors:
+        read.append(len(texts))
+        return forward(encoder, texts)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", counted)
+    for texts in (["a dog", "the sea"], ["a tabby cat"]):
+        mine = meaning.embed_queries(texts)
+        np.testing.assert_array_equal(mine, meaning.embed_texts(texts))
+        mine[:] = 0.0
+        shown = visual.embed_queries(texts)
+    np.testing.assert_array_equal(shown, alone)
+    assert read == [2, 2, 1, 1], "each question once, and once more as if it were indexed"
