@@ -35,6 +35,7 @@ from jobs.edge import (
     emit,
     note,
     open_profile,
+    printable,
     table_of,
 )
 
@@ -90,6 +91,7 @@ def queries_refresh(
     from ecm.evaluation.datasets.log_words import LEAST_UNITS
     from ecm.evaluation.datasets.refreshing import refreshed
     from ecm.evaluation.datasets.sources import draw
+    from ecm.evaluation.datasets.splits import HELD_OUT_SHARE
     from jobs.evaluate_sets import keep, next_versions, past_of
     from jobs.evaluate_sources import Wanted, open_shelf, open_sources
 
@@ -103,7 +105,7 @@ def queries_refresh(
         queries=asked or _recorded(head.made_from, "queries"),
         logs=logs or (None if own_searches else _recorded(head.made_from, "logs")),
         feedback=own_searches,
-        least_units=min_units or int(head.made_from.get("min_units", LEAST_UNITS)),
+        least_units=min_units or int(_number(head.made_from, "min_units", LEAST_UNITS, most=1e9)),
         looks=head.made_from.get("looks") != "none",
         locale=head.made_from.get("locale", "en"),
     )
@@ -120,7 +122,7 @@ def queries_refresh(
         made_from={**made_from, "replaced": str(replace)},
         earlier=head.version,
     )
-    held_out = float(head.made_from.get("held_out", "0.5"))
+    held_out = _number(head.made_from, "held_out", HELD_OUT_SHARE, most=1.0)
     found = refreshed(past, draw(sources, seed), sources.known, named, replace, held_out)
     keep(shelf, found.built.queries, found.built.labels)
     value = {
@@ -271,6 +273,22 @@ def queries_import(
     }
     said = f"{name}, version {version}: {query_head.queries} queries, {label_head.labels} labels"
     emit(value, as_json, lambda console: console.print(said, markup=False))
+
+
+def _number(made_from: Mapping[str, str], what: str, default: float, most: float) -> float:
+    """A number that a set was made with. Raises ConfigError where a head from elsewhere has none
+    there that could be.
+    """
+    said = made_from.get(what, str(default))
+    try:
+        number = float(said)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number <= most:
+        raise ConfigError(
+            f"the set says it was made with {what} {printable(said)[:40]!r}", "evaluation.input"
+        )
+    return number
 
 
 def _recorded(made_from: Mapping[str, str], what: str) -> Path | None:

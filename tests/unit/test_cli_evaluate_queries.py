@@ -141,6 +141,12 @@ def test_a_set_is_refreshed_compared_and_handed_on(
     assert set(sides) == {"learn"}
     taken = told(home, capsys, "import", "learned", str(out))
     assert taken["query_set"]["queries"] == len(sides)
+    head = json.loads((out / "query_set.json").read_text())
+    head["made_from"]["held_out"] = "half"
+    (out / "query_set.json").write_text(json.dumps(head))
+    told(home, capsys, "import", "strange", str(out))
+    assert ecm(home, "refresh", "strange") == 2
+    assert "made with held_out 'half'" in capsys.readouterr().err
     assert ecm(home, "export", "gold", "--out", str(out)) == 2
     assert "is there already" in capsys.readouterr().err
     lines = (out / "labels.jsonl").read_bytes().splitlines(keepends=True)
