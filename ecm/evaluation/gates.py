@@ -258,7 +258,11 @@ def unmeasured(
 
 def _cost(pairing: Pairing, gate: Gate, gates: EvaluationGates) -> GateCheck:
     """The rise of what a thousand answers cost, relative; prices are known and have no interval."""
-    before, after = pairing.costs()
+    costs, name = pairing.costs(), "cost_per_1k"
+    if costs is None:
+        reason = "no query was answered by both"
+        return unmeasured(name, gate.most, "relative", gates, 0, reason)
+    before, after = costs
     change = after / before - 1 if before else (0.0 if not after else None)
     if change is None:
         verdict = Verdict.BLOCK if gate.breach == "block" else Verdict.WARN
@@ -266,7 +270,7 @@ def _cost(pairing: Pairing, gate: Gate, gates: EvaluationGates) -> GateCheck:
     else:
         verdict, reason = ruled(Harm(change, change, change, True), gate, "relative")
     return GateCheck(
-        name="cost_per_1k",
+        name=name,
         baseline=before,
         candidate=after,
         change=change,

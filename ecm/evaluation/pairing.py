@@ -125,12 +125,12 @@ class Pairing:
         """(n, rounds) float64 milliseconds; NaN, on both sides, where there is none to compare."""
         return self._spent(lambda answer: answer.latency_ms)
 
-    def costs(self) -> tuple[float, float]:
-        """US dollars for a thousand answers of either side; 0 where there is none to compare."""
+    def costs(self) -> tuple[float, float] | None:
+        """US dollars for a thousand answers of either side; None where there is none to compare."""
         pairs = self._spent(lambda answer: answer.cost_usd)
         there = ~np.isnan(pairs.baseline)
         if not there.any():
-            return 0.0, 0.0
+            return None
         before, after = (math.fsum(side[there]) for side in (pairs.baseline, pairs.candidate))
         return 1000 * before / int(there.sum()), 1000 * after / int(there.sum())
 

@@ -203,6 +203,8 @@ def test_costs_warn_and_never_block() -> None:
     assert check(judge(cheap, dear, GATES), "cost_per_1k").verdict is Verdict.WARN
     assert check(judge(dear, cheap, GATES), "cost_per_1k").verdict is Verdict.PASS
     assert check(judge(free, dear, GATES), "cost_per_1k").verdict is Verdict.WARN
+    nothing = side("before", asked, lambda *_: failed())
+    assert check(judge(nothing, dear, GATES), "cost_per_1k").verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_gate_that_is_taken_away_says_nothing() -> None:
