@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecm.contracts.evaluation import EvaluationQuery
 from ecm.contracts.measured import EngineFacts, EngineKind, EngineProblem
-from ecm.evaluation.engines.base import EngineTrouble, NeverOpened
+from ecm.errors import StoreCorrupt
+from ecm.evaluation.engines.base import EngineTrouble, NeverOpened, Reply
 from ecm.evaluation.engines.budget import Budget
 from ecm.evaluation.engines.fake import FakeBackend, FakeClock, Scripted
 from ecm.evaluation.engines.patient import PASSING, Patience, Patient
@@ -85,6 +87,19 @@ def test_an_answer_that_comes_too_late_is_none() -> None:
 def test_what_is_no_ranking_of_assets_is_garbled(found: tuple[str, ...]) -> None:
     engine, _, _ = patient(Scripted(found))
     assert engine.answer(asked("x"), 5).error is EngineProblem.GARBLED
+
+
+def test_what_a_back_end_stumbles_over_costs_a_query_and_not_the_run() -> None:
+    class Stumbling(FakeBackend):
+        def ask(self, query: EvaluationQuery, depth: int, seconds: float) -> Reply:
+            raise StoreCorrupt("cannot read the vector of the asset shown")
+
+    clock = FakeClock()
+    facts = EngineFacts(engine_id="e", kind=EngineKind.INTERNAL, description="")
+    engine = Patient(Stumbling(facts, clock=clock), clock=clock, sleep=clock.sleep)
+    answer = engine.answer(asked("x"), 3)
+    assert (answer.error, answer.attempts) == (EngineProblem.FAILED, 3)
+    assert answer.reason == "cannot read the vector of the asset shown"
 
 
 def test_nothing_found_is_an_answer() -> None:

@@ -22,6 +22,7 @@ from pydantic import Field
 from ecm.contracts.evaluation import EvaluationQuery
 from ecm.contracts.identity import Contract
 from ecm.contracts.measured import EngineAnswer, EngineFacts, EngineProblem
+from ecm.errors import EcmError
 from ecm.evaluation.engines.base import (
     MOST_SAID,
     Backend,
@@ -151,7 +152,12 @@ class Patient:
 
     def _attempt(self, query: EvaluationQuery, depth: int, started: float) -> EngineAnswer:
         seconds = self._patience.timeout_seconds
-        reply = self._backend.ask(query, depth, seconds)
+        try:
+            reply = self._backend.ask(query, depth, seconds)
+        except EngineTrouble:
+            raise
+        except EcmError as error:  # of the snapshot that a query vector is read from, say
+            raise EngineTrouble(error.message) from error
         took = _ms(started, self._clock())
         if took > seconds * 1000.0:
             raise EngineTrouble(
