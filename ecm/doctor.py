@@ -80,6 +80,9 @@ REQUIRED = (
     "python-multipart",
     "prometheus-client",
     "psutil",
+    "scipy",
+    "matplotlib",
+    "markdown-it-py",
 )
 
 

@@ -171,7 +171,8 @@ def test_vectors_of_a_model_that_the_service_does_not_have_are_not_compared(
     profile = fake_profile(tmp_path, "models.vv=fake-image-newer", f"evidence.uri={store.uri}")
     other = Indexer(profile, now=running.indexer.now + 1.0)
     other.batches = 1000
-    other.add(PICTURES, run_id="run-newer")
+    for tenant in ("t", "tried"):
+        other.add(PICTURES, tenant=tenant, run_id=f"run-newer-{tenant}")
     published = other.publish().snapshot_id
     running.indexer.now = other.now
     try:
