@@ -78,7 +78,9 @@ class ClassBridge:
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """See `VisualQueryEncoder.embed_queries`; float32 (n, 1280)."""
-        return normalised(self._kernel(self._encoder.encode_asked(texts)) @ self._blend).vectors
+        return normalised(
+            self._kernel(self._encoder.encode_asked(texts, by=self)) @ self._blend
+        ).vectors
 
     def _kernel(self, vectors: Matrix) -> Matrix:
         """Likeness of texts (n, 384) to the names, float32 (n, names), 1 for the same direction."""

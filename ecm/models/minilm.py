@@ -81,7 +81,7 @@ class MiniLM:
 
     def embed_queries(self, texts: Sequence[str]) -> Vectors:
         """See `TextEmbedder.embed_queries`: this model knows no instructions."""
-        return self._encoder.encode_asked(texts)
+        return self._encoder.encode_asked(texts, by=self)
 
 
 def open_sentences(
@@ -104,8 +104,8 @@ def open_sentences(
 class SentenceEncoder:
     """The encoder itself, from the files `config`, `tokenizer` and `text-weights` of a manifest.
 
-    Thread-safe. The last questions and their vectors are remembered; what is indexed is
-    read every time, and so are probes.
+    Thread-safe. What is indexed is read every time, and so are probes; of questions see
+    `encode_asked`.
     """
 
     def __init__(self, files: VerifiedFiles, max_tokens: int, *, threads: int) -> None:
@@ -118,7 +118,7 @@ class SentenceEncoder:
         except KeyError as error:
             raise ManifestError(f"{files['text-weights']} lacks the weight {error}") from error
         self.dim = self._shape.hidden_size
-        self._last: tuple[tuple[str, ...], Vectors] | None = None
+        self._last: tuple[object, tuple[str, ...], Vectors] | None = None
         torch.set_num_threads(threads)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -136,12 +136,17 @@ class SentenceEncoder:
             ) from error
         return normalised(pooled).vectors[[place[text] for text in clean]]
 
-    def encode_asked(self, texts: Sequence[str]) -> Vectors:
-        """The same of questions: what was asked last, for another axis, is not read again."""
+    def encode_asked(self, texts: Sequence[str], by: object) -> Vectors:
+        """The same of questions. What one model has just asked is there for one other model, once:
+        who asks a question twice has it read twice, and pays for it.
+        """
         asked, last = tuple(texts), self._last
-        if last is None or last[0] != asked:
-            last = self._last = asked, self.encode(asked)
-        return last[1].copy()
+        if last is not None and last[0] is not by and last[1] == asked:
+            self._last = None
+            return last[2].copy()
+        vectors = self.encode(asked)
+        self._last = by, asked, vectors
+        return vectors.copy()
 
     def _pooled(self, encoded: list[Encoding]) -> npt.NDArray[np.float32]:
         """Mean hidden state over the tokens of each text, float32 (n, dim)."""

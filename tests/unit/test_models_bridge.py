@@ -105,3 +105,7 @@ def test_what_was_asked_on_one_axis_is_not_read_again_for_the_other(
         shown = visual.embed_queries(texts)
     np.testing.assert_array_equal(shown, alone)
     assert read == [2, 2, 1, 1], "each question once, and once more as if it were indexed"
+    for _ in range(2):
+        meaning.embed_queries(["a tabby cat"])
+        visual.embed_queries(["a tabby cat"])
+    assert read[4:] == [1, 1], "who asks again, another engine say, has it read again"
