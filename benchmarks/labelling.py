@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ecm.contracts.labelling import Part, Vote
-from ecm.evaluation.labels.consensus import TARGET, Enough, consensus
+from ecm.evaluation.agreement import TARGET_KAPPA
+from ecm.evaluation.labels.consensus import Enough, consensus
 from ecm.evaluation.labels.standing import State, standings
 
 SHARES = np.array([0.5, 0.3, 0.2])
@@ -96,7 +97,7 @@ def measured(error: float, pairs: int, batches: int, seed: int) -> dict[str, flo
         "true kappa": real,
         "kappa": float(np.mean(kappas)),
         "intervals that hold it": covered / len(kappas),
-        f"reach {TARGET}": met / len(kappas),
+        f"reach {TARGET_KAPPA}": met / len(kappas),
         **{f"right of {each}": right[each] / count[each] for each in sorted(count)},
     }
 

@@ -6,6 +6,7 @@ As they are kept, line by line in JSONL files, and as programs read them; runs o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -15,6 +16,13 @@ from ecm.contracts.identity import Contract, Digest, TenantId
 from ecm.contracts.search import MAX_QUERY_CHARS, QueryType
 
 MAX_QUERIES: Final = 100_000
+MIX: Final[Mapping[QueryType, float]] = {
+    QueryType.KEYWORD: 0.35,
+    QueryType.SEMANTIC: 0.35,
+    QueryType.VISUAL: 0.20,
+    QueryType.MIXED: 0.10,
+}
+"""Shares of the types in a query set, and in what a run asks of one."""
 RELEVANT: Final = 1
 """The least relevance that recall, precision and reciprocal rank count."""
 

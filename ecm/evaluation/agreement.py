@@ -24,6 +24,8 @@ from ecm.errors import ContractError
 
 CATEGORIES: Final = (0, 1, 2)
 """Relevances."""
+TARGET_KAPPA: Final = 0.6
+"""From here on labels are good enough."""
 Ratings = Sequence[Sequence[int]]
 """For each item the categories that its labelers gave it; two labelers or more, in any number."""
 

@@ -11,19 +11,14 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Literal
 
-from ecm.contracts.evaluation import EvaluationQuery, Split
+from ecm.contracts.evaluation import MIX, EvaluationQuery, Split
 from ecm.contracts.search import QueryType
 from ecm.errors import ConfigError
 
 Part = Literal["held_out", "learn", "all"]
 
-SHARES = {
-    QueryType.KEYWORD: Fraction(35, 100),
-    QueryType.SEMANTIC: Fraction(35, 100),
-    QueryType.VISUAL: Fraction(20, 100),
-    QueryType.MIXED: Fraction(10, 100),
-}
-"""Of the types in what is asked."""
+SHARES = {kind: Fraction(str(share)) for kind, share in MIX.items()}
+"""Of the types in what is asked, exactly: those that sets are made of."""
 
 
 def drawn(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
@@ -27,11 +27,11 @@ from ecm.contracts.experiment import (
 )
 from ecm.contracts.identity import Contract, TenantId
 from ecm.errors import ConfigError, LeaseLost, StoreCorrupt
+from ecm.evidence.numbered_events import put_event, read_events
 from ecm.evidence.storage import Storage
 
 EXPERIMENTS: Final = "experiments"
 _RECORD: Final = re.compile(r"^e-[0-9]{4}$")
-_EVENT: Final = re.compile(r"^[0-9]{4}\.json$")
 
 
 class ExperimentState(StrEnum):
@@ -231,27 +231,15 @@ def _check_room(before: Iterable[Experiment], wanted: Definition) -> None:
 
 def _read(storage: Storage, record: str, known: tuple[ExperimentEvent, ...]) -> Experiment | None:
     folder = f"{EXPERIMENTS}/{record}"
-    names = sorted(filter(_EVENT.match, storage.children(folder)))
-    events = (*known, *(_event(storage, f"{folder}/{name}") for name in names[len(known) :]))
+    events = read_events(storage, folder, ExperimentEvent, _damaged, known)
     if not events:
         return None  # its first event is being written
     terms = events[0].terms
-    if len(names) < len(known) or not _is_whole(events) or terms is None:
+    if terms is None:
         raise _damaged(f"{folder}: events are missing")
     if max(event.stage for event in events) >= len(terms.definition.steps()):
         raise _damaged(f"{folder}: a stage that it does not have")
     return Experiment(record, terms, events)
-
-
-def _is_whole(events: Sequence[ExperimentEvent]) -> bool:
-    return [event.number for event in events] == list(range(len(events)))
-
-
-def _event(storage: Storage, name: str) -> ExperimentEvent:
-    try:
-        return ExperimentEvent.model_validate_json(storage.read(name) or b"")
-    except ValidationError as error:
-        raise _damaged(name) from error
 
 
 def _damaged(what: str) -> StoreCorrupt:
@@ -261,8 +249,7 @@ def _damaged(what: str) -> StoreCorrupt:
 
 
 def _write(storage: Storage, record: str, event: ExperimentEvent) -> None:
-    name = f"{EXPERIMENTS}/{record}/{event.number:04d}.json"
-    if not storage.put_new(name, event.model_dump_json().encode()):
+    if not put_event(storage, f"{EXPERIMENTS}/{record}", event):
         raise LeaseLost(
             "somebody else has just changed this experiment, or begun another one",
             "experiment.taken",

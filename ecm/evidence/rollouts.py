@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from ecm.contracts.identity import Contract, Digest, TenantId
 from ecm.contracts.task import TaskType
 from ecm.errors import LeaseLost, StoreCorrupt
+from ecm.evidence.numbered_events import put_event, read_events
 from ecm.evidence.storage import Storage
 from ecm.evidence.trial_gates import Measured, Outcome, RolloutGates
 
 ROLLOUTS: Final = "rollouts"
 Role = Literal["vision", "vv", "x", "mv", "ocr"]
 _ID: Final = re.compile(r"^r-[0-9]{4}$")
-_EVENT: Final = re.compile(r"^[0-9]{4}\.json$")
 
 
 class RolloutState(StrEnum):
@@ -215,25 +215,13 @@ def unproven(rollouts: Iterable[Rollout]) -> frozenset[str]:
 
 def _read(storage: Storage, rollout_id: str) -> Rollout | None:
     folder = f"{ROLLOUTS}/{rollout_id}"
-    names = sorted(filter(_EVENT.match, storage.children(folder)))
-    events = [_event(storage, f"{folder}/{name}") for name in names]
+    events = read_events(storage, folder, RolloutEvent, _damaged)
     if not events:
         return None  # its first event is being written
-    whole = [event.number for event in events] == list(range(len(events)))
     terms = events[0].terms
-    if not whole or terms is None:
+    if terms is None:
         raise _damaged(f"{folder}: events are missing")
-    return Rollout(rollout_id, terms, tuple(events))
-
-
-def _event(storage: Storage, name: str) -> RolloutEvent:
-    raw = storage.read(name)
-    if raw is None:
-        raise _damaged(name)
-    try:
-        return RolloutEvent.model_validate_json(raw)
-    except ValidationError as error:
-        raise _damaged(name) from error
+    return Rollout(rollout_id, terms, events)
 
 
 def _damaged(what: str) -> StoreCorrupt:
@@ -243,8 +231,7 @@ def _damaged(what: str) -> StoreCorrupt:
 
 
 def _write(storage: Storage, rollout_id: str, event: RolloutEvent) -> None:
-    name = f"{ROLLOUTS}/{rollout_id}/{event.number:04d}.json"
-    if not storage.put_new(name, event.model_dump_json().encode()):
+    if not put_event(storage, f"{ROLLOUTS}/{rollout_id}", event):
         raise LeaseLost(
             f"another driver has taken rollout {rollout_id} further",
             "rollout.taken",

@@ -14,18 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from ecm.contracts.evaluation import Difficulty, QueryKind
+from ecm.contracts.evaluation import MIX, Difficulty, QueryKind
 from ecm.contracts.search import QueryType
 from ecm.evaluation.datasets.chance import drawn
 from ecm.evaluation.datasets.drafts import Graded
 
 _Part = TypeVar("_Part")
-MIX: Final[Mapping[QueryType, float]] = {
-    QueryType.KEYWORD: 0.35,
-    QueryType.SEMANTIC: 0.35,
-    QueryType.VISUAL: 0.20,
-    QueryType.MIXED: 0.10,
-}
 HARDNESS: Final[Mapping[Difficulty, float]] = {
     Difficulty.EASY: 0.3,
     Difficulty.MEDIUM: 0.4,

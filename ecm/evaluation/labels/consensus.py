@@ -19,11 +19,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ecm.evaluation.agreement import CATEGORIES, Agreement, agreement, cohen_kappa, raw_agreement
+from ecm.evaluation.agreement import (
+    CATEGORIES,
+    TARGET_KAPPA,
+    Agreement,
+    agreement,
+    cohen_kappa,
+    raw_agreement,
+)
 from ecm.evaluation.labels.standing import Pair, Standing
 
-TARGET: Final = 0.6
-"""Kappa that labels are good enough from."""
 LEAST_PAIRS: Final = 30
 """Pairs with two labelers or more below which kappa is told but not trusted."""
 _RESAMPLES: Final = 2_000
@@ -106,7 +111,7 @@ class Consensus:
 
 
 def consensus(
-    standing: Mapping[Pair, Standing], checks: Mapping[Pair, int], target: float = TARGET
+    standing: Mapping[Pair, Standing], checks: Mapping[Pair, int], target: float = TARGET_KAPPA
 ) -> Consensus:
     """The agreement on pairs that two labelers or more could judge, checks among them."""
     several = {pair: now for pair, now in standing.items() if len(now.said) > 1}

@@ -9,6 +9,7 @@ from typing import Final
 
 from ecm.contracts.evaluation import LabelSource, Split
 from ecm.contracts.measured import EngineFacts, GateReport
+from ecm.evaluation.agreement import TARGET_KAPPA
 from ecm.evaluation.reporting.gate_tables import RATES, changed, detectable_of, label_of, limit_of
 from ecm.evaluation.reporting.material import Material, differing
 from ecm.evaluation.reporting.operation import uneven
@@ -24,7 +25,6 @@ from ecm.evaluation.reporting.text import (
     words,
 )
 
-TARGET_KAPPA: Final = 0.6
 _BESIDE: Final = ("ac1", "pabak")
 _SHORT: Final = 12
 _BLUNT: Final = 2.0
